@@ -1,0 +1,184 @@
+"""A compiled subset of JSON Schema 2020-12: the checks behind the schemas that OpenAPI shows.
+
+A schema is compiled once into a closure; checking a value then walks no schema.  The subset: ``type`` (one name or
+a list), ``properties``, ``required``, ``additionalProperties: False``, ``items``, ``minItems``, ``maxItems``,
+``enum``, ``const``, ``minimum``, ``maximum``, ``exclusiveMinimum``, ``minLength``, ``maxLength``, ``pattern``
+(matched against the whole string, ASCII classes), ``uniqueItems``.  ``title``, ``description``, ``default``,
+``examples`` and ``format`` say something to readers only.  Any other keyword is a mistake of ours and raises
+KeyError when the schema is compiled.
+
+As in JSON Schema, ``integer`` takes 1.0 as well as 1; as everywhere in JSON, true is no number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+Schema = Mapping[str, Any]
+
+
+class Problem(NamedTuple):
+    """What does not fit: the path to it, a sentence, and a word for the kind (``missing``, ``type``, …)."""
+
+    path: tuple[str | int, ...]
+    message: str
+    type: str
+
+
+Validator = Callable[[Any], list[Problem]]
+_Check = Callable[[Any], Iterable[Problem]]
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or type(value) is float
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "object": lambda value: type(value) is dict,
+    "array": lambda value: type(value) is list,
+    "string": lambda value: type(value) is str,
+    "boolean": lambda value: type(value) is bool,
+    "null": lambda value: value is None,
+    "integer": lambda value: type(value) is int or (type(value) is float and value.is_integer()),
+    "number": _is_number,
+}
+_ARTICLES = {"object": "an object", "array": "an array", "integer": "an integer", "null": "null"}
+
+
+def compile_schema(schema: Schema) -> Validator:
+    """A function that lists every problem of a value under `schema`: empty where it fits."""
+    checks = [
+        made for word, argument in schema.items() if (made := _KEYWORDS[word](argument, schema)) is not None
+    ]
+    fits_type = _type_check(schema["type"]) if "type" in schema else None
+
+    def validate(value: Any) -> list[Problem]:
+        if fits_type is not None and (wrong := fits_type(value)):
+            return [wrong]
+        return [problem for check in checks for problem in check(value)]
+
+    return validate
+
+
+def _type_check(types: str | list[str]) -> Callable[[Any], Problem | None]:
+    names = [types] if isinstance(types, str) else types
+    tests = tuple(_TYPES[name] for name in names)
+    wrong = Problem((), "must be " + " or ".join(_ARTICLES.get(name, f"a {name}") for name in names), "type")
+    if len(tests) == 1:
+        (only,) = tests
+        return lambda value: None if only(value) else wrong
+    return lambda value: None if any(test(value) for test in tests) else wrong
+
+
+def _properties(members: Mapping[str, Schema], schema: Schema) -> _Check:
+    validators = [(name, compile_schema(member)) for name, member in members.items()]
+
+    def check(value: Any) -> Iterable[Problem]:
+        if type(value) is not dict:
+            return ()
+        found: list[Problem] = []
+        for name, validate in validators:
+            if name in value and (problems := validate(value[name])):
+                found += [Problem((name, *p.path), p.message, p.type) for p in problems]
+        return found
+
+    return check
+
+
+def _required(names: list[str], schema: Schema) -> _Check:
+    def check(value: Any) -> Iterable[Problem]:
+        if type(value) is not dict:
+            return ()
+        return [Problem((name,), "is required", "missing") for name in names if name not in value]
+
+    return check
+
+
+def _additional(allowed: bool, schema: Schema) -> _Check | None:
+    known = frozenset(schema.get("properties", ()))
+
+    def check(value: Any) -> Iterable[Problem]:
+        if type(value) is not dict or value.keys() <= known:
+            return ()
+        return [Problem((name,), "is not a known member", "unknown") for name in sorted(value.keys() - known)]
+
+    return None if allowed else check
+
+
+def _items(item: Schema, schema: Schema) -> _Check:
+    validate = compile_schema(item)
+
+    def check(value: Any) -> Iterable[Problem]:
+        if type(value) is not list:
+            return ()
+        return [
+            Problem((index, *p.path), p.message, p.type)
+            for index, element in enumerate(value)
+            for p in validate(element)
+        ]
+
+    return check
+
+
+def _pattern(pattern: str, schema: Schema) -> _Check:
+    fullmatch = re.compile(pattern, re.ASCII).fullmatch
+    wrong = [Problem((), schema.get("description", f"must match {pattern}"), "pattern")]
+    return lambda value: wrong if type(value) is str and not fullmatch(value) else ()
+
+
+def _same(one: Any, other: Any) -> bool:
+    # JSON's equality: in Python True == 1 and False == 0.
+    return bool(one == other) and (type(one) is bool) == (type(other) is bool)
+
+
+def _enum(values: list[Any], schema: Schema) -> _Check:
+    wrong = [Problem((), "must be one of " + ", ".join(map(str, values)), "enum")]
+    return lambda value: () if any(_same(value, one) for one in values) else wrong
+
+
+def _const(constant: Any, schema: Schema) -> _Check:
+    wrong = [Problem((), f"must be {constant}", "const")]
+    return lambda value: () if _same(value, constant) else wrong
+
+
+def _unique(unique: bool, schema: Schema) -> _Check | None:
+    wrong = [Problem((), "must not repeat an element", "unique")]
+
+    def check(value: Any) -> Iterable[Problem]:
+        if type(value) is not list or all(value.index(element) == i for i, element in enumerate(value)):
+            return ()
+        return wrong
+
+    return check if unique else None
+
+
+def _bound(holds: Callable[[Any, Any], bool], types: tuple[type, ...], sentence: str, word: str) -> Callable[[Any, Schema], _Check]:
+    def make(limit: Any, schema: Schema) -> _Check:
+        wrong = [Problem((), sentence.format(limit), word)]
+        return lambda value: wrong if type(value) in types and not holds(value, limit) else ()
+
+    return make
+
+
+_NUMBERS = (int, float)
+_KEYWORDS: dict[str, Callable[[Any, Schema], _Check | None]] = {
+    "type": lambda argument, schema: None,  # first, by itself: the others presuppose it
+    "properties": _properties,
+    "required": _required,
+    "additionalProperties": _additional,
+    "items": _items,
+    "pattern": _pattern,
+    "enum": _enum,
+    "const": _const,
+    "uniqueItems": _unique,
+    "minimum": _bound(lambda v, limit: v >= limit, _NUMBERS, "must be at least {}", "range"),
+    "maximum": _bound(lambda v, limit: v <= limit, _NUMBERS, "must be at most {}", "range"),
+    "exclusiveMinimum": _bound(lambda v, limit: v > limit, _NUMBERS, "must be more than {}", "range"),
+    "minLength": _bound(lambda v, limit: len(v) >= limit, (str,), "must have at least {} characters", "length"),
+    "maxLength": _bound(lambda v, limit: len(v) <= limit, (str,), "must have at most {} characters", "length"),
+    "minItems": _bound(lambda v, limit: len(v) >= limit, (list,), "must have at least {} elements", "length"),
+    "maxItems": _bound(lambda v, limit: len(v) <= limit, (list,), "must have at most {} elements", "length"),
+    **dict.fromkeys(("title", "description", "default", "examples", "format"), lambda argument, schema: None),
+}

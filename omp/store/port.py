@@ -1,0 +1,123 @@
+"""The store port: named tables of ordered keys, and a transaction that is all or nothing.
+
+Every protocol keeps its rows through this port and never learns which adapter stands behind it
+(architecture, "Floors" 2).  A table is an ordered map from ``bytes`` to ``bytes``; it exists as soon as
+something is put in it.  Keys compare as byte strings; :func:`key` makes them from text and numbers so that
+their order is the order of the parts.
+
+What every adapter guarantees, and the contract test checks:
+
+* **Atomic.** What a ``write()`` block did is kept whole when the block ends, and undone whole when it raises.
+* **Isolated.** Write blocks run one after the other: a check and its write in one block cannot be separated.
+  A ``read()`` block sees one moment of the store, and never a write block half done.
+* **Durable, where the adapter is.** When ``write()`` returns, the rows survive what the adapter promises to
+  survive.  If they could not be kept, it raises :class:`StoreUnavailable` and nothing of the block is kept.
+
+The caller must keep the blocks short: parse, verify and wait outside them, and never open one inside another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+
+class StoreUnavailable(Exception):
+    """The store cannot do its work now (disk full, file read-only, closed); its text says why.
+
+    The text is fit for an answer: it names no path.
+    """
+
+
+class Reader(Protocol):
+    """One moment of the store, inside a ``with`` block."""
+
+    def get(self, table: str, key: bytes, /) -> bytes | None:
+        """The value of `key` in `table`, or None."""
+        ...
+
+    def scan(
+        self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The rows with ``start <= key < end`` in key order, or the opposite order; `end` None is open.
+
+        Lazy: a caller that stops early pays for what it took.  It is valid inside its block only, and the
+        block must not write to `table` before the scan is finished with.
+        """
+        ...
+
+    def count(self, table: str, /) -> int:
+        """How many rows `table` holds."""
+        ...
+
+
+class Writer(Reader, Protocol):
+    """A transaction: its own writes are visible to its own reads at once, and to others when it ends."""
+
+    def put(self, table: str, key: bytes, value: bytes, /) -> None:
+        """Set the value of `key` in `table`."""
+        ...
+
+    def delete(self, table: str, key: bytes, /) -> bool:
+        """Remove `key` from `table`; False if it was not there."""
+        ...
+
+
+class Store(Protocol):
+    """What an adapter is: ``with store.write() as tx: …`` and ``with store.read() as tx: …``."""
+
+    kind: str
+    """``memory`` or ``sqlite``: what the capability document shows."""
+    durable: bool
+    """Whether an answered write survives a restart."""
+
+    def get(self, table: str, key: bytes, /) -> bytes | None:
+        """One row, outside any block: the same as a ``read()`` block of one ``get``, and faster."""
+        ...
+
+    def read(self) -> AbstractContextManager[Reader]:
+        """A block that sees one moment of the store.  Raises :class:`StoreUnavailable`."""
+        ...
+
+    def write(self) -> AbstractContextManager[Writer]:
+        """A transaction; the ``with`` statement ends when it is kept.  Raises :class:`StoreUnavailable`."""
+        ...
+
+    def check(self) -> None:
+        """Raise :class:`StoreUnavailable` if the store cannot be written to now (``GET /health``)."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is under way and release the files; everything after that is unavailable."""
+        ...
+
+
+def key(*parts: str | int | bytes) -> bytes:
+    """An ordered key: keys made of the same kinds of parts sort as the tuples of their parts do.
+
+    Text is its UTF-8 (so by code point) and bytes are themselves; both end with ``00 01`` and have their own
+    ``00`` written ``00 ff``, so that no key is a prefix of another by accident.  An integer, 0 to 2**64 - 1, is
+    eight bytes, big-endian.
+
+    >>> key("ns", 1) < key("ns", 2) < key("ns2", 0)
+    True
+    """
+    out = []
+    for part in parts:
+        if isinstance(part, int):
+            out.append(part.to_bytes(8, "big"))
+        else:
+            raw = part.encode() if isinstance(part, str) else part
+            out.append((raw.replace(b"\0", b"\0\xff") if b"\0" in raw else raw) + b"\0\1")
+    return b"".join(out)
+
+
+def after(prefix: bytes) -> bytes | None:
+    """The first key beyond every key that begins with `prefix`, as the `end` of a scan; None if there is none.
+
+    >>> after(b"a\\xff")
+    b'b'
+    """
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None

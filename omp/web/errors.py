@@ -1,0 +1,142 @@
+"""Errors as values: one exception class for the peer's mistakes, and the shape each protocol gives it.
+
+Implements objects.md §3 (the table of codes, the envelope) and the shapes that the other documents define.  A
+handler raises :class:`ApiError`; the dispatcher renders it in the shape of the protocol that owns the path, so
+404, 405, 413 and 500 on a protocol's paths look like the rest of that protocol.  Anything else that a handler
+raises is our own bug: it is logged with its traceback under an id, and answered as an opaque 500.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CODES: dict[int, tuple[str, str]] = {
+    400: ("bad_request", "Bad request"),
+    401: ("unauthorized", "Unauthorized"),
+    403: ("forbidden", "Forbidden"),
+    404: ("not_found", "Not found"),
+    405: ("method_not_allowed", "Method not allowed"),
+    408: ("request_timeout", "The request took too long to arrive"),
+    409: ("conflict", "Conflict"),
+    412: ("precondition_failed", "Precondition failed"),
+    413: ("too_large", "The body is too large"),
+    414: ("uri_too_long", "The request line is too long"),
+    415: ("unsupported_media_type", "Unsupported media type"),
+    417: ("expectation_failed", "Expectation failed"),
+    422: ("unprocessable", "Unprocessable"),
+    429: ("rate_limited", "Too many requests"),
+    431: ("headers_too_large", "The header fields are too large"),
+    500: ("internal_error", "Internal error"),
+    501: ("not_implemented", "Not implemented"),
+    503: ("unavailable", "Unavailable"),
+    505: ("http_version_not_supported", "HTTP version not supported"),
+}
+"""Status -> (code, default message): objects.md §3."""
+
+
+class ApiError(Exception):
+    """The peer's mistake, or a refusal: what to answer instead of a result.
+
+    `status` is the HTTP status; `message` one clear sentence that says what was wrong and what would be right;
+    `code` defaults to that of :data:`CODES`; `details` is a JSON object or None; `headers` are added to the
+    answer (``Allow``, ``Retry-After``, ``WWW-Authenticate``).
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str = "",
+        *,
+        code: str = "",
+        details: Mapping[str, Any] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code or CODES[status][0]
+        self.message = message or CODES[status][1]
+        self.details = details
+        self.headers = tuple(headers)
+
+
+class InvalidRequest(ApiError):
+    """Input that does not fit its schema: `errors` is a list of ``{"loc": […], "msg", "type"}``.
+
+    In a body, the protocol's :class:`ErrorStyle` says with which status it is answered.
+    """
+
+    def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(400, "Invalid request", details={"errors": list(errors)})
+        self.errors = errors
+        self.in_body = errors[0]["loc"][:1] == ["body"]
+
+    def sentence(self) -> str:
+        """The first error as one sentence, for the protocols whose error shape has room for one."""
+        first = self.errors[0]
+        where = ".".join(str(step) for step in first["loc"])
+        return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
+@dataclass(frozen=True)
+class ErrorStyle:
+    """How a protocol shows an :class:`ApiError`.
+
+    `render` makes the JSON value of the body; `schema` is the JSON Schema of that value, for OpenAPI;
+    `invalid_body` is the status for a body that does not fit its schema.
+    """
+
+    render: Callable[[ApiError], Any]
+    schema: Mapping[str, Any]
+    invalid_body: int = 400
+
+    def status_and_value(self, error: ApiError) -> tuple[int, Any]:
+        """The status to answer `error` with, and the JSON value of the body."""
+        if isinstance(error, InvalidRequest) and error.in_body:
+            error.status = self.invalid_body
+            error.code = CODES[self.invalid_body][0]
+        return error.status, self.render(error)
+
+
+def _envelope(error: ApiError) -> Any:
+    return {
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "status": error.status,
+            "details": error.details,
+        }
+    }
+
+
+def _detail(error: ApiError) -> Any:
+    return {"detail": error.sentence() if isinstance(error, InvalidRequest) else error.message}
+
+
+OMP_ERRORS = ErrorStyle(
+    _envelope,
+    {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["code", "message", "status", "details"],
+                "properties": {
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "details": {"type": ["object", "null"]},
+                },
+            }
+        },
+    },
+)
+"""The envelope of the objects API and the operation log (objects.md §3)."""
+
+DETAIL_ERRORS = ErrorStyle(
+    _detail,
+    {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}},
+)
+"""``{"detail": …}``: MRS, and NEXUS with another status for invalid bodies."""

@@ -1,0 +1,202 @@
+"""Requests and responses as values: what a handler is given and what it returns.
+
+A handler is ``(request, state) -> response``.  It reads the parts of the request it needs, in the order its
+document says (a vault checks the token before it looks at the body), and the schemas it validates against
+stand in the route table, from which OpenAPI is made too.
+
+Handled here: JSON of objects.md §5, bodies and query parameters against their schemas.  The caller must
+compare ETags, check signatures and tokens itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus, unquote_to_bytes
+
+from omp.rules.json_text import JsonError, parse
+from omp.rules.schema import Problem, Validator
+from omp.web.errors import ApiError, InvalidRequest
+
+if TYPE_CHECKING:
+    from omp.web.routes import Route
+
+JSON = "application/json"
+
+
+class Request:
+    """One HTTP request, whole.
+
+    ``method``
+        upper case; ``HEAD`` arrives at the handler of ``GET`` as ``HEAD``.
+    ``target``, ``path``, ``query``
+        the request target as sent; its path and its query (without ``?``), still percent-encoded.
+    ``headers``
+        lower-case name -> value; a field that came more than once is joined with ``", "``.
+    ``fields``
+        every field line in order, ``(lower-case name, value)``, values stripped.
+    ``body``
+        the bytes, chunked coding undone.
+    ``scheme``, ``client``
+        ``http`` or ``https``; the peer's address, without port.
+    ``params``
+        the values of the route's ``{names}``, percent-decoded (a bad encoding is 400 before the handler).
+    ``route``
+        the route that matched.
+    """
+
+    __slots__ = ("body", "client", "fields", "headers", "method", "params", "path", "query", "route", "scheme", "target")
+
+    route: Route
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        fields: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        scheme: str = "http",
+        client: str = "127.0.0.1",
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path, _, self.query = target.partition("?")
+        self.headers = headers
+        self.fields = fields
+        self.body = body
+        self.scheme = scheme
+        self.client = client
+        self.params: dict[str, str] = {}
+
+    def json(self) -> Any:
+        """The body as JSON, within the bounds of objects.md §5; :class:`ApiError` otherwise."""
+        try:
+            return parse(self.body)
+        except JsonError as error:
+            raise InvalidRequest([{"loc": ["body"], "msg": str(error), "type": "json_invalid"}]) from None
+
+    def valid_body(self) -> Any:
+        """The body as JSON that fits the ``body`` schema of the route; :class:`InvalidRequest` otherwise."""
+        value = self.json()
+        validate = self.route.validate_body
+        problems = validate(value) if validate else ()
+        if problems:
+            raise InvalidRequest([_error("body", problem) for problem in problems])
+        return value
+
+    def valid_query(self) -> dict[str, Any]:
+        """Every query parameter of the route's table: its value, converted, or its default (None without).
+
+        A parameter that comes twice, or does not fit, is :class:`InvalidRequest`; an unknown one is ignored.
+        """
+        given = query_values(self.query)
+        values: dict[str, Any] = {}
+        errors = []
+        for name, schema in self.route.query.items():
+            texts = given.get(name)
+            if texts is None:
+                values[name] = schema.get("default")
+                continue
+            value = _converted(texts[0], schema) if len(texts) == 1 else texts
+            problems = self.route.validate_query[name](value)
+            errors += [_error("query", Problem((name, *p.path), p.message, p.type)) for p in problems]
+            values[name] = value
+        if errors:
+            raise InvalidRequest(errors)
+        return values
+
+
+def _error(place: str, problem: Problem) -> dict[str, Any]:
+    return {"loc": [place, *problem.path], "msg": problem.message, "type": problem.type}
+
+
+_FROM_QUERY: dict[str, Callable[[str], Any]] = {
+    # Decimal digits only: int() would take "+5", "5_0", " 5 " and digits of other scripts.
+    "integer": lambda text: int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text,
+    "boolean": lambda text: {"true": True, "1": True, "false": False, "0": False}.get(text, text),
+    "string": lambda text: text,
+}
+
+
+def _converted(text: str, schema: Mapping[str, Any]) -> Any:
+    return _FROM_QUERY[schema["type"]](text)
+
+
+def query_values(query: str) -> dict[str, list[str]]:
+    """The parameters of a query string, decoded (``+`` is a space); 400 where the encoding is not UTF-8."""
+    values: dict[str, list[str]] = {}
+    for pair in query.split("&") if query else ():
+        name, _, value = pair.partition("=")
+        if name or value:
+            values.setdefault(_decoded(name), []).append(_decoded(value))
+    return values
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
+    except UnicodeDecodeError:
+        raise ApiError(400, "The query must be percent-encoded UTF-8.") from None
+
+
+def decode_segment(raw: str) -> str:
+    """A path segment, percent-decoded after the path was split; 400 where it is not UTF-8."""
+    if "%" not in raw:
+        return raw
+    try:
+        return unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise ApiError(400, "The path must be percent-encoded UTF-8.") from None
+
+
+class Response:
+    """One answer: a status, a body with its type, and further header fields.
+
+    `stream`, instead of `body`, is an iterator of byte chunks that is sent as it is produced and closed when it
+    ends, the peer goes away or the server stops.  A stream that waits for events yields ``b""`` at least once a
+    second, which sends nothing: it lets the server see that the peer left or that it is to stop.
+    """
+
+    __slots__ = ("body", "content_type", "headers", "status", "stream")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        content_type: str = JSON,
+        headers: Sequence[tuple[str, str]] = (),
+        stream: Iterator[bytes] | None = None,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.headers = headers
+        self.stream = stream
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value` as compact JSON in UTF-8, members in their own order."""
+    return _encode(value).encode()
+
+
+def json_response(value: Any, status: int = 200, headers: Sequence[tuple[str, str]] = ()) -> Response:
+    """An answer whose body is `value` as JSON."""
+    return Response(status, json_bytes(value), JSON, headers)
+
+
+__all__ = [
+    "JSON",
+    "Request",
+    "Response",
+    "Validator",
+    "decode_segment",
+    "json_bytes",
+    "json_response",
+    "query_values",
+]

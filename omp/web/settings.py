@@ -1,0 +1,96 @@
+"""Settings as tables: every variable that the server reads, in one shape.
+
+A protocol lists its variables once; reading them, refusing bad values at the start (architecture, "Serving":
+a clear message and status 2, never a silent fallback), ``server.py --help`` and the README's table are made from
+that list.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omp.rules.engines import Engine
+from omp.store.port import Store
+
+
+class SettingError(Exception):
+    """A variable or flag holds what the server cannot use; the text says which, and what would be right."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One variable: `parse` turns its text into a value and raises ValueError with what would be right."""
+
+    name: str
+    variable: str
+    parse: Callable[[str], Any]
+    default: Any
+    help: str
+
+
+def read_settings(settings: Iterable[Setting], environ: Mapping[str, str]) -> dict[str, Any]:
+    """name -> value for every setting; an absent or empty variable takes the default.
+
+    Raises :class:`SettingError` naming the variable.
+    """
+    values = {}
+    for setting in settings:
+        text = environ.get(setting.variable, "")
+        try:
+            values[setting.name] = setting.parse(text) if text else setting.default
+        except ValueError as error:
+            raise SettingError(f"{setting.variable}={text!r}: {error}") from None
+    return values
+
+
+def switch(text: str) -> bool:
+    """``1``/``true``/``yes``/``on`` or ``0``/``false``/``no``/``off``."""
+    try:
+        return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+            text.lower()
+        ]
+    except KeyError:
+        raise ValueError("must be 1 or 0") from None
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """A parser for decimal integers from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and low <= int(text[:20]) <= high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def one_of(*values: str) -> Callable[[str], str]:
+    """A parser that takes one of `values`."""
+
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"must be one of {', '.join(values)}")
+        return text
+
+    return parse
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the entry hands to each protocol: ``mount(context) -> Mount``.
+
+    `clock` gives epoch seconds; `random_bytes` gives that many unpredictable bytes; `engine` verifies Ed25519;
+    `url` is the server's own base URL; `log` writes one line to the server's log.
+    """
+
+    store: Store
+    environ: Mapping[str, str]
+    clock: Callable[[], float]
+    engine: Engine
+    random_bytes: Callable[[int], bytes] = os.urandom
+    url: str = "http://127.0.0.1:8787"
+    log: Callable[[str], None] = print
+    max_body: int = 5 * 1024 * 1024
