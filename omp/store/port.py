@@ -2,7 +2,7 @@
 
 Every protocol keeps its rows through this port and never learns which adapter stands behind it
 (architecture, "Floors" 2).  A table is an ordered map from ``bytes`` to ``bytes``; it exists as soon as
-something is put in it.  Keys compare as byte strings; :func:`key` makes them from text and numbers so that
+something is put in it; its name is lower-case letters, digits and ``_``.  Keys compare as byte strings; :func:`key` makes them from text and numbers so that
 their order is the order of the parts.
 
 What every adapter guarantees, and the contract test checks:
@@ -13,11 +13,13 @@ What every adapter guarantees, and the contract test checks:
 * **Durable, where the adapter is.** When ``write()`` returns, the rows survive what the adapter promises to
   survive.  If they could not be kept, it raises :class:`StoreUnavailable` and nothing of the block is kept.
 
-The caller must keep the blocks short: parse, verify and wait outside them, and never open one inside another.
+The caller must keep the blocks short: parse, verify and wait outside them, and never open one inside another
+(nor call ``Store.get`` in one).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -27,6 +29,13 @@ class StoreUnavailable(Exception):
     """The store cannot do its work now (disk full, file read-only, closed); its text says why.
 
     The text is fit for an answer: it names no path.
+    """
+
+
+class StorageError(Exception):
+    """A store cannot be opened as it was asked for; the text says why and what would be right.
+
+    It is meant for the person who starts the server, and may name the path.
     """
 
 
@@ -91,6 +100,13 @@ class Store(Protocol):
     def close(self) -> None:
         """Finish what is under way and release the files; everything after that is unavailable."""
         ...
+
+
+def check_table_name(table: str) -> str:
+    """`table` itself, if it is a table's name: ASCII lower-case letters, digits and ``_``; ValueError otherwise."""
+    if not re.fullmatch("[a-z_0-9]+", table):
+        raise ValueError(f"{table!r} is no name of a table: it must be lower-case letters, digits and _")
+    return table
 
 
 def key(*parts: str | int | bytes) -> bytes:

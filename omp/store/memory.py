@@ -1,0 +1,180 @@
+"""The memory adapter: lock-guarded dicts beside sorted blocks of keys, gone when the process ends.
+
+The default of the store port (architecture, "Floors" 2).  Each table is a dict, for ``get``, and the same keys in
+order (:class:`~omp.store.ordered.SortedKeys`), for ``scan``.  One lock guards them all: it is held from the start
+of a block to its end, so blocks run one after the other and isolation needs no further device.
+
+A transaction writes in place and keeps an undo log: for each write, the value that stood there before.  A block
+that raises, whatever it raises, is undone from the end of that log before the lock is let go, so nobody has seen
+what it wrote.
+
+Handled here: atomicity, isolation, a block opened inside a block of the same thread (RuntimeError, where a bare
+lock would wait for ever).  The caller must keep blocks short: everybody else waits meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Lock, get_ident
+from types import TracebackType
+
+from omp.store.ordered import SortedKeys
+from omp.store.port import StoreUnavailable, check_table_name
+
+
+class _Table:
+    __slots__ = ("keys", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, bytes] = {}
+        self.keys = SortedKeys()
+
+
+class MemoryStore:
+    """A :class:`~omp.store.port.Store` in this process's memory."""
+
+    kind = "memory"
+    durable = False
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._holder = 0  # the thread that has a block open
+        self._tables: dict[str, _Table] = {}
+        self._closed = False
+
+    def get(self, table: str, key: bytes, /) -> bytes | None:
+        # A dict lookup is atomic by itself, but what it finds might be undone, or be half of a block.
+        if not self._lock.acquire(False):
+            self._wait()
+        try:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            found = self._tables.get(table)
+            return found.rows.get(key) if found is not None else None
+        finally:
+            self._lock.release()
+
+    def read(self) -> _ReadBlock:
+        return _ReadBlock(self)
+
+    def write(self) -> _WriteBlock:
+        return _WriteBlock(self)
+
+    def check(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._tables = {}
+
+    def _wait(self) -> None:
+        if self._holder == get_ident():
+            raise RuntimeError("a block of the store was opened inside another one")
+        self._lock.acquire()
+
+    def _enter(self) -> None:
+        if not self._lock.acquire(False):
+            self._wait()
+        if self._closed:
+            self._lock.release()
+            raise StoreUnavailable("the store is closed")
+        self._holder = get_ident()
+
+    def _leave(self) -> None:
+        self._holder = 0
+        self._lock.release()
+
+
+class _ReadBlock:
+    """``with store.read() as tx``: holds the lock, so nothing changes under it."""
+
+    __slots__ = ("_open", "_store")
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._open = False
+
+    def __enter__(self) -> _ReadBlock:
+        self._store._enter()
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        self._store._leave()
+
+    def get(self, table: str, key: bytes, /) -> bytes | None:
+        found = self._store._tables.get(table)
+        return found.rows.get(key) if found is not None else None
+
+    def scan(
+        self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        found = self._store._tables.get(table)
+        if found is None:
+            return
+        rows = found.rows
+        for key in found.keys.range(start, end, reverse=reverse):
+            if not self._open:
+                raise RuntimeError("a scan was used after its block had ended")
+            yield key, rows[key]
+
+    def count(self, table: str, /) -> int:
+        found = self._store._tables.get(table)
+        return len(found.rows) if found is not None else 0
+
+
+class _WriteBlock(_ReadBlock):
+    """``with store.write() as tx``: a read block that may write, with the log that undoes it."""
+
+    __slots__ = ("_undo",)
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self._undo: list[tuple[_Table, bytes, bytes | None]] = []
+
+    def __enter__(self) -> _WriteBlock:
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None:
+                self._roll_back()
+        finally:
+            super().__exit__(kind, error, trace)
+
+    def put(self, table: str, key: bytes, value: bytes, /) -> None:
+        found = self._store._tables.get(table)
+        if found is None:
+            found = self._store._tables[check_table_name(table)] = _Table()
+        before = found.rows.get(key)
+        self._undo.append((found, key, before))
+        found.rows[key] = value
+        if before is None:
+            found.keys.add(key)
+
+    def delete(self, table: str, key: bytes, /) -> bool:
+        found = self._store._tables.get(table)
+        before = found.rows.get(key) if found is not None else None
+        if found is None or before is None:
+            return False
+        self._undo.append((found, key, before))
+        del found.rows[key]
+        found.keys.discard(key)
+        return True
+
+    def _roll_back(self) -> None:
+        for table, key, before in reversed(self._undo):
+            if before is None:
+                table.rows.pop(key, None)
+                table.keys.discard(key)
+            else:
+                table.rows[key] = before
+                table.keys.add(key)
