@@ -1,0 +1,234 @@
+"""Public-key recovery over secp256k1: the ECDSA of Ethereum keys, by hand.
+
+Implements SEC 1 version 2, §4.1.6 ("Public Key Recovery Operation") over the curve of SEC 2 §2.4.1, in the letters
+of those documents: a signature (r, s) over a hash e, the point R whose x coordinate is r, the public key Q.
+Ethereum's ``v`` says which of the two candidates of §4.1.6 is meant, so one signature and one hash give one key.
+
+Guarantees: r and s are 1 … n - 1, s is in the lower half (so that nobody can turn a signature into another one
+over the same hash), v is 0 or 1, R lies on the curve, Q is not the point at infinity.  Everything else raises
+:class:`InvalidSignature`.
+
+Layout: the curve, its points, multiples of points, recovery, and signing by hand (RFC 6979) for tests and vectors.
+
+Handled here: every check above.  The caller must compare the recovered key with the expected one (a recovery
+almost always "succeeds" with some key or other), and must never give a secret that matters to the functions
+named ``…_slowly``: Python's integers take time that depends on their values.
+"""
+
+from __future__ import annotations
+
+import hmac
+from functools import cache
+from hashlib import sha256
+from typing import NamedTuple
+
+# --- The curve: SEC 2 §2.4.1 ---------------------------------------------------------------------------------------
+
+P = 2**256 - 2**32 - 977
+"""The field's prime (p in the document).  The curve is y² = x³ + 7 over it."""
+N = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
+"""The order of G (n): a prime, so every point but the one at infinity has this order; the cofactor h is 1."""
+G = (
+    0x79BE667E_F9DCBBAC_55A06295_CE870B07_029BFCDB_2DCE28D9_59F2815B_16F81798,
+    0x483ADA77_26A3C465_5DA4FBFC_0E1108A8_FD17B448_A6855419_9C47D08F_FB10D4B8,
+)
+"""The base point."""
+
+Affine = tuple[int, int]
+"""A point (x, y); the point at infinity has no such form."""
+Jacobian = tuple[int, int, int]
+"""A point (X, Y, Z) with x = X/Z², y = Y/Z³: adding needs no division.  Z = 0 is the point at infinity."""
+
+_INFINITY: Jacobian = (1, 1, 0)
+
+
+class InvalidSignature(ValueError):
+    """No key can have made this signature; the text says why."""
+
+
+# --- Points -----------------------------------------------------------------------------------------------------
+
+
+def _double(point: Jacobian) -> Jacobian:
+    """2 · `point` (the formulas "dbl-2009-l" for curves with a = 0; they take infinity to infinity)."""
+    x, y, z = point
+    a = x * x % P
+    b = y * y % P
+    c = b * b
+    d = 2 * ((x + b) * (x + b) - a - c) % P
+    e = 3 * a
+    x3 = (e * e - 2 * d) % P
+    return x3, (e * (d - x3) - 8 * c) % P, 2 * y * z % P
+
+
+def _add(point: Jacobian, other: Affine) -> Jacobian:
+    """`point` + `other` (the formulas "madd-2004-hmv"), with the cases that they leave out."""
+    x1, y1, z1 = point
+    x2, y2 = other
+    if z1 == 0:
+        return x2, y2, 1
+    zz = z1 * z1 % P
+    h = (x2 * zz - x1) % P
+    t = (y2 * zz * z1 - y1) % P
+    if h == 0:  # the same x: the same point, or its negative
+        return _double(point) if t == 0 else _INFINITY
+    hh = h * h % P
+    hhh = h * hh % P
+    v = x1 * hh % P
+    x3 = (t * t - hhh - 2 * v) % P
+    return x3, (t * (v - x3) - y1 * hhh) % P, z1 * h % P
+
+
+def _to_affine(points: list[Jacobian]) -> list[Affine]:
+    """The same points, none of them infinity, with one inversion for all (Montgomery's trick)."""
+    products = [1]
+    for _, _, z in points:
+        products.append(products[-1] * z % P)
+    inverse = pow(products[-1], -1, P)
+    affine = []
+    for (x, y, z), before in zip(reversed(points), reversed(products[:-1]), strict=True):
+        z_inverse = inverse * before % P
+        inverse = inverse * z % P
+        zz = z_inverse * z_inverse % P
+        affine.append((x * zz % P, y * zz * z_inverse % P))
+    return affine[::-1]
+
+
+# --- Multiples of points: by the hexadecimal digits of the scalar ------------------------------------------------
+
+
+def _sixteen_multiples(point: Affine) -> list[Affine]:
+    """1 · `point` … 16 · `point`."""
+    multiples: list[Jacobian] = [(*point, 1)]
+    for _ in range(15):
+        multiples.append(_add(multiples[-1], point))
+    return _to_affine(multiples)
+
+
+def _multiply(scalar: int, point: Affine) -> Jacobian:
+    """`scalar` · `point` for 0 ≤ `scalar` < 2**256: sixteen times what there is, and one digit more."""
+    multiples = _sixteen_multiples(point)
+    result = _INFINITY
+    for digit in f"{scalar:x}":
+        result = _double(_double(_double(_double(result))))
+        if digit != "0":
+            result = _add(result, multiples[int(digit, 16) - 1])
+    return result
+
+
+@cache
+def _multiples_of_g() -> list[list[Affine]]:
+    """Row i holds d · 16**i · G for d = 1 … 16; made at the first recovery, in about 10 ms."""
+    rows = [_sixteen_multiples(G)]
+    for _ in range(63):
+        rows.append(_sixteen_multiples(rows[-1][15]))
+    return rows
+
+
+def _add_multiple_of_g(point: Jacobian, scalar: int) -> Jacobian:
+    """`point` + `scalar` · G: an addition for each digit and no doubling, since G never changes."""
+    for row, digit in zip(_multiples_of_g(), reversed(f"{scalar:x}"), strict=False):
+        if digit != "0":
+            point = _add(point, row[int(digit, 16) - 1])
+    return point
+
+
+# --- Recovery: SEC 1 §4.1.6 ---------------------------------------------------------------------------------------
+
+
+class Signature(NamedTuple):
+    """r and s as numbers; v is 0 or 1: the parity of the y coordinate of R."""
+
+    r: int
+    s: int
+    v: int
+
+
+class Recovery:
+    """A checked signature, ready to say which key made it over a given hash.
+
+    What depends on the signature alone (r⁻¹ · s · R) is computed once: a further hash costs about a quarter.
+    Raises :class:`InvalidSignature`.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        r, s, v = signature
+        if not 0 < r < N:
+            raise InvalidSignature("r must be 1 to n - 1")
+        if not 0 < s < N:
+            raise InvalidSignature("s must be 1 to n - 1")
+        if s > N // 2:
+            # (r, n - s) with the other v is valid over the same hash: only one of the two may count.
+            raise InvalidSignature("s must be in the lower half, at most n / 2")
+        if v not in (0, 1):
+            raise InvalidSignature("v must say which of two points is meant: 0 or 1")
+        # Step 1.1: x = r + j·n.  Ethereum leaves out j = 1 (v 2 and 3): a chance of 2**-128 in honest signatures.
+        # Steps 1.2, 1.3: the point R with that x; v, not the trial of step 1.6.3, says which of R and -R.
+        big_r = (r, _y_coordinate(r, v))
+        # Step 1.4, n·R = infinity, holds for every point: the cofactor is 1.
+        self._r_inverse = pow(r, -1, N)
+        self._r_part = _multiply(s * self._r_inverse % N, big_r)
+
+    def public_key(self, digest: bytes) -> bytes:
+        """Q = r⁻¹(sR - eG) as 64 bytes, x ‖ y, for the hash `digest` (32 bytes).  Raises InvalidSignature."""
+        e = int.from_bytes(digest, "big")  # step 1.5
+        q = _add_multiple_of_g(self._r_part, -e * self._r_inverse % N)  # step 1.6.1
+        if q[2] == 0:
+            raise InvalidSignature("the signature gives the point at infinity, which is no key")
+        return _octets(q)
+
+
+def recover(digest: bytes, signature: Signature) -> bytes:
+    """The public key (64 bytes, x ‖ y) that made `signature` over `digest` (32 bytes).  Raises InvalidSignature.
+
+    >>> digest = bytes(31) + b"*"
+    >>> recover(digest, sign_slowly(7, digest)) == public_key_slowly(7)
+    True
+    """
+    return Recovery(signature).public_key(digest)
+
+
+def _y_coordinate(x: int, parity: int) -> int:
+    """The y of that parity with y² = x³ + 7; p = 3 mod 4, so a root is a power (SEC 1 §2.3.4)."""
+    square = (x * x * x + 7) % P
+    y = pow(square, (P + 1) // 4, P)
+    if y * y % P != square:
+        raise InvalidSignature("r must be the x coordinate of a point of the curve")
+    return y if y & 1 == parity else P - y
+
+
+def _octets(point: Jacobian) -> bytes:
+    [(x, y)] = _to_affine([point])
+    return x.to_bytes(32, "big") + y.to_bytes(32, "big")
+
+
+# --- Signing by hand, for tests and vectors only --------------------------------------------------------------------
+
+
+def public_key_slowly(secret: int) -> bytes:
+    """The public key (64 bytes, x ‖ y) of `secret` (1 … n - 1).  Tests and vectors only: time tells the secret."""
+    return _octets(_multiply(secret, G))
+
+
+def sign_slowly(secret: int, digest: bytes) -> Signature:
+    """The deterministic signature of RFC 6979 §3.2 with SHA-256, s in the lower half; tests and vectors only.
+
+    ethers and eth-keys make the same bytes, so their recorded requests check this function, and it them.
+    """
+    e = int.from_bytes(digest, "big") % N
+    # §3.2 steps b to g: an HMAC generator seeded with the secret and the hash.
+    v, k = b"\1" * 32, bytes(32)
+    seed = secret.to_bytes(32, "big") + e.to_bytes(32, "big")
+    for separator in (b"\0", b"\1"):
+        k = hmac.digest(k, v + separator + seed, sha256)
+        v = hmac.digest(k, v, sha256)
+    while True:  # step h
+        v = hmac.digest(k, v, sha256)
+        nonce = int.from_bytes(v, "big")
+        if 0 < nonce < N:
+            [(x, y)] = _to_affine([_multiply(nonce, G)])
+            r, s = x % N, pow(nonce, -1, N) * (e + x * secret) % N
+            if x < N and s:
+                return Signature(r, s, y & 1) if s <= N // 2 else Signature(r, N - s, y & 1 ^ 1)
+        k = hmac.digest(k, v + b"\0", sha256)
+        v = hmac.digest(k, v, sha256)
