@@ -22,13 +22,24 @@ class SettingError(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """One variable: `parse` turns its text into a value and raises ValueError with what would be right."""
+    """One variable: `parse` turns its text into a value and raises ValueError with what would be right.
+
+    `flag` is the command-line flag that wins over the variable, `fallback` another variable that is read where this
+    one is absent or empty; both may be "".
+    """
 
     name: str
     variable: str
     parse: Callable[[str], Any]
     default: Any
     help: str
+    flag: str = ""
+    fallback: str = ""
+
+    def source(self, environ: Mapping[str, str]) -> tuple[str, str]:
+        """(variable, text) that hold in `environ`: the text is "" where no variable is set."""
+        name = self.fallback if self.fallback and not environ.get(self.variable) else self.variable
+        return name, environ.get(name, "")
 
 
 def read_settings(settings: Iterable[Setting], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -38,11 +49,12 @@ def read_settings(settings: Iterable[Setting], environ: Mapping[str, str]) -> di
     """
     values = {}
     for setting in settings:
-        text = environ.get(setting.variable, "")
+        variable, text = setting.source(environ)
         try:
             values[setting.name] = setting.parse(text) if text else setting.default
         except ValueError as error:
-            raise SettingError(f"{setting.variable}={text!r}: {error}") from None
+            named = f"{setting.flag} ({variable})" if setting.flag else variable
+            raise SettingError(f"{named} is {text!r}, and {error}") from None
     return values
 
 

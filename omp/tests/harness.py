@@ -1,0 +1,107 @@
+"""The whole server in this process on a free port, and a client to try it with: for the end-to-end tests."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import server
+from omp.web.server import HttpServer
+
+
+@dataclass
+class Answer:
+    """What came back: `headers` by lower-case name, the last line of each."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Client:
+    """One keep-alive connection."""
+
+    def __init__(self, port: int, timeout: float = 30.0) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        json: Any = ...,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Send a request; `json` is encoded and typed as JSON, `body` is sent as it is."""
+        sent = dict(headers or {})
+        if json is not ...:
+            body = _encode(json)
+            sent.setdefault("Content-Type", "application/json")
+        self._connection.request(method, path, body, sent)
+        response = self._connection.getresponse()
+        received = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, received, response.read())
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+@dataclass
+class Running:
+    """A server that is serving: its address, the lines of its log, and the parts for tests that need them."""
+
+    port: int
+    url: str
+    log: list[str]
+    http: HttpServer
+    parts: server.Parts
+
+
+@contextlib.contextmanager
+def running_server(
+    environ: Mapping[str, str] | None = None, storage: str = "memory", **http_options: Any
+) -> Iterator[Running]:
+    """Serve on a free port of the loopback interface until the block ends; `http_options` go to HttpServer."""
+    lines: list[str] = []
+    settings = {"OMP_SERVER_PORT": "0", "OMP_STORAGE": storage, **(environ or {})}
+    parts = server.build(settings, log=lines.append, **http_options)
+    thread = threading.Thread(target=parts.http.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield Running(parts.http.server_port, parts.http.url, lines, parts.http, parts)
+    finally:
+        parts.stop(5.0)
+        thread.join()
+
+
+def exchange(port: int, data: bytes, timeout: float = 10.0) -> bytes:
+    """Send `data` over a new socket, and read until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout) as sock:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        parts = []
+        while part := sock.recv(65536):
+            parts.append(part)
+        return b"".join(parts)

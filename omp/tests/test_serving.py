@@ -1,0 +1,453 @@
+"""Serving, over raw sockets: the traps of ``http.server`` (style 14) and the bounds of architecture.md "Serving"."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import time
+import unittest
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from omp.tests.harness import Client, Running, exchange, running_server
+from omp.web.messages import Request, Response, json_response
+from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
+from omp.web.wire import ChunkedBody, http_date
+
+GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def read_answers(sock: socket.socket, count: int) -> list[tuple[int, dict[str, str], bytes]]:
+    """`count` answers with Content-Length from `sock`, in order."""
+    data = b""
+    answers = []
+    while len(answers) < count:
+        head, found, rest = data.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+        length = int(headers.get("content-length", 0))
+        if found and len(rest) >= length:
+            answers.append((int(lines[0].split()[1]), headers, rest[:length]))
+            data = rest[length:]
+            continue
+        part = sock.recv(65536)
+        if not part:
+            raise AssertionError(f"closed after {len(answers)} answers: {data!r}")
+        data += part
+    return answers
+
+
+def statuses(data: bytes) -> list[int]:
+    """The status of every answer in `data`."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
+
+
+class ServingCase(unittest.TestCase):
+    """A server for the whole class, and one request on a new connection."""
+
+    context: ClassVar[contextlib.AbstractContextManager[Running]]
+    server: ClassVar[Running]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.context = running_server()
+        cls.server = cls.context.__enter__()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.context.__exit__(None, None, None)
+
+    def connect(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.server.port), 10)
+        self.addCleanup(sock.close)
+        return sock
+
+    def refused(self, request: bytes, status: int, code: str) -> dict[str, Any]:
+        """Assert that `request` gets exactly one answer, with `status` and `code`, and a closed connection."""
+        data = exchange(self.server.port, request)
+        self.assertEqual(statuses(data), [status], data)
+        head, _, body = data.partition(b"\r\n\r\n")
+        self.assertIn(b"\r\nConnection: close", head)
+        error: dict[str, Any] = json.loads(body)["error"]
+        self.assertEqual((error["code"], error["status"]), (code, status))
+        return error
+
+
+class RequestHeads(ServingCase):
+    """What a request head must be."""
+
+    def test_two_requests_in_one_packet_are_answered_in_order(self) -> None:
+        sock = self.connect()
+        sock.sendall(GET_HEALTH + b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual([answer[0] for answer in read_answers(sock, 2)], [200, 404])
+
+    def test_a_request_that_arrives_byte_by_byte_is_answered(self) -> None:
+        sock = self.connect()
+        for index in range(len(GET_HEALTH)):
+            sock.sendall(GET_HEALTH[index : index + 1])
+        self.assertEqual(read_answers(sock, 1)[0][0], 200)
+
+    def test_an_empty_line_before_a_request_is_ignored(self) -> None:
+        sock = self.connect()
+        sock.sendall(b"\r\n" + GET_HEALTH)
+        self.assertEqual(read_answers(sock, 1)[0][0], 200)
+
+    def test_a_request_without_host_is_400(self) -> None:
+        self.refused(b"GET /health HTTP/1.1\r\n\r\n", 400, "bad_request")
+
+    def test_two_hosts_are_400(self) -> None:
+        self.refused(b"GET /health HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400, "bad_request")
+
+    def test_an_http_1_0_request_needs_no_host_and_closes(self) -> None:
+        data = exchange(self.server.port, b"GET /health HTTP/1.0\r\n\r\n")
+        self.assertEqual(statuses(data), [200])
+        self.assertIn(b"\r\nConnection: close\r\n", data)
+
+    def test_http_1_0_keeps_the_connection_when_asked_to(self) -> None:
+        sock = self.connect()
+        sock.sendall(b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        self.assertEqual(read_answers(sock, 1)[0][1]["connection"], "keep-alive")
+        sock.sendall(GET_HEALTH)
+        self.assertEqual(read_answers(sock, 1)[0][0], 200)
+
+    def test_connection_close_is_honoured(self) -> None:
+        data = exchange(self.server.port, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n" + GET_HEALTH)
+        self.assertEqual(statuses(data), [200])
+
+    def test_another_version_is_505(self) -> None:
+        self.refused(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "http_version_not_supported")
+
+    def test_the_authority_of_an_absolute_target_is_taken(self) -> None:
+        sock = self.connect()
+        sock.sendall(b"GET http://example.org/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(read_answers(sock, 1)[0][0], 200)
+
+    def test_garbage_is_400(self) -> None:
+        for garbage in (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+            b"\x00" * 100 + b"\r\n\r\n",
+            b"GET /health\r\n\r\n",
+            b"GET  /health HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET health HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET * HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /health#top HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /h\xe9alth HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /health HTTP/1.1\nHost: x\n\n",
+            b"GET /health HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: x\r\nX : y\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: x y\r\n\r\n",
+        ):
+            with self.subTest(garbage=garbage):
+                self.refused(garbage, 400, "bad_request")
+
+    def test_a_request_line_over_8_kib_is_414(self) -> None:
+        self.refused(b"GET /" + b"a" * 8200 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long")
+        self.refused(b"GET /" + b"a" * 20000, 414, "uri_too_long")
+
+    def test_headers_over_32_kib_are_431(self) -> None:
+        self.refused(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40960 + b"\r\n\r\n", 431, "headers_too_large")
+
+    def test_more_than_100_fields_are_431(self) -> None:
+        fields = b"".join(b"X-%d: y\r\n" % index for index in range(100))
+        self.refused(b"GET / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n", 431, "headers_too_large")
+        sock = self.connect()
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n" + fields[: fields.rfind(b"X-")] + b"\r\n")
+        self.assertEqual(read_answers(sock, 1)[0][0], 200)
+
+
+class Bodies(ServingCase):
+    """Where a body ends, and what happens to one that is refused."""
+
+    def post(self, framing: bytes, body: bytes = b"") -> bytes:
+        return b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + framing + b"\r\n\r\n" + body
+
+    def test_a_bad_content_length_is_400_and_closes(self) -> None:
+        for length in (b"-1", b"abc", b"+5", b"5 5", b"5, 5", b"0x5", b"", b"9" * 30, "٥".encode()):
+            with self.subTest(length=length):
+                self.refused(self.post(b"Content-Length: " + length, b"{}") + GET_HEALTH, 400, "bad_request")
+
+    def test_content_length_beside_chunked_is_400_and_closes(self) -> None:
+        framing = b"Content-Length: 5\r\nTransfer-Encoding: chunked"
+        self.refused(self.post(framing, b"0\r\n\r\n") + GET_HEALTH, 400, "bad_request")
+
+    def test_two_content_lengths_are_400_and_close(self) -> None:
+        self.refused(self.post(b"Content-Length: 2\r\nContent-Length: 2", b"{}") + GET_HEALTH, 400, "bad_request")
+
+    def test_another_coding_is_501_and_closes(self) -> None:
+        self.refused(self.post(b"Transfer-Encoding: gzip, chunked", b"0\r\n\r\n") + GET_HEALTH, 501, "not_implemented")
+
+    def test_a_chunked_body_is_read(self) -> None:
+        sock = self.connect()
+        chunks = b'14;x="y"\r\n{"namespace":"ns","c\r\n0E\r\nontent":{"x":1\r\n2\r\n}}\r\n0\r\nTrailer: t\r\n\r\n'
+        sock.sendall(self.post(b"Transfer-Encoding: Chunked", chunks) + GET_HEALTH)
+        self.assertEqual([answer[0] for answer in read_answers(sock, 2)], [201, 200])
+
+    def test_bad_chunks_are_400_and_close(self) -> None:
+        for chunks in (b"x\r\n", b"2\r\n{}0\r\n\r\n", b"-2\r\n{}\r\n", b"2\n{}\r\n0\r\n\r\n", b"1" * 5000, b"\r\n{}\r\n"):
+            with self.subTest(chunks=chunks):
+                self.refused(self.post(b"Transfer-Encoding: chunked", chunks) + GET_HEALTH, 400, "bad_request")
+
+    def test_a_6_mib_body_is_413_before_it_is_read(self) -> None:
+        sock = self.connect()
+        sock.sendall(self.post(b"Content-Length: %d" % (6 << 20)))
+        self.assertEqual(read_answers(sock, 1)[0][0], 413)
+
+    def test_a_client_that_sends_its_6_mib_all_the_same_reads_the_413(self) -> None:
+        self.refused(self.post(b"Content-Length: %d" % (6 << 20), b" " * (6 << 20)), 413, "too_large")
+
+    def test_a_6_mib_chunked_body_is_413(self) -> None:
+        chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
+        self.refused(self.post(b"Transfer-Encoding: chunked", chunk * 6), 413, "too_large")
+
+    def test_100_continue_is_sent_before_the_body_and_not_for_one_too_large(self) -> None:
+        sock = self.connect()
+        sock.sendall(self.post(b"Expect: 100-continue\r\nContent-Length: 2"))
+        self.assertEqual(sock.recv(100), b"HTTP/1.1 100 Continue\r\n\r\n")
+        sock.sendall(b"{}")
+        self.assertEqual(read_answers(sock, 1)[0][0], 400)
+        self.refused(self.post(b"Expect: 100-continue\r\nContent-Length: 9999999"), 413, "too_large")
+        self.refused(self.post(b"Expect: a miracle\r\nContent-Length: 2", b"{}"), 417, "expectation_failed")
+
+    def test_the_body_of_an_unknown_path_is_no_next_request(self) -> None:
+        sock = self.connect()
+        body = b"GET /objects HTTP/1.1\r\nHost: x\r\n\r\n"
+        sock.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) + GET_HEALTH)
+        self.assertEqual([(answer[0], answer[2][:1]) for answer in read_answers(sock, 2)], [(404, b"{"), (200, b"{")])
+
+    def test_an_array_100_000_deep_is_400(self) -> None:
+        sock = self.connect()
+        body = b"[" * 100_000 + b"]" * 100_000
+        sock.sendall(self.post(b"Content-Length: %d" % len(body), body) + GET_HEALTH)
+        self.assertEqual([answer[0] for answer in read_answers(sock, 2)], [400, 200])
+
+    def test_a_client_that_disconnects_in_mid_body_harms_nobody(self) -> None:
+        sock = self.connect()
+        sock.sendall(self.post(b"Content-Length: 1000", b'{"names'))
+        sock.close()
+        self.assertEqual(statuses(exchange(self.server.port, GET_HEALTH)), [200])
+        self.assertEqual(self.server.log, [])
+
+
+class Methods(ServingCase):
+    """What follows from the route table."""
+
+    def test_head_has_the_headers_of_get_and_no_body(self) -> None:
+        sock = self.connect()
+        sock.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" + GET_HEALTH)
+        data = b""
+        while data.count(b"\r\n\r\n") < 2 or not data.endswith(b"}"):
+            data += sock.recv(65536)
+        head, get = data.split(b"\r\n\r\n", 1)
+        self.assertIn(b"Content-Length: 15", head)
+        self.assertTrue(get.startswith(b"HTTP/1.1 200 OK"), get)
+
+    def test_options_names_the_methods(self) -> None:
+        with Client(self.server.port) as client:
+            answer = client.request("OPTIONS", "/objects")
+        self.assertEqual((answer.status, answer.headers["allow"]), (204, "GET, POST, HEAD, OPTIONS"))
+        self.assertNotIn("access-control-allow-origin", answer.headers)
+
+    def test_another_method_is_405_with_allow(self) -> None:
+        with Client(self.server.port) as client:
+            answer = client.request("PATCH", "/objects")
+        self.assertEqual((answer.status, answer.json["error"]["code"]), (405, "method_not_allowed"))
+        self.assertEqual(answer.headers["allow"], "GET, POST, HEAD, OPTIONS")
+
+    def test_every_answer_has_a_date(self) -> None:
+        with Client(self.server.port) as client:
+            answer = client.request("GET", "/health")
+        self.assertIn(answer.headers["date"], [http_date(int(time.time()) - ago) for ago in range(3)])
+
+
+class Load(unittest.TestCase):
+    """Many clients, slow clients, and none that is denied because of another."""
+
+    def test_a_connection_over_the_limit_gets_503_at_once_and_a_place_when_one_is_free(self) -> None:
+        with running_server(max_connections=2) as server:
+            held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(2)]
+            for sock in held:
+                sock.sendall(GET_HEALTH)
+                read_answers(sock, 1)
+            self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [503])
+            for sock in held:
+                sock.close()
+            deadline = time.monotonic() + 10
+            while statuses(exchange(server.port, GET_HEALTH)) != [200]:
+                self.assertLess(time.monotonic(), deadline)
+
+    def test_200_half_open_connections_leave_others_served(self) -> None:
+        with running_server() as server:
+            held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(200)]
+            for sock in held:
+                sock.sendall(b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Le")
+            self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
+            for sock in held:
+                sock.close()
+
+    def test_a_request_that_does_not_arrive_in_time_is_408(self) -> None:
+        with running_server(request_seconds=0.4) as server:
+            for part in (b"GET /health HT", b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"):
+                with socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+                    sock.sendall(part)
+                    self.assertEqual(read_answers(sock, 1)[0][0], 408)
+
+    def test_drips_do_not_extend_the_time(self) -> None:
+        with running_server(request_seconds=0.6) as server:
+            with socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+                for byte in b"GET /health":
+                    sock.sendall(bytes([byte]))
+                    time.sleep(0.1)
+                self.assertEqual(read_answers(sock, 1)[0][0], 408)
+
+    def test_an_idle_connection_is_closed_without_a_word(self) -> None:
+        with running_server(request_seconds=0.3) as server:
+            with socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+                self.assertEqual(sock.recv(100), b"")
+
+
+class Stopping(unittest.TestCase):
+    """The orderly stop: what is under way is finished, what is idle is closed."""
+
+    def test_a_request_whose_body_is_still_arriving_is_finished(self) -> None:
+        body = b'{"namespace":"ns","content":{}}'
+        with running_server() as server:
+            idle = socket.create_connection(("127.0.0.1", server.port), 10)
+            idle.sendall(GET_HEALTH)
+            read_answers(idle, 1)
+            busy = socket.create_connection(("127.0.0.1", server.port), 10)
+            busy.sendall(b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body[:5]))
+            time.sleep(0.2)
+            stopped: list[bool] = []
+            stopping = threading.Thread(target=lambda: stopped.append(server.parts.http.stop(10)))
+            stopping.start()
+            self.assertEqual(idle.recv(100), b"")
+            busy.sendall(body[5:])
+            status, headers, _ = read_answers(busy, 1)[0]
+            self.assertEqual((status, headers["connection"]), (201, "close"))
+            stopping.join()
+            self.assertEqual(stopped, [True])
+
+
+def _boom(request: Request, state: object) -> Response:
+    raise ZeroDivisionError("a secret detail")
+
+
+def _broken_stream() -> Iterator[bytes]:
+    yield b"one"
+    raise ZeroDivisionError("a secret detail")
+
+
+def _echo(request: Request, state: object) -> Response:
+    return json_response({**request.params, "query": request.valid_query()})
+
+
+ODD_MOUNT = Mount(
+    "odd",
+    "1",
+    "Odd",
+    (
+        Route("GET", "/odd/boom", _boom, "Fails", {200: "never"}),
+        Route("GET", "/odd/split", lambda r, s: Response(200, headers=[("X", "a\r\nb")]), "Splits", {200: "never"}),
+        Route("GET", "/odd/stream", lambda r, s: Response(200, stream=iter([b"one", b"", b"two"])), "Streams", {200: "two"}),
+        Route("GET", "/odd/broken", lambda r, s: Response(200, stream=_broken_stream()), "Breaks", {200: "one"}),
+        Route("GET", "/odd/large", lambda r, s: Response(200, b"x" * 3_000_000), "Large", {200: "3 MB"}),
+        Route("GET", "/odd/of/{a}/{b}", _echo, "Echoes", {200: "a"}, query={"n": {"type": "integer", "minimum": 1}}),
+    ),
+    None,
+    owns=("/odd",),
+    cors=CORS_ANY_ORIGIN,
+)
+
+
+class Handlers(unittest.TestCase):
+    """What the server makes of handlers: good ones, and ours when they fail."""
+
+    context: ClassVar[contextlib.AbstractContextManager[Running]]
+    server: ClassVar[Running]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.context = running_server()
+        cls.server = cls.context.__enter__()
+        application = cls.server.parts.application
+        cls.server.http.application = type(application)([*application.mounts, ODD_MOUNT], cls.server.log.append, 5 << 20)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.context.__exit__(None, None, None)
+
+    def get(self, path: str) -> Any:
+        with Client(self.server.port) as client:
+            return client.request("GET", path)
+
+    def test_an_exception_is_an_opaque_500_with_the_id_of_its_line_in_the_log(self) -> None:
+        for path in ("/odd/boom", "/odd/split"):
+            del self.server.log[:]
+            answer = self.get(path)
+            self.assertEqual((answer.status, answer.json["error"]["code"]), (500, "internal_error"))
+            self.assertNotRegex(answer.body, rb"secret|Traceback|\.py")
+            (line,) = self.server.log
+            self.assertIn(line.split()[1], answer.json["error"]["message"])
+            self.assertNotIn("\n", line)
+
+    def test_a_stream_is_chunked(self) -> None:
+        answer = self.get("/odd/stream")
+        self.assertEqual((answer.headers["transfer-encoding"], answer.body), ("chunked", b"onetwo"))
+
+    def test_a_stream_to_http_1_0_ends_with_the_connection(self) -> None:
+        data = exchange(self.server.port, b"GET /odd/stream HTTP/1.0\r\n\r\n")
+        self.assertTrue(data.endswith(b"\r\n\r\nonetwo"), data)
+
+    def test_a_stream_that_fails_has_no_end(self) -> None:
+        data = exchange(self.server.port, b"GET /odd/broken HTTP/1.1\r\nHost: x\r\n\r\n" + GET_HEALTH)
+        self.assertTrue(data.endswith(b"3\r\none\r\n"), data)
+
+    def test_a_large_answer_arrives_whole(self) -> None:
+        self.assertEqual(len(self.get("/odd/large").body), 3_000_000)
+
+    def test_segments_are_split_before_they_are_decoded(self) -> None:
+        answer = self.get("/odd/of/a%2Fb/%F0%9F%98%80%00?n=5")
+        self.assertEqual(answer.json, {"a": "a/b", "b": "\U0001f600\0", "query": {"n": 5}})
+        self.assertEqual(self.get("/odd/of/a/").status, 404)
+        self.assertEqual(self.get("/odd/of/a/%FF").status, 400)
+
+    def test_query_integers_are_decimal_digits(self) -> None:
+        for text in ("0", "-1", "+5", "5.0", "1e2", "%D9%A5", "", "5%20", "9" * 50):
+            with self.subTest(text=text):
+                self.assertEqual(self.get(f"/odd/of/a/b?n={text}").status, 400)
+        self.assertEqual(self.get("/odd/of/a/b?n=1&n=2").status, 400)
+
+    def test_other_origins_may_call_where_the_protocol_lets_them(self) -> None:
+        with Client(self.server.port) as client:
+            for method, path in (("GET", "/odd/stream"), ("GET", "/odd/boom"), ("PUT", "/odd/boom"), ("GET", "/odd/x")):
+                answer = client.request(method, path)
+                self.assertEqual(answer.headers["access-control-allow-origin"], "*", path)
+            preflight = client.request("OPTIONS", "/odd/boom", headers={"Access-Control-Request-Method": "GET"})
+        self.assertEqual(preflight.status, 204)
+        self.assertIn("GET", preflight.headers["access-control-allow-methods"])
+
+
+class Chunks(unittest.TestCase):
+    """The chunked decoder, fed in pieces of every size."""
+
+    def test_any_split_gives_the_same_body(self) -> None:
+        data = b"5\r\nhello\r\n6;a=b\r\n world\r\n0\r\nT: u\r\n\r\nREST"
+        for size in range(1, len(data)):
+            decoder = ChunkedBody(100)
+            for start in range(0, len(data), size):
+                if decoder.done:
+                    break
+                decoder.feed(data[start : start + size])
+            self.assertEqual(bytes(decoder.body), b"hello world", size)
+            self.assertTrue(b"REST".startswith(decoder.rest), size)
+
+
+if __name__ == "__main__":
+    unittest.main()

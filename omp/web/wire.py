@@ -1,0 +1,282 @@
+"""HTTP/1.1 on the wire, without a socket: request heads, body framing, response heads (RFC 9112, RFC 9110).
+
+What this file alone decides, from architecture.md "Serving":
+
+* The bounds: request line 8 KiB (414), header section 32 KiB and 100 fields (431).
+* What is refused: anything whose end or owner two parsers could see differently (request smuggling).  Bare CR or LF, folded lines, white
+  space before a colon, a control character, two ``Content-Length``, ``Content-Length`` beside ``Transfer-Encoding``,
+  a coding other than ``chunked``, a missing or second ``Host``: 400 (501 for the unknown coding), and the connection closes.
+* The head of an answer, as one block of bytes.
+
+Every refusal is an :class:`~omp.web.errors.ApiError`.  The caller reads the bytes, keeps the deadlines, and
+closes the connection after any refusal raised here, because the position in the stream is then unknown.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator, Sequence
+from http import HTTPStatus
+
+from omp.web.errors import ApiError
+
+MAX_REQUEST_LINE = 8 * 1024
+MAX_HEAD = 32 * 1024
+MAX_FIELDS = 100
+
+# RFC 9112 §3: method SP request-target SP HTTP-version.  The target is printable ASCII; RFC 3986 allows fewer
+# characters, but clients send more and nothing here depends on it.  A fragment is never sent (RFC 9112 §3.2).
+_REQUEST_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!\"$-~]+) HTTP/([0-9])\.([0-9])")
+_ABSOLUTE_FORM = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+# RFC 9110 §5.5: what a field value may hold (obs-text included), with the tab.
+_VALUE_BYTES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+
+
+class Fields:
+    """A header section, parsed: the same for every request of a connection that repeats the same bytes.
+
+    `headers` maps lower-case names to values (repeated fields joined with ``", "``), `lines` holds every field
+    line.  `length` is the Content-Length or None, `chunked` whether the body is chunked; `close` and `keep_alive`
+    whether the Connection field says so; `expects_continue` whether the client waits for ``100 Continue``.
+    """
+
+    __slots__ = ("chunked", "close", "expects_continue", "headers", "keep_alive", "length", "lines")
+
+    def __init__(self, section: bytes) -> None:
+        self.lines = _field_lines(section)
+        self.headers = headers = _joined(self.lines)
+        connection = headers.get("connection", "").lower()
+        options = [option.strip() for option in connection.split(",")] if connection else ()
+        self.close = "close" in options
+        self.keep_alive = "keep-alive" in options
+        self.expects_continue = _expects_continue(headers)
+        self.length, self.chunked = _framing(headers)
+
+
+def _field_lines(section: bytes) -> list[tuple[str, str]]:
+    texts = section.decode("latin-1").split("\r\n") if section else []
+    if len(texts) > MAX_FIELDS:
+        raise ApiError(431, f"A request may have at most {MAX_FIELDS} header fields.")
+    # What is left when every allowed byte is deleted must be the line ends and nothing else.
+    if section.translate(None, _VALUE_BYTES) != b"\r\n" * (len(texts) - 1 if texts else 0):
+        raise ApiError(400, "Header fields must hold no control characters, and every line must end with CR LF.")
+    lines = []
+    for text in texts:
+        name, colon, value = text.partition(":")
+        # RFC 9112 §5.1: no white space between name and colon; §5.2: folded lines begin with white space.
+        if not colon or not _TOKEN.fullmatch(name):
+            raise ApiError(400, "Every header line must be a field name, a colon, and a value.")
+        lines.append((name.lower(), value.strip(" \t")))
+    return lines
+
+
+def _joined(lines: Sequence[tuple[str, str]]) -> dict[str, str]:
+    headers = dict(lines)
+    if len(headers) < len(lines):
+        headers = {}
+        for name, value in lines:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        # RFC 9112 §3.2: 400 for a second Host line, even an equal one.
+        if sum(name == "host" for name, _ in lines) > 1:
+            raise ApiError(400, "A request must have one Host field.")
+    return headers
+
+
+def _framing(headers: dict[str, str]) -> tuple[int | None, bool]:
+    length, coding = headers.get("content-length"), headers.get("transfer-encoding")
+    if coding is not None:
+        # RFC 9112 §6.1: the two together are how requests are smuggled.
+        if length is not None:
+            raise ApiError(400, "A request must not have both Content-Length and Transfer-Encoding.")
+        if coding.lower() != "chunked":
+            raise ApiError(501, "The only Transfer-Encoding understood is chunked.")
+        return None, True
+    if length is None:
+        return None, False
+    if not _LENGTH.fullmatch(length):
+        raise ApiError(400, "Content-Length must be one number of decimal digits.")
+    return int(length), False
+
+
+def _expects_continue(headers: dict[str, str]) -> bool:
+    expectation = headers.get("expect")
+    if expectation is None:
+        return False
+    if expectation.lower() != "100-continue":
+        raise ApiError(417, "The only expectation understood is 100-continue.")
+    return True
+
+
+def parse_request_line(line: bytes) -> tuple[str, str, int]:
+    """A request line without its CR LF: (method, target, minor version of HTTP/1).
+
+    Raises :class:`ApiError` 400, 414 or 505.
+    """
+    if len(line) > MAX_REQUEST_LINE:
+        raise ApiError(414, f"The request line must have at most {MAX_REQUEST_LINE} bytes.")
+    match = _REQUEST_LINE.fullmatch(line.decode("latin-1"))
+    if match is None:
+        raise ApiError(400, "The request line must be a method, a target and HTTP/1.1, with one space between them.")
+    method, target, major, minor = match.groups()
+    if major != "1":
+        raise ApiError(505, "This server speaks HTTP/1.1.")
+    return method, target, int(minor)
+
+
+def effective_host(method: str, target: str, fields: Fields, minor: int) -> tuple[str, str | None]:
+    """(target in origin form, authority): RFC 9112 §3.2 and §3.3.  400 for a missing or malformed Host."""
+    host = fields.headers.get("host")
+    if host is None and minor > 0:
+        raise ApiError(400, "An HTTP/1.1 request must have a Host field.")
+    if host is not None and not _HOST.fullmatch(host):
+        raise ApiError(400, "The Host field must be a host name or address, and a port if there is one.")
+    if target.startswith("/"):
+        return target, host
+    if match := _ABSOLUTE_FORM.fullmatch(target):
+        # RFC 9112 §3.2.2: the authority in the target replaces the Host field.
+        authority, rest = match.groups()
+        if not authority or not _HOST.fullmatch(authority):
+            raise ApiError(400, "The request target must name a host.")
+        return rest if rest.startswith("/") else "/" + rest, authority
+    if target != "*" or method != "OPTIONS":
+        raise ApiError(400, "The request target must be a path that begins with a slash.")
+    return target, host
+
+
+def check_partial_head(data: bytes | bytearray) -> None:
+    """Refuse a head that has not ended yet as soon as it cannot become a good one: 400, 414 or 431."""
+    line_end = data.find(b"\n")
+    if line_end < 0 and len(data) > MAX_REQUEST_LINE:
+        raise ApiError(414, f"The request line must have at most {MAX_REQUEST_LINE} bytes.")
+    if line_end >= 0:
+        if data[line_end - 1 : line_end] != b"\r":
+            raise ApiError(400, "Every line of a request head must end with CR LF.")
+        parse_request_line(bytes(data[: line_end - 1]))
+    if len(data) - line_end > MAX_HEAD:
+        raise ApiError(431, f"The header fields must have at most {MAX_HEAD} bytes.")
+
+
+# RFC 9112 §7.1: chunk-size [ chunk-ext ] CRLF.  Extensions are ignored, within bounds.
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_MAX_CHUNK_LINE = 1024
+_MAX_TRAILERS = 8 * 1024
+
+
+class ChunkedBody:
+    """A decoder of the chunked coding: feed it bytes until it is `done`; `rest` is then what follows the body."""
+
+    def __init__(self, limit: int) -> None:
+        self.body = bytearray()
+        self.done = False
+        self.rest = b""
+        self._limit = limit
+        self._buffer = bytearray()
+        self._steps = self._read()
+        next(self._steps)
+
+    def feed(self, data: bytes) -> None:
+        """Take more bytes.  Raises :class:`ApiError` 400 for bad framing, 413 beyond `limit` bytes."""
+        self._buffer += data
+        next(self._steps)
+
+    def _read(self) -> Generator[None, None, None]:
+        while size := (yield from self._chunk_size()):
+            if len(self.body) + size > self._limit:
+                raise too_large(self._limit)
+            while len(self._buffer) < size + 2:
+                yield
+            if self._buffer[size : size + 2] != b"\r\n":
+                raise ApiError(400, "A chunk must end with CR LF after as many bytes as its size says.")
+            self.body += self._buffer[:size]
+            del self._buffer[: size + 2]
+        yield from self._trailers()
+        self.done = True
+        self.rest = bytes(self._buffer)
+        yield
+
+    def _line(self, limit: int) -> Generator[None, None, None]:
+        """Wait until the buffer holds a whole line."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > limit:
+                raise ApiError(400, "A line of the chunked coding is too long.")
+            yield
+        if end > limit or self._buffer[end - 1 : end] != b"\r":
+            raise ApiError(400, "Every line of the chunked coding must end with CR LF.")
+
+    def _chunk_size(self) -> Generator[None, None, int]:
+        yield from self._line(_MAX_CHUNK_LINE)
+        end = self._buffer.find(b"\r\n")
+        match = _CHUNK_LINE.fullmatch(self._buffer, 0, end)
+        if match is None:
+            raise ApiError(400, "A chunk must begin with its size in hexadecimal digits.")
+        del self._buffer[: end + 2]
+        return int(match[1], 16)
+
+    def _trailers(self) -> Generator[None, None, None]:
+        # RFC 9110 §6.5.1: trailers may be dropped; none means anything here.
+        left = _MAX_TRAILERS
+        while True:
+            yield from self._line(left)
+            end = self._buffer.find(b"\r\n")
+            left -= end + 2
+            del self._buffer[: end + 2]
+            if end == 0:
+                return
+
+
+def too_large(limit: int) -> ApiError:
+    """The refusal of a body over `limit` bytes."""
+    return ApiError(413, f"The body must have at most {limit} bytes.")
+
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: " for status in HTTPStatus}
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(seconds: int) -> str:
+    """IMF-fixdate (RFC 9110 §5.6.7) of epoch seconds.
+
+    >>> http_date(784111777)
+    'Sun, 06 Nov 1994 08:49:37 GMT'
+    """
+    t = time.gmtime(seconds)
+    return (
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday:02d} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+        f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} GMT"
+    )
+
+
+def response_head(
+    status: int,
+    date: str,
+    content_type: str,
+    length: int | None,
+    headers: Sequence[tuple[str, str]] = (),
+    connection: str = "",
+    chunked: bool = False,
+) -> bytes:
+    """Status line and header fields, up to the empty line, as one block.
+
+    `length` is that of the body in bytes; None for a stream, `chunked` or ended by closing the connection.
+    `connection` is what the Connection field says, if anything.  204 and 304 have no body and say nothing about
+    one (RFC 9110 §8.6: a 304 may, and need not).
+    """
+    head = f"{_STATUS_LINES[status]}{date}\r\n"
+    if status != 204 and status != 304:
+        head = f"{head}Content-Type: {content_type}\r\n"
+        if length is not None:
+            head = f"{head}Content-Length: {length}\r\n"
+        elif chunked:
+            head = f"{head}Transfer-Encoding: chunked\r\n"
+    for name, value in headers:
+        if "\n" in value or "\r" in value:  # response splitting: a handler let the peer's text into a field
+            raise ValueError(f"line break in the value of {name}")
+        head = f"{head}{name}: {value}\r\n"
+    if connection:
+        head = f"{head}Connection: {connection}\r\n"
+    return f"{head}\r\n".encode("latin-1")
