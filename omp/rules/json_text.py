@@ -1,0 +1,197 @@
+"""JSON on the way in: RFC 8259, and only what can be stored and written out again (objects.md §5).
+
+:func:`parse` gives the value of a JSON text or raises :class:`JsonError`, whatever the bytes.  ``json.loads`` alone
+takes duplicate names (the last wins, so two readers of one text disagree), NaN, 1e400 as infinity and lone
+surrogates, and escapes its own error class on depth (RecursionError) and on 5,000 digits (ValueError).  Refused here:
+
+* bytes that are not UTF-8, a byte order mark;
+* nesting deeper than `max_depth`;
+* NaN and infinities, numbers that a double cannot hold, integers of more than 309 digits;
+* a name twice in one object;
+* a lone surrogate, written as an escape.
+
+Every request body comes through here, so the scanner written in C does the work, and a check that can only matter
+for some texts is first asked whether it can matter: depth where there are more brackets than levels, surrogates where
+there is ``\\ud``, long integers where the text is long.
+
+:func:`parse_exact` keeps beside every number the characters that it was written with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from math import isinf
+from typing import Any, NoReturn
+
+MAX_DEPTH = 100
+"""The nesting that objects.md §5 allows: ``[]`` has depth 1."""
+MAX_INTEGER_DIGITS = 309
+"""The greatest double has 309 digits before its point."""
+
+WHITE_SPACE = " \t\n\r"  # RFC 8259 §2
+
+Scanner = Callable[[str, int], tuple[Any, int]]
+"""``(text, index) -> (value, index after it)``; ValueError or StopIteration where there is none."""
+
+
+class JsonError(ValueError):
+    """A text that is not JSON, or holds what objects.md §5 refuses; the message is one sentence for the sender."""
+
+
+class TooDeep(JsonError):
+    """Nesting deeper than allowed."""
+
+
+class WrittenInteger(int):
+    """An integer that remembers how it was written: ``text``, e.g. ``-0``."""
+
+    text: str
+
+
+class WrittenFloat(float):
+    """A double that remembers how it was written: ``text``, e.g. ``1e-7`` or ``1.50``."""
+
+    text: str
+
+
+def parse(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
+    """The value of the JSON text `data`: dict, list, str, int, float, bool or None.
+
+    Raises :class:`JsonError`, and nothing else, for anything but JSON within the bounds above.
+    """
+    return _parsed(data, max_depth, _scan_short if len(data) <= MAX_INTEGER_DIGITS else _scan)
+
+
+def parse_exact(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
+    """As :func:`parse`, but every number is a :class:`WrittenInteger` or :class:`WrittenFloat`.
+
+    For signatures over numbers as their sender wrote them.
+    """
+    return _parsed(data, max_depth, _scan_exact)
+
+
+def _parsed(data: bytes, max_depth: int, scan: Scanner) -> Any:
+    text = text_of(data)
+    check_depth(data, max_depth)
+    value = scan_whole(scan, text)
+    # Pairs of surrogates have become one character, and UTF-8 has none: what is left is alone and came by \ud8… \udf….
+    if "\\ud" in text or "\\uD" in text:
+        try:
+            _encode(value).encode()
+        except UnicodeEncodeError:
+            raise JsonError("a string holds half of a surrogate pair; write the whole pair or neither") from None
+    return value
+
+
+def text_of(data: bytes) -> str:
+    """`data` decoded from UTF-8; :class:`JsonError` if it is not UTF-8 or starts with a byte order mark."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise JsonError(f"not UTF-8: the byte at {error.start} does not belong there") from None
+    if text.startswith("\ufeff"):
+        raise JsonError("a byte order mark is not JSON; leave it out")  # RFC 8259 §8.1
+    return text
+
+
+def scan_whole(scan: Scanner, text: str) -> Any:
+    """The one value that is all of `text` but for white space around it; :class:`JsonError` where it is not."""
+    stripped = text.strip(WHITE_SPACE)
+    try:
+        value, end = scan(stripped, 0)
+    except StopIteration as stop:
+        raise JsonError(f"not JSON: a value is missing {_place(stripped, stop.value)}") from None
+    except json.JSONDecodeError as error:
+        raise JsonError(f"not JSON: {error.msg} {_place(stripped, error.pos)}") from None
+    if end != len(stripped):
+        raise JsonError(f"not JSON: something follows the value {_place(stripped, end)}")
+    return value
+
+
+def _place(stripped: str, index: int) -> str:
+    line = stripped.count("\n", 0, index) + 1
+    return f"(line {line}, column {index - stripped.rfind(chr(10), 0, index)})"
+
+
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+
+
+def check_depth(data: bytes, max_depth: int) -> None:
+    """Raise :class:`TooDeep` where the JSON text `data` nests deeper than `max_depth`, before anything recurses on it.
+
+    Exact for JSON; of other texts it lets only such pass that the scanner refuses within twice that depth.
+    """
+    if data.count(b"[") + data.count(b"{") <= max_depth:
+        return  # fewer brackets than levels
+    # Brackets outside strings: without escaped backslashes and quotes, every second piece between quotes is outside.
+    unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = b"".join(unescaped.translate(_AS_SQUARE, _ALL_BUT_BRACKETS).split(b'"')[::2])
+    for _ in range(max_depth):  # each pass takes the innermost level away
+        inner_removed = outside.replace(b"[]", b"")
+        if len(inner_removed) == len(outside):
+            break
+        outside = inner_removed
+    if outside.count(b"[") > (0 if b"[]" in outside else max_depth):
+        raise TooDeep(f"nested deeper than {max_depth} levels")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise JsonError(f"{name} is no JSON number")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise JsonError("a number is beyond what a double holds (about 1.8e308)")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) >= MAX_INTEGER_DIGITS:
+        if len(text.lstrip("-")) > MAX_INTEGER_DIGITS:
+            raise JsonError(f"an integer has more than {MAX_INTEGER_DIGITS} digits")
+        _float(text)
+    return int(text)
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) != len(members):
+        raise JsonError("an object names a member twice")
+    return value
+
+
+def _written_integer(text: str) -> WrittenInteger:
+    number = WrittenInteger(_integer(text))
+    number.text = text
+    return number
+
+
+def _written_float(text: str) -> WrittenFloat:
+    number = WrittenFloat(_float(text))
+    number.text = text
+    return number
+
+
+def scanner(
+    integer: Callable[[str], Any] | None,
+    real: Callable[[str], Any],
+    members: Callable[[list[tuple[str, Any]]], Any] = _object,
+) -> Scanner:
+    """A scanner that makes integers, other numbers and objects with these functions; NaN and infinities are refused.
+
+    Without `integer`, integers are made in C, which raises ValueError beyond 4,300 digits.
+    """
+    decoder = json.JSONDecoder(
+        parse_int=integer, parse_float=real, parse_constant=_refuse_constant, object_pairs_hook=members
+    )
+    scan: Scanner = decoder.scan_once  # type: ignore[attr-defined]  # what raw_decode calls, without its wrapping
+    return scan
+
+
+_scan = scanner(_integer, _float)
+_scan_short = scanner(None, _float)  # no text of at most 309 bytes holds an integer of more digits
+_scan_exact = scanner(_written_integer, _written_float)
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
