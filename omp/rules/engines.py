@@ -1,0 +1,115 @@
+"""Who does the curve arithmetic: ``cryptography`` where it is installed, :mod:`omp.rules.ed25519` elsewhere.
+
+An engine verifies Ed25519 signatures under the acceptance rules of oplog §1.4, and every engine gives the same answer
+on every input (a node's verdict must not hang on what is installed on it).  For that the rules about encodings stand
+in front of both: :func:`omp.rules.ed25519.malformed`.  What is left of oplog §1.4 is ``[S]B = R + [k]A`` without
+cofactor for a key that is a point, and OpenSSL decides it as we do: it takes A only if it decodes, encodes
+[S]B − [k]A, k reduced modulo L, and compares the bytes with R.
+
+Secret keys are used in earnest only with ``cryptography``, whose arithmetic takes the same time for every key;
+:func:`secret_keys` asks for it by name.
+
+The package is imported when an engine is chosen, once, at the start: never by importing this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Protocol
+
+from omp.rules import ed25519
+
+Verify = Callable[[bytes, bytes, bytes], bool]
+KEYS_REMEMBERED = 1024
+"""Public keys kept parsed: a log or a client brings many signatures by one key."""
+
+
+class CryptographyMissing(Exception):
+    """The package ``cryptography`` is needed and not installed; the message says for what and how to get it."""
+
+
+class Engine:
+    """A way to verify: ``name`` for people, ``verify(public_key, message, signature) -> bool``, which never raises."""
+
+    __slots__ = ("name", "verify")
+
+    def __init__(self, name: str, verify: Verify) -> None:
+        self.name = name
+        self.verify = verify
+
+
+class SecretKeys(Protocol):
+    """What holders of secret keys need; a key is its 32-byte seed (RFC 8032 §5.1.5)."""
+
+    def generate(self) -> bytes:
+        """A new seed, from the system's randomness."""
+
+    def public_key(self, seed: bytes) -> bytes:
+        """The public key (32 bytes) of a seed."""
+
+    def sign(self, seed: bytes, message: bytes) -> bytes:
+        """The signature (64 bytes) of a message."""
+
+
+def handwritten_engine() -> Engine:
+    """The engine that is there on every interpreter."""
+    return Engine("hand-written", ed25519.verify)
+
+
+def cryptography_engine() -> Engine:
+    """The fast engine; :class:`CryptographyMissing` where the package is not installed."""
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    except ImportError:
+        raise CryptographyMissing(
+            "The fast Ed25519 engine needs the package cryptography; install it with: pip install cryptography"
+        ) from None
+    parsed = lru_cache(KEYS_REMEMBERED)(Ed25519PublicKey.from_public_bytes)
+    malformed = ed25519.malformed
+
+    def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+        if malformed(public_key, signature):
+            return False
+        try:
+            parsed(public_key).verify(signature, message)
+        except (InvalidSignature, ValueError):  # ValueError: the key is no point
+            return False
+        return True
+
+    return Engine("cryptography", verify)
+
+
+def best_engine() -> Engine:
+    """The fast engine if it can be had, else the hand-written one; say its ``name`` at the start."""
+    try:
+        return cryptography_engine()
+    except CryptographyMissing:
+        return handwritten_engine()
+
+
+class _CryptographyKeys:
+    def __init__(self) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        self._key = Ed25519PrivateKey
+
+    def generate(self) -> bytes:
+        return self._key.generate().private_bytes_raw()
+
+    def public_key(self, seed: bytes) -> bytes:
+        return self._key.from_private_bytes(seed).public_key().public_bytes_raw()
+
+    def sign(self, seed: bytes, message: bytes) -> bytes:
+        return self._key.from_private_bytes(seed).sign(message)
+
+
+def secret_keys() -> SecretKeys:
+    """Signing in earnest; :class:`CryptographyMissing` where the package is not installed."""
+    try:
+        return _CryptographyKeys()
+    except ImportError:
+        raise CryptographyMissing(
+            "Secret keys need the package cryptography; install it with: pip install cryptography"
+        ) from None
