@@ -1,0 +1,136 @@
+"""The AVP messages as JSON Schemas, and the refusals as a table (avp.md, "Messages", "Operations", "Errors").
+
+Pure: neither store nor web.  The schemas name what the server uses and check its type; every member they do not
+name is let through, kept and returned as sent.  Strings that the server does not use are opaque, so they have no
+pattern: servers are tested with ``"iv"`` for an IV, and a member id that is no key is a member that can never
+prove itself, which harms nobody.
+
+Bounds that the document leaves open, chosen here: counters are 0 … 2**63-1, because the AAD holds them as int64;
+what a client *says it knows* may be any int64, since "-1: nothing yet" is a natural thing to say; an id that stands
+in a path is at most 512 characters, so that it fits the request line when every character is an emoji.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+REFUSALS: Mapping[str, tuple[int, str]] = {
+    "bad_request": (400, "the request does not fit, or contradicts itself or what is stored"),
+    "unauthorized": (401, "no token, an unknown or expired one, or a challenge that was not met"),
+    "forbidden": (403, "the caller is not a member of the repository"),
+    "policy_denied": (403, "the caller is a member, and this server's policy keeps the operation from it"),
+    "not_found": (404, "no such repository, or no such member of it"),
+    "conflict": (409, "the member is there already, with other keys"),
+    "duplicate_repo": (409, "a repository with this id exists"),
+    "too_large": (413, "the envelope or the manifest is larger than this server keeps"),
+    "quota_exceeded": (429, "the repository or its creator has all it may have"),
+}
+"""code -> (status, meaning): every way in which the vault says no."""
+
+
+class Refused(Exception):
+    """The vault's no: `code` is a key of :data:`REFUSALS`, `message` one sentence for the caller."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def _message(members: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None, about: str = "") -> Schema:
+    schema = {"type": "object", "required": list(members), "properties": {**members, **(optional or {})}}
+    return {**schema, "description": about} if about else schema
+
+
+_INT64 = 2**63
+TEXT: Schema = {"type": "string"}
+ID: Schema = {"type": "string", "minLength": 1, "maxLength": 512}
+COUNTER: Schema = {"type": "integer", "minimum": 0, "maximum": _INT64 - 1}
+ANY_INT64: Schema = {"type": "integer", "minimum": -_INT64, "maximum": _INT64 - 1}
+
+WRAPPED_KEY = _message(
+    {"schemeId": TEXT, "ephemeralPublicKey": TEXT, "iv": TEXT, "ciphertext": TEXT},
+    about="The repository's data key, encrypted to one member.",
+)
+MEMBER_ENTRY = _message(
+    {"ed25519PublicKey": ID, "x25519PublicKey": TEXT, "wrappedDataKey": WRAPPED_KEY, "keyEpoch": COUNTER},
+    {"keyBindingSig": {"type": ["string", "null"]}},
+    about="A member: the two public keys, and the data key wrapped to the second. Its id is the first.",
+)
+ENVELOPE = _message(
+    {"repoId": ID, "payloadVersion": COUNTER, "keyEpoch": COUNTER, "iv": TEXT, "ciphertext": TEXT},
+    about="The encrypted payload. Unknown members are kept.",
+)
+ROSTER: Schema = {"type": "array", "items": MEMBER_ENTRY}
+MANIFEST = _message(
+    {"repoId": ID, "schemeId": TEXT, "keyEpoch": COUNTER, "payloadVersion": COUNTER, "members": ROSTER},
+    # null: what clients in typed languages write for an absent optional member.
+    {"shareRefreshTokens": {"type": ["boolean", "null"]}},
+    about="The repository: who its members are, and at which version and key epoch it stands. Unknown members are kept.",
+)
+
+CHALLENGE = _message({"ed25519PublicKey": TEXT})
+NONCE = _message({"nonce": TEXT})
+REDEMPTION = _message({"ed25519PublicKey": TEXT, "nonce": TEXT, "signature": TEXT})
+TOKEN = _message({"token": TEXT, "expiresAt": COUNTER})
+
+CREATE = _message({"manifest": MANIFEST, "initialEnvelope": ENVELOPE})
+PULL = _message({"repoId": ID, "knownPayloadVersion": ANY_INT64})
+PULLED = _message({"manifest": MANIFEST, "envelope": {"type": ["object", "null"]}, "unchanged": {"type": "boolean"}})
+PUSH = _message(
+    {"repoId": ID, "envelope": ENVELOPE, "expectedPayloadVersion": ANY_INT64},
+    {"rotatedMembers": {"type": ["array", "null"], "items": MEMBER_ENTRY}},
+)
+PUSHED = _message(
+    {"accepted": {"type": "boolean"}, "conflict": {"type": "boolean"}, "payloadVersion": COUNTER, "keyEpoch": COUNTER}
+)
+ADD_MEMBER = _message({"repoId": ID, "member": MEMBER_ENTRY})
+REMOVE_MEMBER = _message(
+    {
+        "repoId": ID,
+        "removedMemberId": ID,
+        "rotatedEnvelope": ENVELOPE,
+        "rewrappedMembers": ROSTER,
+        "newKeyEpoch": COUNTER,
+    }
+)
+WELL_KNOWN = _message({"profiles": {"type": "array", "items": TEXT}, "protocolVersion": TEXT})
+
+ERROR = _message(
+    {"error": TEXT, "code": TEXT},
+    {"detail": TEXT},
+    about="error: one sentence; code: what happened; detail: everything that does not fit, where it is more.",
+)
+
+
+_decode_at = json.JSONDecoder().raw_decode
+_between = re.compile(r"[ \t\n\r:,]*").match
+
+
+def size_as_received(body: bytes, member: str) -> int:
+    """How many bytes the value of `member` takes up in the JSON object `body`, spaces and escapes as they were sent.
+
+    `body` has been parsed before, and has that member.
+
+    >>> size_as_received(b'{"a": "x", "envelope": { "iv" : ""}}', "envelope")
+    13
+    """
+    text = body.decode()
+    at = text.index("{") + 1
+    name = None
+    while name != member:
+        name, at = _decode_at(text, _end_of_gap(text, at))
+        start = _end_of_gap(text, at)
+        _, at = _decode_at(text, start)
+    return len(text[start:at].encode())
+
+
+def _end_of_gap(text: str, at: int) -> int:
+    gap = _between(text, at)
+    assert gap is not None  # it matches the empty string
+    return gap.end()

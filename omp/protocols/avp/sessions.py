@@ -1,0 +1,166 @@
+"""Who is calling: challenges and bearer tokens (avp.md, "Operations" rows 1 and 2, "Limits").
+
+A member proves its Ed25519 key by signing 32 random bytes, and gets a token for an hour.  What is guaranteed:
+
+* A nonce is good for one attempt, whoever makes it: taking it out and keeping the token are one transaction.
+* Tokens are 256 random bits, kept only as SHA-256.  The row is found by the first half of the hash and compared as a
+  whole in constant time, so neither the table nor the time an answer takes tells how close a guess was.
+* Outstanding nonces are bounded.  A challenge costs its sender nothing, so somebody will ask for a million: the
+  oldest goes when one too many comes.  One bound for all, and none a key: keys are public, so a bound a key would let
+  a stranger push out the nonces of one chosen member with a handful of requests.  With 65,536 of them, a flood of
+  10,000 a second takes over 6 seconds to push one out, and a client signs within milliseconds: members still get in.
+  Forgetting a nonce fails safe (sign another); that is why unused ones are remembered and not the used ones.
+
+Everything lives in the store's tables, so several server processes could share it and a durable store keeps tokens
+over a restart.  The caller must render :class:`Refused`, and keep floods of *signed* redemptions off (a proxy's
+rate limit): each makes a row that lives for an hour.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from omp.protocols.avp.messages import Refused
+from omp.rules.encodings import b64_encode, b64u_encode
+from omp.rules.engines import Engine
+from omp.store.port import Store, Writer, key
+
+NONCE_BYTES = 32
+NONCE_LIFETIME_MS = 2 * 60 * 1000
+TOKEN_LIFETIME_MS = 60 * 60 * 1000
+
+NONCES = "avp_nonces"  # nonce -> expiry ms (8 bytes), its key in NONCE_AGES (8), raw public key (32)
+NONCE_AGES = "avp_nonce_ages"  # count of challenges so far -> expiry ms (8), nonce
+TOKENS = "avp_tokens"  # first half of SHA-256 -> expiry ms (8), SHA-256 (32), member id
+TOKEN_AGES = "avp_token_ages"  # expiry ms (8), key in TOKENS -> expiry ms (8), key in TOKENS
+
+_HALF = 16
+_AT_ONCE = 500  # rows that housekeeping deletes in one transaction: others wait for less than a few milliseconds
+
+
+class Sessions:
+    """Challenges and tokens over `store`; `clock` gives epoch seconds, `random_bytes` unpredictable ones."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        max_nonces: int,
+    ) -> None:
+        self._store = store
+        self._verify = engine.verify
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._max_nonces = max_nonces
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+    def challenge(self, public_key: bytes) -> bytes:
+        """A fresh nonce for the member with this raw public key: 32 bytes, good for two minutes."""
+        nonce = self._random_bytes(NONCE_BYTES)
+        expiry = (self._now() + NONCE_LIFETIME_MS).to_bytes(8, "big")
+        with self._store.write() as tx:
+            last, _ = next(tx.scan(NONCE_AGES, reverse=True), (bytes(8), b""))
+            count = int.from_bytes(last, "big") + 1
+            self._evict(tx, count)
+            age = key(count)
+            tx.put(NONCES, nonce, expiry + age + public_key)
+            tx.put(NONCE_AGES, age, expiry + nonce)
+        return nonce
+
+    def _evict(self, tx: Writer, count: int) -> None:
+        """Make room for challenge number `count`: at most `max_nonces` numbers are outstanding at a time."""
+        oldest, row = next(tx.scan(NONCE_AGES), (key(count), b""))
+        if oldest <= key(max(0, count - self._max_nonces)):
+            tx.delete(NONCE_AGES, oldest)
+            tx.delete(NONCES, row[8:])
+
+    def redeem(self, public_key: bytes, nonce: bytes, signature: bytes) -> tuple[str, int]:
+        """A token for the member, and its expiry in epoch milliseconds; uses `nonce` up, whatever comes of it.
+
+        Raises :class:`Refused` (``unauthorized``) unless `nonce` is outstanding, was given to this key, and
+        `signature` (64 bytes) is its signature over the nonce's bytes.
+        """
+        now = self._now()
+        held = self._store.get(NONCES, nonce)
+        # A nonce that is not there is refused before anything is verified, and verification is done before the
+        # transaction: nobody waits for the curve.
+        proved = held is not None and self._is_met(held, now, public_key, nonce, signature)
+        token = b64u_encode(self._random_bytes(32))
+        expiry = now + TOKEN_LIFETIME_MS
+        with self._store.write() as tx:
+            taken = _take(tx, nonce)
+            proved = proved and taken == held
+            if proved:
+                self._keep(tx, token, expiry, public_key)
+        # Only now: to raise inside the block would undo it, and the nonce would be good for another attempt.
+        if not proved:
+            raise Refused("unauthorized", "The nonce is unknown, used, expired or another key's, or the signature is wrong.")
+        return token, expiry
+
+    def discard(self, nonce: bytes) -> None:
+        """Use `nonce` up for an attempt that could not even be tried."""
+        with self._store.write() as tx:
+            _take(tx, nonce)
+
+    def _is_met(self, held: bytes, now: int, public_key: bytes, nonce: bytes, signature: bytes) -> bool:
+        expiry = int.from_bytes(held[:8], "big")
+        return now < expiry and held[16:] == public_key and self._verify(public_key, nonce, signature)
+
+    def _keep(self, tx: Writer, token: str, expiry: int, public_key: bytes) -> None:
+        digest = hashlib.sha256(token.encode()).digest()
+        expires = expiry.to_bytes(8, "big")
+        tx.put(TOKENS, digest[:_HALF], expires + digest + b64_encode(public_key).encode())
+        tx.put(TOKEN_AGES, expires + digest[:_HALF], expires + digest[:_HALF])
+
+    def member(self, authorization: str) -> str:
+        """The id of the member whose token an ``Authorization`` field bears; :class:`Refused` otherwise."""
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Refused("unauthorized", "This needs a token: Authorization: Bearer <token>.")
+        digest = hashlib.sha256(token.strip().encode()).digest()
+        row = self._store.get(TOKENS, digest[:_HALF])
+        if (
+            row is None
+            or not hmac.compare_digest(row[8:40], digest)
+            or int.from_bytes(row[:8], "big") <= self._now()
+        ):
+            raise Refused("unauthorized", "The token is unknown or expired; ask for another.")
+        return row[40:].decode()
+
+    def drop_expired(self, now: float) -> None:
+        """Delete the nonces and tokens that expired before `now` (epoch seconds), oldest first."""
+        moment = int(now * 1000).to_bytes(8, "big")
+        for ages, rows in ((NONCE_AGES, NONCES), (TOKEN_AGES, TOKENS)):
+            while self._drop_some(ages, rows, moment) == _AT_ONCE:
+                pass
+
+    def _drop_some(self, ages: str, rows: str, moment: bytes) -> int:
+        with self._store.read() as tx:  # most of the time nothing has expired, and a read disturbs nobody
+            _, oldest = next(tx.scan(ages), (b"", b""))
+        if not oldest or oldest[:8] > moment:
+            return 0
+        expired = []
+        with self._store.write() as tx:
+            for age, value in tx.scan(ages):
+                if value[:8] > moment or len(expired) == _AT_ONCE:
+                    break
+                expired.append((age, value[8:]))
+            for age, row in expired:
+                tx.delete(ages, age)
+                tx.delete(rows, row)
+        return len(expired)
+
+
+def _take(tx: Writer, nonce: bytes) -> bytes | None:
+    """Take `nonce` out: its row, None if it is not outstanding."""
+    row = tx.get(NONCES, nonce)
+    if row is not None:
+        tx.delete(NONCES, nonce)
+        tx.delete(NONCE_AGES, row[8:16])
+    return row
