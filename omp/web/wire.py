@@ -3,9 +3,10 @@
 What this file alone decides, from architecture.md "Serving":
 
 * The bounds: request line 8 KiB (414), header section 32 KiB and 100 fields (431).
-* What is refused: anything whose end or owner two parsers could see differently (request smuggling).  Bare CR or LF, folded lines, white
-  space before a colon, a control character, two ``Content-Length``, ``Content-Length`` beside ``Transfer-Encoding``,
-  a coding other than ``chunked``, a missing or second ``Host``: 400 (501 for the unknown coding), and the connection closes.
+* What is refused: anything whose end or owner two parsers could see differently (request smuggling).  Bare CR or
+  LF, folded lines, white space before a colon, control characters, two ``Content-Length``, ``Content-Length`` beside
+  ``Transfer-Encoding``, a coding other than ``chunked``, a missing or second ``Host``: 400 (501 for the coding), and
+  the connection closes.
 * The head of an answer, as one block of bytes.
 
 Every refusal is an :class:`~omp.web.errors.ApiError`.  The caller reads the bytes, keeps the deadlines, and
@@ -210,7 +211,7 @@ class ChunkedBody:
     def _chunk_size(self) -> Generator[None, None, int]:
         yield from self._line(_MAX_CHUNK_LINE)
         end = self._buffer.find(b"\r\n")
-        match = _CHUNK_LINE.fullmatch(self._buffer, 0, end)
+        match = _CHUNK_LINE.fullmatch(bytes(self._buffer[:end]))
         if match is None:
             raise ApiError(400, "A chunk must begin with its size in hexadecimal digits.")
         del self._buffer[: end + 2]

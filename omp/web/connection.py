@@ -1,0 +1,296 @@
+"""One connection: requests in, answers out, in order (RFC 9112 §9.3).
+
+Implements the connection's part of "Serving" in architecture.md, on a blocking socket in a thread of its own; the
+fast path is one ``recv``, one parse, one ``send``.  The traps it owns:
+
+* An early error must not leave the body to be parsed as the next request: the connection closes, and what still
+  arrives is drained first, so that the answer is not lost to a reset.
+* A slow client does not hold a thread for ever: a request has 30 s to arrive, each part of an answer 30 s to leave.
+* A client that goes away in mid-request costs nothing but its own connection.
+* A stream that fails has no last chunk, so that its reader knows.
+
+Layout: serving, reading a request from head to body, sending an answer, closing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from omp.web.errors import ApiError
+from omp.web.messages import Request, Response
+from omp.web.wire import (
+    MAX_HEAD,
+    ChunkedBody,
+    Fields,
+    check_partial_head,
+    effective_host,
+    parse_request_line,
+    response_head,
+    too_large,
+)
+
+if TYPE_CHECKING:
+    from omp.web.server import HttpServer
+
+_RECEIVE = 64 * 1024
+_SEND = 256 * 1024
+_LINGER_SECONDS = 5.0
+_LINGER_BYTES = 64 * 1024 * 1024
+
+
+class Connection:
+    """A client's connection, from its first byte to its last."""
+
+    def __init__(self, sock: socket.socket, address: Any, server: HttpServer) -> None:
+        self._socket = sock
+        self._client = str(address[0])
+        self._server = server
+        self._application = server.application
+        self._buffer = b""
+        # The header section before this one: clients repeat theirs, and equal bytes need no second look.
+        self._section: bytes | None = None
+        self._fields: Fields
+        self._scheme = "https" if server.tls else "http"
+        self._timeout: float | None = server.request_seconds
+        self._deadline = 0.0
+        self._idle = True
+
+    def serve(self) -> None:
+        """Answer requests until the client leaves, the connection must close, or the server stops."""
+        try:
+            self._prepare()
+            while self._serve_one():
+                pass
+        except (OSError, _ClientGone):
+            pass  # the client left or stalled; nobody is there to be told
+
+    def end_if_idle(self) -> None:
+        """Wake the thread out of its ``recv`` if no request is under way (the server stops)."""
+        if self._idle:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RD)
+
+    def _prepare(self) -> None:
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        seconds = self._server.request_seconds
+        if self._server.tls is not None:
+            self._socket.settimeout(seconds)
+            self._socket = self._server.tls.wrap_socket(self._socket, server_side=True)
+        elif os.name == "posix":
+            # A Python timeout polls before every recv and send; the kernel's own costs no system call.
+            interval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, interval)
+            self._timeout = None
+        else:
+            self._socket.settimeout(seconds)
+
+    def _serve_one(self) -> bool:
+        """Read a request and answer it; whether the connection goes on."""
+        request = None
+        try:
+            method, target, minor, fields = self._read_head()
+            origin, host = effective_host(method, target, fields, minor)
+            headers = fields.headers if host == fields.headers.get("host") else {**fields.headers, "host": host or ""}
+            request = Request(method, origin, headers, fields.lines, scheme=self._scheme, client=self._client)
+            if fields.chunked or fields.length:
+                request.body = self._read_body(request, fields, minor)
+            if self._deadline:
+                self._socket.settimeout(self._timeout)
+        except ApiError as refusal:
+            # The end of this request is unknown or unread: answer, and close.
+            self._send(request, self._application.failure(request, refusal), "close")
+            self._linger()
+            return False
+        response = self._application.answer(request)
+        connection = ""
+        if fields.close or self._server.stopping:
+            connection = "close"
+        elif minor == 0:
+            connection = "keep-alive" if fields.keep_alive else "close"
+        return self._send(request, response, connection, minor)
+
+    def _read_head(self) -> tuple[str, str, int, Fields]:
+        data = self._buffer or self._wait_for_request()
+        self._idle = False
+        self._deadline = 0.0
+        while (end := data.find(b"\r\n\r\n")) < 0 or data.startswith(b"\r\n"):
+            # RFC 9112 §2.2: an empty line before the request line is ignored.
+            if data.startswith(b"\r\n"):
+                data = data[2:]
+                continue
+            check_partial_head(data)
+            data += self._receive()
+        line_end = data.find(b"\r\n")
+        method, target, minor = parse_request_line(data[:line_end])
+        if end - line_end > MAX_HEAD:
+            raise ApiError(431, f"The header fields must have at most {MAX_HEAD} bytes.")
+        section = data[line_end + 2 : end]
+        if section != self._section:
+            self._fields = Fields(section)
+            self._section = section
+        self._buffer = data[end + 4 :]
+        return method, target, minor, self._fields
+
+    def _wait_for_request(self) -> bytes:
+        """The first bytes of the next request; raises where none come."""
+        self._idle = True
+        if self._server.stopping:  # what has arrived already is still under way
+            self._socket.settimeout(0.0)
+        data = self._socket.recv(_RECEIVE)
+        if not data:
+            raise _ClientGone
+        return data
+
+    def _receive(self) -> bytes:
+        """More bytes of the request under way: 408 when its time is over."""
+        now = time.monotonic()
+        self._deadline = self._deadline or now + self._server.request_seconds
+        left = self._deadline - now
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            data = self._socket.recv(_RECEIVE)
+        except TimeoutError:
+            raise ApiError(408, f"A request must arrive within {self._server.request_seconds:g} seconds.") from None
+        if not data:
+            raise _ClientGone
+        return data
+
+    def _read_body(self, request: Request, fields: Fields, minor: int) -> bytes:
+        limit = self._application.body_limit(request.method, request.path)
+        if fields.length is not None and fields.length > limit:
+            raise too_large(limit)
+        if fields.chunked and minor == 0:
+            raise ApiError(400, "An HTTP/1.0 request must give the length of its body.")
+        complete = fields.length is not None and len(self._buffer) >= fields.length
+        if fields.expects_continue and minor > 0 and not complete:
+            self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return self._read_chunked(limit) if fields.chunked else self._read_exactly(fields.length or 0)
+
+    def _read_exactly(self, length: int) -> bytes:
+        data = self._buffer
+        if len(data) < length:
+            parts, got = [data], len(data)
+            while got < length:
+                parts.append(self._receive())
+                got += len(parts[-1])
+            data = b"".join(parts)
+        self._buffer = data[length:]
+        return data[:length]
+
+    def _read_chunked(self, limit: int) -> bytes:
+        decoder = ChunkedBody(limit)
+        decoder.feed(self._buffer)
+        while not decoder.done:
+            decoder.feed(self._receive())
+        self._buffer = decoder.rest
+        return bytes(decoder.body)
+
+    def _send(self, request: Request | None, response: Response, connection: str, minor: int = 1) -> bool:
+        """Send `response`; whether the connection can go on."""
+        server = self._server
+        try:
+            head, chunked = self._head(response, connection, minor)
+        except ValueError as error:  # a header value that no header can hold is a handler's bug
+            response = self._application.failure(request, error)
+            head, chunked = self._head(response, connection, minor)
+        status, stream = response.status, response.stream
+        if server.access_log:
+            line = f"{request.method} {request.target}" if request else "-"
+            server.log(f"{self._client} {line} {status} {'-' if stream else len(response.body)}")
+        if status == 304 or (request is not None and request.method == "HEAD"):
+            if stream is not None:
+                _close(stream)
+            self._socket.sendall(head)
+        elif stream is not None:
+            return self._send_stream(request, head, stream, chunked) and chunked and connection != "close"
+        elif len(response.body) <= _SEND:
+            self._socket.sendall(head + response.body)
+        else:
+            self._send_pieces(head, response.body)
+        return connection != "close"
+
+    def _head(self, response: Response, connection: str, minor: int) -> tuple[bytes, bool]:
+        streamed = response.stream is not None
+        chunked = streamed and minor > 0
+        return response_head(
+            response.status,
+            self._server.date(),
+            response.content_type,
+            None if streamed else len(response.body),
+            response.headers,
+            "close" if streamed and not chunked else connection,
+            chunked,
+        ), chunked
+
+    def _send_pieces(self, head: bytes, body: bytes) -> None:
+        """A large body, with a deadline for each piece, so that a slow reader cannot hold the thread for ever."""
+        self._socket.settimeout(self._server.request_seconds)
+        self._socket.sendall(head)
+        view = memoryview(body)
+        for start in range(0, len(body), _SEND):
+            self._socket.sendall(view[start : start + _SEND])
+        self._socket.settimeout(self._timeout)
+
+    def _send_stream(self, request: Request | None, head: bytes, stream: Iterator[bytes], chunked: bool) -> bool:
+        """A streamed body; whether it was sent to its end."""
+        self._socket.settimeout(self._server.request_seconds)
+        try:
+            self._socket.sendall(head)
+            for data in stream:
+                if data:
+                    self._socket.sendall(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                elif self._server.stopping or self._client_left():
+                    return False
+        except OSError:
+            raise
+        except Exception as error:
+            # The status is out: only a body without its end can say that something failed.
+            self._application.failure(request, error)
+            return False
+        finally:
+            _close(stream)
+        if chunked:
+            self._socket.sendall(b"0\r\n\r\n")
+        self._socket.settimeout(self._timeout)
+        return True
+
+    def _client_left(self) -> bool:
+        self._socket.settimeout(0.0)
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK) if self._scheme == "http" else False
+        except BlockingIOError:
+            return False
+        finally:
+            self._socket.settimeout(self._server.request_seconds)
+
+    def _linger(self) -> None:
+        """Take what still arrives of a refused request: closing on unread bytes would reset the answer away."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            until = time.monotonic() + _LINGER_SECONDS
+            taken = 0
+            while taken < _LINGER_BYTES and (left := until - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                data = self._socket.recv(_RECEIVE)
+                if not data:
+                    return
+                taken += len(data)
+
+
+class _ClientGone(Exception):
+    """The client closed its side before a request was whole."""
+
+
+def _close(stream: Iterator[bytes]) -> None:
+    close = getattr(stream, "close", None)
+    if close is not None:
+        close()

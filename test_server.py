@@ -1,0 +1,279 @@
+"""The end-to-end suite: ``python3 -m unittest test_server.py``.
+
+Here: the server as its users meet it, a process started from the shell, and the walk-through of the objects API in
+the order of its documentation.  By the ``load_tests`` protocol the run also takes in everything in ``omp/tests/``: the
+unit tests, the protocols end to end over real sockets, and every file in ``vectors/``.
+
+It needs nothing but Python 3.11 or later.  What is about the ``cryptography`` package itself is skipped where that
+is not installed, and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from omp.tests.harness import Client
+
+TOP = Path(__file__).resolve().parent
+HAS_CRYPTOGRAPHY = importlib.util.find_spec("cryptography") is not None
+
+
+def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:
+    """Everything in ``omp/tests/`` besides what is here."""
+    for path in sorted((TOP / "omp" / "tests").glob("test_*.py")):
+        tests.addTests(loader.loadTestsFromName(f"omp.tests.{path.stem}"))
+    return tests
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without what configures the server, and with `variables`."""
+    foreign = ("OMP_", "MRS_", "PORT")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**kept, **variables}
+
+
+@contextlib.contextmanager
+def server_process(
+    *flags: str, environ: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """``python3 server.py`` on a free port: the process, and the port it says it listens on."""
+    process = subprocess.Popen(
+        [sys.executable, "server.py", *([] if "--port" in flags else ["--port", "0"]), *flags],
+        cwd=TOP,
+        env=environ or environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stderr
+    try:
+        first = process.stdout.readline()
+        if not first.startswith("OMP server listening on http"):
+            raise AssertionError(f"{first!r} {process.stderr.read()!r}")
+        yield process, int(first.rsplit(":", 1)[1])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def run(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``python3 …`` to its end."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=TOP, env=environ or environment(), capture_output=True, text=True, timeout=60
+    )
+
+
+class StartAndStop(unittest.TestCase):
+    """The process: its first line, its flags and variables, its exit."""
+
+    def test_the_first_line_says_where_it_listens_and_sigterm_exits_0(self) -> None:
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(signal=signal_number), server_process() as (process, port):
+                with Client(port) as client:
+                    self.assertEqual(client.request("GET", "/health").json, {"status": "ok"})
+                    process.send_signal(signal_number)
+                    _, errors = process.communicate(timeout=20)
+                self.assertEqual((process.returncode, errors), (0, ""))
+
+    def test_start_up_says_which_engine_verifies(self) -> None:
+        with server_process() as (process, _):
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=20)
+        engine = "cryptography" if HAS_CRYPTOGRAPHY else "hand-written"
+        self.assertIn(f"Ed25519 verification: {engine}", output)
+
+    def test_what_cannot_be_used_stops_the_start_with_status_2(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            busy = str(taken.getsockname()[1])
+            for flags, variables, word in (
+                (["--storage", "floppy"], {}, "floppy"),
+                (["--storage", "sqlite:"], {}, "sqlite:PATH"),
+                (["--storage", "sqlite:/nonexistent/folder/omp.db"], {}, "--storage"),
+                ([], {"OMP_STORAGE": "floppy"}, "floppy"),
+                (["--sig-mode", "loose"], {}, "permissive"),
+                ([], {"OMP_SIG_MODE": "loose"}, "permissive"),
+                (["--port", "x"], {}, "whole number"),
+                (["--port", "65536"], {}, "whole number"),
+                ([], {"PORT": "-1"}, "PORT"),
+                ([], {"OMP_SERVER_PORT": "1e3"}, "OMP_SERVER_PORT"),
+                ([], {"OMP_MAX_PAYLOAD_MB": "0"}, "OMP_MAX_PAYLOAD_MB"),
+                (["--tls-cert", "x.pem"], {}, "--tls-key"),
+                (["--tls-cert", "nowhere.pem", "--tls-key", "nowhere.pem"], {}, "PEM"),
+                (["--port", busy], {}, "port"),
+                (["--host", "not an address"], {}, "not an address"),
+                (["--no-such-flag"], {}, "no-such-flag"),
+            ):
+                with self.subTest(flags=flags, variables=variables):
+                    done = run("server.py", *flags, environ=environment(**variables))
+                    self.assertEqual((done.returncode, done.stdout), (2, ""))
+                    self.assertIn(word, done.stderr)
+                    self.assertNotIn("Traceback", done.stderr)
+
+    def test_a_flag_wins_over_a_variable_and_port_over_omp_server_port(self) -> None:
+        free = []
+        for _ in range(2):
+            with socket.create_server(("127.0.0.1", 0)) as sock:
+                free.append(str(sock.getsockname()[1]))
+        both = environment(PORT=free[0], OMP_SERVER_PORT="1", OMP_STORAGE="floppy")
+        with server_process("--storage", "memory", "--port", free[1], environ=both) as (_, port):
+            self.assertEqual(port, int(free[1]))
+        command = [sys.executable, "server.py"]
+        environ = environment(PORT=free[0], OMP_SERVER_PORT="1")
+        with subprocess.Popen(command, cwd=TOP, env=environ, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            self.assertEqual(process.stdout.readline(), f"OMP server listening on http://127.0.0.1:{free[0]}\n")
+            process.terminate()
+
+    def test_help_shows_every_flag_and_variable(self) -> None:
+        done = run("server.py", "--help")
+        self.assertEqual(done.returncode, 0)
+        for word in ("--host", "--port", "--storage", "--sig-mode", "--tls-cert", "--tls-key", "--access-log"):
+            self.assertIn(word, done.stdout)
+        for word in ("OMP_SERVER_HOST", "PORT", "OMP_SIG_MAX_AGE", "MRS_MAX_RADIUS", "OMP_DELETE_ON_READ_DEFAULT"):
+            self.assertIn(word, done.stdout)
+
+    def test_sqlite_keeps_the_objects_over_a_restart(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            storage = f"sqlite:{folder}/omp.db"
+            with server_process("--storage", storage) as (process, port):
+                with Client(port) as client:
+                    made = client.request("POST", "/objects", {"namespace": "ns", "content": {"x": 1}}).json
+                process.terminate()
+                process.wait(20)
+            with server_process("--storage", storage) as (_, port), Client(port) as client:
+                self.assertEqual(client.request("GET", f"/objects/{made['id']}").json["content"], {"x": 1})
+                self.assertEqual(
+                    client.request("GET", "/.well-known/omp-configuration").json["storage"], {"kind": "sqlite"}
+                )
+
+    def test_the_access_log_has_a_line_for_each_request(self) -> None:
+        with server_process("--access-log") as (process, port):
+            with Client(port) as client:
+                client.request("GET", "/health")
+                client.request("GET", "/nowhere?x=1")
+            process.terminate()
+            _, errors = process.communicate(timeout=20)
+        self.assertEqual(errors.splitlines()[0], "127.0.0.1 GET /health 200 15")
+        self.assertTrue(errors.splitlines()[1].startswith("127.0.0.1 GET /nowhere?x=1 404 "))
+
+    @unittest.skipUnless(HAS_CRYPTOGRAPHY, "making a certificate for the test needs the cryptography package")
+    def test_it_serves_https(self) -> None:
+        import ssl
+        import urllib.request
+
+        with tempfile.TemporaryDirectory() as folder:
+            certificate = _self_signed(Path(folder))
+            with server_process("--tls-cert", certificate, "--tls-key", certificate) as (process, port):
+                trusting = ssl.create_default_context(cafile=certificate)
+                with urllib.request.urlopen(f"https://127.0.0.1:{port}/health", context=trusting, timeout=10) as answer:
+                    self.assertEqual(json.load(answer), {"status": "ok"})
+                # Somebody who speaks plain HTTP to it harms nobody.
+                with socket.create_connection(("127.0.0.1", port), 10) as sock:
+                    sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                    with contextlib.suppress(ConnectionResetError):
+                        while sock.recv(1000):
+                            pass
+                process.terminate()
+                self.assertEqual(process.wait(20), 0)
+
+
+def _self_signed(folder: Path) -> str:
+    """A certificate for 127.0.0.1 and its key, in one PEM file."""
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(secret.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .sign(secret, hashes.SHA256())
+    )
+    path = folder / "server.pem"
+    key = secret.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + key)
+    return str(path)
+
+
+class WalkThrough(unittest.TestCase):
+    """The objects API in the order of its documentation."""
+
+    def test_create_get_update_delete_list_and_search(self) -> None:
+        with server_process() as (_, port), Client(port) as client:
+            made = client.request("POST", "/objects", {"namespace": "ns", "content": {"x": 1}})
+            self.assertEqual(made.status, 201)
+            self.assertEqual(set(made.json), {"id", "namespace", "key", "created_at", "metadata"})
+            path = f"/objects/{made.json['id']}"
+            self.assertEqual(made.headers["location"], path)
+            self.assertEqual(client.request("GET", path).json, {**made.json, "content": {"x": 1}})
+            update = {"content": {"x": 2}, "metadata": {"note": "updated"}}
+            updated = client.request("PUT", path, update)
+            self.assertEqual((updated.status, updated.json), (200, {**made.json, "metadata": {"note": "updated"}}))
+            listed = client.request("GET", "/objects?limit=10")
+            self.assertEqual(listed.json, {"count": 1, "items": [updated.json]})
+            self.assertEqual(client.request("GET", "/objects/search?namespace=ns&key_contains=foo").json["count"], 0)
+            found = client.request("POST", "/objects/search", {"namespace": "ns"})
+            self.assertEqual(found.json, {"count": 1, "items": [updated.json]})
+            deleted = client.request("DELETE", path)
+            self.assertEqual((deleted.status, deleted.body), (204, b""))
+            self.assertEqual(client.request("GET", path).json["error"]["code"], "not_found")
+
+    @unittest.skipUnless(HAS_CRYPTOGRAPHY, "keygen and sign hold secret keys, which needs the cryptography package")
+    def test_keygen_and_a_signed_post_in_strict_mode(self) -> None:
+        exports = dict(
+            line.removeprefix("export ").split("#")[0].strip().split("=", 1)
+            for line in run("-m", "omp", "keygen").stdout.splitlines()
+            if line.startswith("export ")
+        )
+        exports = {name: value.strip("\"'") for name, value in exports.items()}
+        public = {name: value for name, value in exports.items() if name.startswith("OMP_SIG_PUB_")}
+        with server_process("--sig-mode", "strict", environ=environment(**public)) as (_, port):
+            for form in ([], ["--legacy"]):
+                arguments = [
+                    "--host",
+                    f"http://127.0.0.1:{port}",
+                    "--seed-b64u",
+                    exports["SEED_B64U"],
+                    "--keyid",
+                    "sig1",
+                ]
+                done = run("-m", "omp", "sign", *arguments, *form, "--namespace", "ns", "--json", '{"x":1}')
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn("Status: 201", done.stdout)
+            with Client(port) as client:
+                body = {"namespace": "ns", "content": {}}
+                unsigned = client.request("POST", "/objects", body)
+                self.assertEqual(
+                    (unsigned.status, unsigned.json["error"]["message"]), (401, "Missing required signature")
+                )
+                malformed = {"Signature": "nonsense", "Signature-Input": "sig1=("}
+                self.assertEqual(client.request("POST", "/objects", body, malformed).status, 400)
+                self.assertEqual(client.request("GET", "/health").status, 200)
+
+
+if __name__ == "__main__":
+    unittest.main()
