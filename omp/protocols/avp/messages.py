@@ -71,7 +71,7 @@ MANIFEST = _message(
     {"repoId": ID, "schemeId": TEXT, "keyEpoch": COUNTER, "payloadVersion": COUNTER, "members": ROSTER},
     # null: what clients in typed languages write for an absent optional member.
     {"shareRefreshTokens": {"type": ["boolean", "null"]}},
-    about="The repository: who its members are, and at which version and key epoch it stands. Unknown members are kept.",
+    about="The repository: its members, and the version and key epoch it stands at. Unknown members are kept.",
 )
 
 CHALLENGE = _message({"ed25519PublicKey": TEXT})
@@ -81,7 +81,9 @@ TOKEN = _message({"token": TEXT, "expiresAt": COUNTER})
 
 CREATE = _message({"manifest": MANIFEST, "initialEnvelope": ENVELOPE})
 PULL = _message({"repoId": ID, "knownPayloadVersion": ANY_INT64})
-PULLED = _message({"manifest": MANIFEST, "envelope": {"type": ["object", "null"]}, "unchanged": {"type": "boolean"}})
+PULLED = _message(
+    {"manifest": MANIFEST, "envelope": {**ENVELOPE, "type": ["object", "null"]}, "unchanged": {"type": "boolean"}}
+)
 PUSH = _message(
     {"repoId": ID, "envelope": ENVELOPE, "expectedPayloadVersion": ANY_INT64},
     {"rotatedMembers": {"type": ["array", "null"], "items": MEMBER_ENTRY}},

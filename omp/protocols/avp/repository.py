@@ -132,9 +132,8 @@ def _kept(after: Repository, before: Repository | None, caller: bytes, policy: P
         raise Refused("quota_exceeded", f"A repository may have {policy.max_members} members here.")
     if len(after.roster.array) + len(after.rest) > policy.max_manifest:
         raise Refused("too_large", f"A manifest may have {policy.max_manifest} bytes here.")
-    if before is not None and policy.only_creator_invites and caller != before.creator:
-        if after.roster is not before.roster and after.roster.newcomers(before.roster):
-            raise Refused("policy_denied", "Only the creator of a repository may bring members in here.")
+    if policy.only_creator_invites and caller != after.creator and before and after.roster.newcomers(before.roster):
+        raise Refused("policy_denied", "Only the creator of a repository may bring members in here.")
     return after
 
 
@@ -199,7 +198,7 @@ def removal_identity(caller: str, body: bytes) -> bytes:
 
 
 def without_member(before: Repository, removal: Removal, caller: bytes, policy: Policy) -> Repository:
-    """removeMember: one step to the new roster, envelope and epoch; `before` itself if it was the last write already."""
+    """removeMember: one step to the new roster, envelope and epoch; `before` itself if that was the last write."""
     if removal.identity == before.removal:
         return before
     if not before.roster.holds(removal.removed):

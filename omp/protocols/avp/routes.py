@@ -36,19 +36,22 @@ from omp.protocols.avp.repository import (
 )
 from omp.protocols.avp.sessions import Sessions
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode
-from omp.store.port import Reader, Store, Writer, key
+from omp.store.port import Store, Writer, key
 from omp.web.errors import ApiError, ErrorStyle, InvalidRequest
 from omp.web.messages import Request, Response, json_response
 from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
 from omp.web.settings import Context, Setting, one_of, read_settings, whole_number
 
+INVITES = ("any-member", "creator")
 SETTINGS = (
-    Setting("max_envelope", "OMP_AVP_MAX_ENVELOPE_MB", whole_number(1, 1024), 4, "largest envelope, and manifest, in MiB"),
-    Setting("max_members", "OMP_AVP_MAX_MEMBERS", whole_number(1, 100_000), 500, "members a repository"),
-    Setting("max_repos", "OMP_AVP_MAX_REPOS", whole_number(0, 10**9), 2000, "repositories a creator"),
-    Setting("max_nonces", "OMP_AVP_MAX_NONCES", whole_number(16, 10**7), 65_536, "outstanding challenges; the oldest goes"),
     Setting(
-        "invites", "OMP_AVP_INVITES", one_of("any-member", "creator"), "any-member", "who may bring members into a repository"
+        "max_envelope", "OMP_AVP_MAX_ENVELOPE_MB", whole_number(1, 1024), 4, "largest envelope and manifest, in MiB"
+    ),
+    Setting("max_members", "OMP_AVP_MAX_MEMBERS", whole_number(1, 100_000), 500, "members a vault repository"),
+    Setting("max_repos", "OMP_AVP_MAX_REPOS", whole_number(0, 10**9), 2000, "vault repositories a creator"),
+    Setting("max_nonces", "OMP_AVP_MAX_NONCES", whole_number(16, 10**7), 65_536, "challenges a vault remembers"),
+    Setting(
+        "invites", "OMP_AVP_INVITES", one_of(*INVITES), "any-member", f"who may add members: {' or '.join(INVITES)}"
     ),
 )
 
@@ -186,6 +189,7 @@ def pull(request: Request, vault: Vault) -> Response:
         return Response(200, b'{"manifest":%b,"envelope":null,"unchanged":true}' % repository.manifest())
     with vault.store.read() as tx:  # manifest and envelope of one moment
         row, envelope = tx.get(REPOSITORIES, row_key), tx.get(ENVELOPES, row_key)
+    assert envelope is not None  # createRepo writes both
     manifest = _admitted(row, caller).manifest()
     return Response(200, b'{"manifest":%b,"envelope":%b,"unchanged":false}' % (manifest, envelope))
 

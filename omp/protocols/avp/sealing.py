@@ -20,7 +20,6 @@ must never use an IV twice with one key.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from typing import Any
@@ -48,7 +47,9 @@ def aad(repo_id: str, payload_version: int, key_epoch: int) -> bytes:
     return repo_id.encode() + b"\x1f" + b"".join(counters)
 
 
-def seal(data_key: bytes, iv: bytes, repo_id: str, payload_version: int, key_epoch: int, plaintext: bytes) -> dict[str, Any]:
+def seal(
+    data_key: bytes, iv: bytes, repo_id: str, payload_version: int, key_epoch: int, plaintext: bytes
+) -> dict[str, Any]:
     """The EncryptedEnvelope that holds `plaintext`."""
     ciphertext = _aes_gcm(data_key).encrypt(iv, plaintext, aad(repo_id, payload_version, key_epoch))
     return {
@@ -62,7 +63,7 @@ def seal(data_key: bytes, iv: bytes, repo_id: str, payload_version: int, key_epo
 
 def open_envelope(data_key: bytes, envelope: Mapping[str, Any]) -> bytes:
     """The plaintext in `envelope`; :class:`CannotOpen` where key, repository, version or epoch are not its own."""
-    bound_to = aad(envelope["repoId"], envelope["payloadVersion"], envelope["keyEpoch"])
+    bound_to = aad(envelope["repoId"], int(envelope["payloadVersion"]), int(envelope["keyEpoch"]))
     return _decrypted(data_key, envelope, bound_to, "The envelope")
 
 
@@ -81,7 +82,7 @@ def wrap(data_key: bytes, recipient: bytes, ephemeral_private: bytes, iv: bytes)
 def unwrap(wrapped: Mapping[str, str], private: bytes) -> bytes:
     """The data key in `wrapped`, for the owner of the X25519 key `private`; :class:`CannotOpen` otherwise."""
     if wrapped["schemeId"] != SCHEME:
-        raise CannotOpen(f"The data key is wrapped by the scheme {wrapped['schemeId']!r}, and this client knows {SCHEME}.")
+        raise CannotOpen(f"The data key is wrapped by {wrapped['schemeId']!r}, and this client knows {SCHEME}.")
     ephemeral = _bytes_of(wrapped["ephemeralPublicKey"], "The ephemeral key")
     kek = key_encryption_key(x25519(private, ephemeral), ephemeral)
     return _decrypted(kek, wrapped, LABEL, "The wrapped data key")

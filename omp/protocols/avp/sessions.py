@@ -31,10 +31,10 @@ NONCE_BYTES = 32
 NONCE_LIFETIME_MS = 2 * 60 * 1000
 TOKEN_LIFETIME_MS = 60 * 60 * 1000
 
-NONCES = "avp_nonces"  # nonce -> expiry ms (8 bytes), its key in NONCE_AGES (8), raw public key (32)
-NONCE_AGES = "avp_nonce_ages"  # count of challenges so far -> expiry ms (8), nonce
+NONCES = "avp_nonces"  # nonce -> expiry ms (8 bytes), its key in NONCES_BY_AGE (8), raw public key (32)
+NONCES_BY_AGE = "avp_nonces_by_age"  # count of challenges so far -> expiry ms (8), nonce
 TOKENS = "avp_tokens"  # first half of SHA-256 -> expiry ms (8), SHA-256 (32), member id
-TOKEN_AGES = "avp_token_ages"  # expiry ms (8), key in TOKENS -> expiry ms (8), key in TOKENS
+TOKENS_BY_AGE = "avp_tokens_by_age"  # expiry ms (8), key in TOKENS -> expiry ms (8), key in TOKENS
 
 _HALF = 16
 _AT_ONCE = 500  # rows that housekeeping deletes in one transaction: others wait for less than a few milliseconds
@@ -65,19 +65,19 @@ class Sessions:
         nonce = self._random_bytes(NONCE_BYTES)
         expiry = (self._now() + NONCE_LIFETIME_MS).to_bytes(8, "big")
         with self._store.write() as tx:
-            last, _ = next(tx.scan(NONCE_AGES, reverse=True), (bytes(8), b""))
+            last, _ = next(tx.scan(NONCES_BY_AGE, reverse=True), (bytes(8), b""))
             count = int.from_bytes(last, "big") + 1
             self._evict(tx, count)
             age = key(count)
             tx.put(NONCES, nonce, expiry + age + public_key)
-            tx.put(NONCE_AGES, age, expiry + nonce)
+            tx.put(NONCES_BY_AGE, age, expiry + nonce)
         return nonce
 
     def _evict(self, tx: Writer, count: int) -> None:
         """Make room for challenge number `count`: at most `max_nonces` numbers are outstanding at a time."""
-        oldest, row = next(tx.scan(NONCE_AGES), (key(count), b""))
+        oldest, row = next(tx.scan(NONCES_BY_AGE), (key(count), b""))
         if oldest <= key(max(0, count - self._max_nonces)):
-            tx.delete(NONCE_AGES, oldest)
+            tx.delete(NONCES_BY_AGE, oldest)
             tx.delete(NONCES, row[8:])
 
     def redeem(self, public_key: bytes, nonce: bytes, signature: bytes) -> tuple[str, int]:
@@ -100,7 +100,7 @@ class Sessions:
                 self._keep(tx, token, expiry, public_key)
         # Only now: to raise inside the block would undo it, and the nonce would be good for another attempt.
         if not proved:
-            raise Refused("unauthorized", "The nonce is unknown, used, expired or another key's, or the signature is wrong.")
+            raise Refused("unauthorized", "The nonce is unknown, used, expired or another key's, or wrongly signed.")
         return token, expiry
 
     def discard(self, nonce: bytes) -> None:
@@ -116,7 +116,7 @@ class Sessions:
         digest = hashlib.sha256(token.encode()).digest()
         expires = expiry.to_bytes(8, "big")
         tx.put(TOKENS, digest[:_HALF], expires + digest + b64_encode(public_key).encode())
-        tx.put(TOKEN_AGES, expires + digest[:_HALF], expires + digest[:_HALF])
+        tx.put(TOKENS_BY_AGE, expires + digest[:_HALF], expires + digest[:_HALF])
 
     def member(self, authorization: str) -> str:
         """The id of the member whose token an ``Authorization`` field bears; :class:`Refused` otherwise."""
@@ -136,7 +136,7 @@ class Sessions:
     def drop_expired(self, now: float) -> None:
         """Delete the nonces and tokens that expired before `now` (epoch seconds), oldest first."""
         moment = int(now * 1000).to_bytes(8, "big")
-        for ages, rows in ((NONCE_AGES, NONCES), (TOKEN_AGES, TOKENS)):
+        for ages, rows in ((NONCES_BY_AGE, NONCES), (TOKENS_BY_AGE, TOKENS)):
             while self._drop_some(ages, rows, moment) == _AT_ONCE:
                 pass
 
@@ -145,7 +145,7 @@ class Sessions:
             _, oldest = next(tx.scan(ages), (b"", b""))
         if not oldest or oldest[:8] > moment:
             return 0
-        expired = []
+        expired: list[tuple[bytes, bytes]] = []
         with self._store.write() as tx:
             for age, value in tx.scan(ages):
                 if value[:8] > moment or len(expired) == _AT_ONCE:
@@ -162,5 +162,5 @@ def _take(tx: Writer, nonce: bytes) -> bytes | None:
     row = tx.get(NONCES, nonce)
     if row is not None:
         tx.delete(NONCES, nonce)
-        tx.delete(NONCE_AGES, row[8:16])
+        tx.delete(NONCES_BY_AGE, row[8:16])
     return row
