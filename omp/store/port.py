@@ -2,8 +2,8 @@
 
 Every protocol keeps its rows through this port and never learns which adapter stands behind it
 (architecture, "Floors" 2).  A table is an ordered map from ``bytes`` to ``bytes``; it exists as soon as
-something is put in it; its name is lower-case letters, digits and ``_``.  Keys compare as byte strings; :func:`key` makes them from text and numbers so that
-their order is the order of the parts.
+something is put in it, and its name is lower-case letters, digits and ``_``.  Keys compare as byte strings;
+:func:`key` makes them from text and numbers so that their order is the order of the parts.
 
 What every adapter guarantees, and the contract test checks:
 

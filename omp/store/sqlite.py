@@ -1,0 +1,436 @@
+"""The SQLite adapter: durable rows in one file, and writers that share commits.
+
+The store port (architecture, "Floors" 2 and "Durability") over the standard library's ``sqlite3``.  One
+``WITHOUT ROWID`` table per named table, in WAL mode with ``synchronous=FULL``: a write that was answered survives
+``kill -9`` and power loss.
+
+**Group commit.**  An fsync takes as long as dozens of requests, so a block does not commit by itself.  Blocks run
+one after the other in memory, over a *layer*: what the blocks since the last commit changed.  The first block that
+finds no commit under way leads: it takes the layer, writes it in one transaction, and wakes all who have blocks
+in it; meanwhile further blocks run over a new layer, whose first member leads next.  A block sees the file, below
+the layer being committed, below the open one, below its own changes.  Nobody is answered before the commit, not
+even a block that raised: what it saw might yet be lost.  If a commit fails, the layer above it was built on sand:
+both are dropped, and everybody in them gets :class:`~omp.store.port.StoreUnavailable`.
+
+**Readers** use connections of their own, see committed rows only, and wait for nobody.
+
+What the file must be, and that one process at a time has it open, is for :mod:`omp.store.sqlite_file`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from heapq import merge
+from operator import itemgetter
+from threading import Lock, get_ident
+from types import TracebackType
+from typing import NamedTuple
+
+from omp.store.port import StoreUnavailable, check_table_name
+from omp.store.sqlite_file import connect, open_file, reason
+
+POOL = 32
+"""Idle read connections that are kept."""
+
+
+class _Statements(NamedTuple):
+    """The SQL of one table; in the templates, of the table ``{}``."""
+
+    create: str
+    get: str
+    put: str
+    delete: str
+    size: str
+    scan: str
+
+
+_TEMPLATES = _Statements(
+    create='CREATE TABLE IF NOT EXISTS "{}" (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID',
+    get='SELECT value FROM "{}" WHERE key = ?',
+    put='INSERT OR REPLACE INTO "{}" VALUES (?, ?)',
+    delete='DELETE FROM "{}" WHERE key = ?',
+    size='SELECT count(*) FROM "{}"',
+    scan='SELECT key, value FROM "{}" WHERE key >= ?',
+)
+
+
+@cache
+def _statements(table: str) -> _Statements:
+    name = check_table_name(table)  # for it becomes SQL
+    return _Statements(*(template.format(name) for template in _TEMPLATES))
+
+
+class _Layer:
+    """Changes that are not in the file yet: table -> key -> value, None for a deleted row."""
+
+    __slots__ = ("error", "leader", "tables", "waiting")
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[bytes, bytes | None]] = {}
+        self.waiting: list[Lock] = []  # one held lock for each member
+        self.leader: Lock | None = None  # the member that is to commit the layer
+        self.error: StoreUnavailable | None = None
+
+
+class SqliteStore:
+    """A :class:`~omp.store.port.Store` in the SQLite file at `path`, which is made if it does not exist.
+
+    Raises :class:`~omp.store.port.StorageError` if the file cannot be used.
+    """
+
+    kind = "sqlite"
+    durable = True
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.realpath(path)
+        self._db, self._process_lock = open_file(self._path)
+        self._made = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master").fetchall()}
+        self._pool: list[sqlite3.Connection] = []
+        self._base = self._connect()  # what write blocks see of the file
+        self._turn = Lock()  # held by the block that runs; guards what follows
+        self._holder = 0  # the thread whose block that is
+        self._open = _Layer()
+        self._committing = _Layer()
+        self._led = False  # a member of some layer is committing, or is about to
+        self._closed = False
+
+    def get(self, table: str, key: bytes, /) -> bytes | None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        connection = self._take()
+        try:
+            value = _get(connection, table, key)
+        except sqlite3.Error as error:
+            connection.close()
+            raise StoreUnavailable(reason(error)) from error
+        self._give_back(connection)
+        return value
+
+    def read(self) -> _ReadBlock:
+        return _ReadBlock(self)
+
+    def write(self) -> _WriteBlock:
+        return _WriteBlock(self)
+
+    def check(self) -> None:
+        # Only a row that reaches the disk shows that rows can reach it.
+        with self.write() as tx:
+            tx.put("store_check", b"", b"")
+
+    def close(self) -> None:
+        self._acquire_turn()
+        if self._closed:
+            self._turn.release()
+            return
+        self._closed = True  # no block starts from here on; those that ended are waited for
+        with suppress(StoreUnavailable):  # their owners are told themselves
+            self._join()
+        while self._pool:
+            self._pool.pop().close()
+        for connection in (self._base, self._db, self._process_lock):
+            if connection is not None:
+                connection.close()
+
+    # Read connections: as many as there are readers at one time.
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self._path)
+        connection.execute("PRAGMA query_only = 1")
+        return connection
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._pool.pop()
+        except IndexError:
+            pass
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            raise StoreUnavailable(reason(error)) from error
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if self._closed or len(self._pool) >= POOL:
+            connection.close()
+        else:
+            self._pool.append(connection)
+
+    # Group commit.
+
+    def _acquire_turn(self) -> None:
+        if not self._turn.acquire(False):
+            if self._holder == get_ident():
+                raise RuntimeError("a block of the store was opened inside another one")
+            self._turn.acquire()
+
+    def _join(self) -> None:
+        """Let go of the turn, which the caller holds, and return when both layers are in the file.
+
+        Raises :class:`StoreUnavailable` if they could not be written.
+        """
+        layer = self._open
+        if not self._led and not layer.tables:
+            self._turn.release()
+            return
+        if self._led:
+            mine = Lock()
+            mine.acquire()
+            layer.waiting.append(mine)
+            self._turn.release()
+            _wait(mine)
+            if layer.error is not None:
+                raise StoreUnavailable(str(layer.error)) from layer.error
+            if layer.leader is not mine:
+                return
+            self._turn.acquire()
+        self._lead(layer)
+
+    def _lead(self, layer: _Layer) -> None:
+        """Commit `layer`, the open one, and wake its members; the caller holds the turn, which is let go."""
+        self._led = True
+        self._committing, self._open = layer, _Layer()
+        self._turn.release()
+        try:
+            self._commit(layer)
+        except sqlite3.Error as error:
+            layer.error = StoreUnavailable(reason(error))
+            raise layer.error from error
+        except BaseException:
+            layer.error = StoreUnavailable("the commit was cut short")
+            raise
+        finally:
+            self._turn.acquire()
+            woken = self._succeed(layer)
+            self._turn.release()
+            for member in woken:
+                member.release()
+
+    def _succeed(self, layer: _Layer) -> list[Lock]:
+        """After the commit of `layer`: name the next leader, or drop what stood on it.  Gives those to wake."""
+        above = self._open
+        self._committing = _Layer()
+        if layer.error is not None:
+            above.error = layer.error
+            self._open = _Layer()
+        elif above.waiting:
+            above.leader = above.waiting.pop()
+            return [above.leader, *layer.waiting]
+        self._led = False
+        return layer.waiting + above.waiting
+
+    def _commit(self, layer: _Layer) -> None:
+        db = self._db
+        tables = {table: changes for table, changes in layer.tables.items() if changes}
+        if not tables:
+            return
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            for table, changes in tables.items():
+                statements = _statements(table)
+                if table not in self._made:
+                    db.execute(statements.create)
+                puts = [(key, value) for key, value in changes.items() if value is not None]
+                db.executemany(statements.put, sorted(puts))  # in the order of the pages they lie on
+                if len(puts) < len(changes):
+                    db.executemany(statements.delete, [(key,) for key, value in changes.items() if value is None])
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # SQLite undoes some failed transactions by itself
+                db.execute("ROLLBACK")
+            raise
+        self._made.update(tables)
+
+
+def _wait(lock: Lock) -> None:
+    """Acquire `lock`, whatever signals arrive: who waits may have been named leader, and others rely on it."""
+    interrupt = None
+    while True:
+        try:
+            lock.acquire()
+            break
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
+
+
+def _get(connection: sqlite3.Connection, table: str, key: bytes) -> bytes | None:
+    try:
+        row = connection.execute(_statements(table).get, (key,)).fetchone()
+    except sqlite3.OperationalError as error:
+        if _is_missing_table(error):
+            return None
+        raise
+    return row[0] if row is not None else None
+
+
+def _is_missing_table(error: sqlite3.OperationalError) -> bool:
+    # Asked of the file, which knows it for the moment that the reader sees, and not of a list beside it.
+    return str(error).startswith("no such table")
+
+
+class _Block:
+    """What read and write blocks share: selecting through one connection."""
+
+    __slots__ = ("_connection", "_cursors", "_store")
+
+    _connection: sqlite3.Connection
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._cursors: list[sqlite3.Cursor] = []
+
+    def _scan(self, table: str, start: bytes, end: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        sql = _statements(table).scan
+        if end is not None:
+            sql += " AND key < ?"
+        sql += " ORDER BY key DESC" if reverse else " ORDER BY key"
+        try:
+            cursor = self._connection.execute(sql, (start,) if end is None else (start, end))
+        except sqlite3.OperationalError as error:
+            if _is_missing_table(error):
+                return iter(())
+            raise
+        self._cursors.append(cursor)
+        return cursor  # itself the lazy scan: one row of the file at a time
+
+    def _count(self, table: str) -> int:
+        try:
+            count: int = self._connection.execute(_statements(table).size).fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if _is_missing_table(error):
+                return 0
+            raise
+        return count
+
+    def _close_cursors(self) -> None:
+        for cursor in self._cursors:  # an open one would hold its moment of the file, and the WAL with it
+            cursor.close()
+
+
+class _ReadBlock(_Block):
+    """``with store.read() as tx``: a read transaction on a connection of the pool."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> _ReadBlock:
+        if self._store._closed:
+            raise StoreUnavailable("the store is closed")
+        self._connection = self._store._take()
+        self._connection.execute("BEGIN")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_cursors()
+        if isinstance(error, sqlite3.Error):
+            self._connection.close()
+            raise StoreUnavailable(reason(error)) from error
+        self._connection.execute("ROLLBACK")
+        self._store._give_back(self._connection)
+
+    def get(self, table: str, key: bytes, /) -> bytes | None:
+        return _get(self._connection, table, key)
+
+    def scan(
+        self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        return self._scan(table, start, end, reverse)
+
+    def count(self, table: str, /) -> int:
+        return self._count(table)
+
+
+class _WriteBlock(_Block):
+    """``with store.write() as tx``: changes go to the open layer, with a log that undoes them.
+
+    The layers stand still for the whole block: only who holds the turn replaces them.  That the file may take in
+    the lower one meanwhile changes nothing, for its rows are seen above the file's.
+    """
+
+    __slots__ = ("_above", "_below", "_undo")
+
+    _above: dict[str, dict[bytes, bytes | None]]
+    _below: Mapping[str, Mapping[bytes, bytes | None]]
+
+    def __init__(self, store: SqliteStore) -> None:
+        super().__init__(store)
+        self._undo: list[tuple[dict[bytes, bytes | None], bytes, bool, bytes | None]] = []
+
+    def __enter__(self) -> _WriteBlock:
+        store = self._store
+        store._acquire_turn()
+        if store._closed:
+            store._turn.release()
+            raise StoreUnavailable("the store is closed")
+        store._holder = get_ident()
+        self._connection = store._base
+        self._above = store._open.tables
+        self._below = store._committing.tables
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_cursors()
+        if kind is not None:
+            self._roll_back()
+        self._store._holder = 0
+        self._store._join()
+        if isinstance(error, sqlite3.Error):
+            raise StoreUnavailable(reason(error)) from error
+
+    def get(self, table: str, key: bytes, /) -> bytes | None:
+        for layer in (self._above, self._below):
+            changes = layer.get(table)
+            if changes is not None and key in changes:
+                return changes[key]
+        return _get(self._connection, table, key)
+
+    def scan(
+        self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        in_file = self._scan(table, start, end, reverse)
+        changed = {
+            key: value
+            for layer in (self._below, self._above)
+            for key, value in layer.get(table, {}).items()
+            if start <= key and (end is None or key < end)
+        }
+        if not changed:
+            return in_file
+        unchanged = (row for row in in_file if row[0] not in changed)
+        new = sorted(((key, value) for key, value in changed.items() if value is not None), reverse=reverse)
+        return merge(unchanged, new, key=itemgetter(0), reverse=reverse)
+
+    def count(self, table: str, /) -> int:
+        if self._above.get(table) or self._below.get(table):
+            return sum(1 for _ in self.scan(table))
+        return self._count(table)
+
+    def put(self, table: str, key: bytes, value: bytes, /) -> None:
+        self._change(table, key, value)
+
+    def delete(self, table: str, key: bytes, /) -> bool:
+        if self.get(table, key) is None:
+            return False
+        self._change(table, key, None)
+        return True
+
+    def _change(self, table: str, key: bytes, value: bytes | None) -> None:
+        changes = self._above.get(table)
+        if changes is None:
+            changes = self._above[check_table_name(table)] = {}
+        self._undo.append((changes, key, key in changes, changes.get(key)))
+        changes[key] = value
+
+    def _roll_back(self) -> None:
+        for changes, key, was_there, before in reversed(self._undo):
+            if was_there:
+                changes[key] = before
+            else:
+                changes.pop(key, None)

@@ -1,0 +1,126 @@
+"""The file of the SQLite adapter: whose it is, who may open it, and what its failures are called.
+
+For :mod:`omp.store.sqlite`.  A file bears :data:`APPLICATION_ID` and :data:`SCHEMA_VERSION`; one with others is
+refused before anything in it is touched.  A new one is readable to nobody else.
+
+One process at a time: ``PATH-lock`` beside the file stays locked while the store is open, for the protocols keep
+caches over the tables, and two processes would not see each other's rows in them.  A file that we may read and
+not write is served; its writes are unavailable.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+
+from omp.store.port import StorageError
+
+APPLICATION_ID = int.from_bytes(b"OMPs", "big")
+SCHEMA_VERSION = 1
+
+_REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "the database file is read-only",
+    sqlite3.SQLITE_IOERR: "the disk reported an input/output error",
+    sqlite3.SQLITE_BUSY: "another program holds the database locked",
+    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "the database file is damaged",
+    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database",
+    sqlite3.SQLITE_TOOBIG: "a value is too large for the database",
+    sqlite3.SQLITE_NOMEM: "the machine is out of memory",
+}
+
+
+def reason(error: sqlite3.Error) -> str:
+    """What `error` means, in words that name no path: fit for an answer."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code: the upper bits say where
+    return _REASONS.get(code, f"the database failed ({type(error).__name__})")
+
+
+def connect(path: str, wait: float = 5.0) -> sqlite3.Connection:
+    """A connection to the file at `path` that waits `wait` seconds for locks and leaves transactions to us."""
+    return sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+
+def open_file(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection | None]:
+    """The connection that writes, and the one that keeps other processes out.
+
+    The latter is None where the file is read-only to us.  Raises :class:`StorageError`.
+    """
+    if os.path.isdir(path):
+        raise StorageError(f"cannot store in {path}: it is a directory; name a file, as in sqlite:{path}/omp.db")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise StorageError(f"cannot store in {path}: the directory {os.path.dirname(path)} does not exist")
+    try:
+        _create(path)
+        db = connect(path)
+        try:
+            is_new = _is_new(db, path)
+            lock = _lock_out_others(path)
+            _prepare(db, is_new, path)
+        except BaseException:
+            db.close()
+            raise
+    except OSError as error:
+        raise StorageError(f"cannot store in {path}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise StorageError(f"cannot store in {path}: {reason(error)}") from error
+    return db, lock
+
+
+def _create(path: str) -> None:
+    """Make the file, if there is none, readable to nobody else; SQLite gives its companions the same mode."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _is_new(db: sqlite3.Connection, path: str) -> bool:
+    """Whether the file is empty; :class:`StorageError` if it is another application's or of another version."""
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if application == 0 and version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        return True
+    if application != APPLICATION_ID:
+        raise StorageError(f"cannot store in {path}: it is a database of another application; name another file")
+    if version != SCHEMA_VERSION:
+        raise StorageError(
+            f"cannot store in {path}: its schema version is {version}, and this server reads {SCHEMA_VERSION}; "
+            "use the server that wrote it, or name another file"
+        )
+    return False
+
+
+def _lock_out_others(path: str) -> sqlite3.Connection | None:
+    """Lock ``PATH-lock`` until the connection is closed; the system frees it when the process ends, however it ends.
+
+    An SQLite file itself, for that is a lock which is the same on every system.
+    """
+    try:
+        _create(path + "-lock")
+        lock = connect(path + "-lock", wait=0)
+    except OSError:
+        if os.access(path, os.W_OK):
+            raise
+        return None
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        lock.close()
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise StorageError(f"cannot store in {path}: another process has it open; stop that one first") from None
+        raise
+    return lock
+
+
+def _prepare(db: sqlite3.Connection, is_new: bool, path: str) -> None:
+    """WAL and full synchronisation, and for a new file its identity."""
+    if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise StorageError(f"cannot store in {path}: its file system does not allow SQLite's write-ahead log")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
+    if is_new:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
