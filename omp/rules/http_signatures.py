@@ -1,0 +1,364 @@
+"""HTTP Message Signatures for requests: RFC 9421 §3 and §4, and the legacy form of objects.md §4.
+
+A signature arrives in two header fields, each a Structured Fields dictionary: ``Signature-Input`` says under a label
+what is covered and with which parameters (§4.1), ``Signature`` holds the bytes under the same label (§4.2)::
+
+    Signature-Input: sig1=("@method" "@target-uri" "content-digest");created=1700000000;keyid="sig1";alg="ed25519"
+    Signature: sig1=:MEUCIQ…:
+
+:func:`parse_signatures` reads them, :func:`verify` decides under a :class:`Policy`, :func:`sign` makes them.  What a
+signature covers and the text it signs stands in :mod:`omp.rules.signature_base`.  The only algorithm is Ed25519.
+
+**Legacy** is the form of the OMP reference server's published client: the component list is empty and the signature is
+over ``METHOD absolute-URL``.  It binds neither the body nor the query nor its own parameters, and can be sent again.
+
+The order of a refusal is that of objects.md §4: what is malformed in any label is status 400; if no label verifies,
+401 with the reason for each.  One label that verifies is enough.
+
+Handled here: grammar, coverage, age, Content-Digest, replay as far as the caller remembers nonces.  The caller must
+bound the size of the fields, say which keys a keyid stands for, and consume each nonce once (`fresh`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar, cast
+
+from omp.rules.content_digest import DigestError, check_content_digest, content_digest
+from omp.rules.encodings import b64_encode
+from omp.rules.engines import Verify
+from omp.rules.signature_base import SignatureError, SignedRequest, signature_base
+from omp.rules.structured_fields import (
+    ANY_CASE_KEY,
+    BareItem,
+    InnerList,
+    Item,
+    Member,
+    StructuredFieldError,
+    parse_dictionary,
+    parse_item,
+    serialize_dictionary,
+)
+
+MISSING = "Missing required signature"
+MAX_LABELS = 8
+"""More signatures on one request are refused, since each can cost a verification."""
+
+KeysOf = Callable[[str], Sequence[bytes]]
+"""keyid -> the public keys (32 bytes) it may stand for; none if it is unknown."""
+Fresh = Callable[[str, str, int], bool]
+"""(keyid, nonce, epoch second until which to remember it) -> whether it is new; using it up is the caller's."""
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a verifier asks for.
+
+    Each element of `required` is satisfied by any one of its alternatives, and an alternative by all its components.
+    ``@query`` counts as covered where the request has no query, ``content-digest`` where it has no body.  `legacy`
+    lets the legacy form in.  `created` may lie at most `max_age` seconds back and `max_ahead` seconds in the future.
+    """
+
+    required: tuple[tuple[tuple[str, ...], ...], ...]
+    legacy: bool = False
+    max_age: int = 300
+    max_ahead: int = 60
+
+
+class Signature(NamedTuple):
+    """One label of the two fields; `covered` holds the components and all parameters, those of §2.3 stand apart."""
+
+    label: str
+    covered: InnerList
+    value: bytes
+    keyid: str | None
+    alg: str | None
+    created: int | None
+    expires: int | None
+    nonce: str | None
+
+
+class Verified(NamedTuple):
+    """A signature that verified.
+
+    `public_key` is the key that did it; `components` are the names covered; `created` and `nonce` are None where the
+    signature has none, and tell nothing where it is `legacy`.
+    """
+
+    label: str
+    keyid: str
+    public_key: bytes
+    components: frozenset[str]
+    created: int | None
+    nonce: str | None
+    legacy: bool
+
+
+# -- parsing, §4.1 and §4.2
+
+_BYTES_BETWEEN_COLONS = re.compile(r":([A-Za-z0-9_\-+/]*=*):")
+_TO_BASE64 = str.maketrans("-_", "+/")
+
+
+def parse_signatures(request: SignedRequest, *, legacy: bool = False) -> list[Signature]:
+    """The signatures that `request` bears; empty where it has neither field.  Nothing is verified.
+
+    With `legacy`, labels in upper case and signatures in base64url are read too, if every signature of the request
+    is of the legacy form.  Raises :class:`SignatureError` with status 400 for anything malformed.
+    """
+    inputs, values = request.field("signature-input"), request.field("signature")
+    if inputs is None and values is None:
+        return []
+    if inputs is None or values is None:
+        raise SignatureError(400, "Signature-Input and Signature go together: one of them is missing.")
+    try:
+        signatures = _paired(parse_dictionary(inputs), parse_dictionary(values))
+    except StructuredFieldError as error:
+        loose = _legacy_signatures(inputs, values) if legacy else None
+        if loose is None:
+            raise SignatureError(400, f"Signature-Input or Signature is malformed. {error}") from None
+        signatures = loose
+    return signatures
+
+
+def _legacy_signatures(inputs: str, values: str) -> list[Signature] | None:
+    """The two fields as published clients write them, which is not RFC 8941; None if a label is not legacy."""
+    values = _BYTES_BETWEEN_COLONS.sub(lambda match: match[0].translate(_TO_BASE64), values)
+    try:
+        signatures = _paired(
+            parse_dictionary(inputs, key=ANY_CASE_KEY),
+            parse_dictionary(values, key=ANY_CASE_KEY),
+        )
+    except StructuredFieldError:
+        return None
+    return None if any(signature.covered.items for signature in signatures) else signatures
+
+
+def _paired(inputs: dict[str, Member], values: dict[str, Member]) -> list[Signature]:
+    if not inputs or inputs.keys() != values.keys():
+        raise SignatureError(400, "Signature-Input and Signature must hold the same labels, and at least one.")
+    if len(inputs) > MAX_LABELS:
+        raise SignatureError(400, f"A request may bear at most {MAX_LABELS} signatures.")
+    return [_signature(label, covered, values[label]) for label, covered in inputs.items()]
+
+
+def _signature(label: str, covered: Member, value: Member) -> Signature:
+    if not isinstance(covered, InnerList):
+        raise SignatureError(400, f'Signature-Input: {label} must be a list of components, as {label}=("@method").')
+    if any(type(component.value) is not str for component in covered.items):
+        raise SignatureError(400, f"Signature-Input: {label} must list its components as strings.")
+    if not isinstance(value, Item) or not isinstance(value.value, bytes):
+        raise SignatureError(400, f"Signature: {label} must be a byte sequence, as {label}=:base64:.")
+    created, expires = (_parameter(label, covered, name, int) for name in ("created", "expires"))
+    keyid, alg, nonce, _tag = (_parameter(label, covered, name, str) for name in ("keyid", "alg", "nonce", "tag"))
+    return Signature(label, covered, value.value, keyid, alg, created, expires, nonce)
+
+
+def _parameter(label: str, covered: InnerList, name: str, kind: type[_T]) -> _T | None:
+    value = covered.params.get(name)
+    if value is None or type(value) is kind:  # by type(): True is no integer, and a token no string
+        return cast("_T | None", value)
+    word = "an integer" if kind is int else "a string"
+    raise SignatureError(400, f"Signature-Input: {name} of {label} must be {word}.")
+
+
+# -- verifying, §3.2
+
+
+def verify(
+    request: SignedRequest, policy: Policy, keys_of: KeysOf, verify: Verify, now: float, fresh: Fresh
+) -> Verified:
+    """The first signature of `request` that verifies at time `now` (epoch seconds).
+
+    `verify(public_key, message, signature)` is the engine's; `fresh` is asked last, so that only a signature that
+    verified uses a nonce up.  Raises :class:`SignatureError`: 400 for what is malformed in any label, or a
+    Content-Digest that is wrong; 401 where there is no signature, or none verifies.
+    """
+    signatures = parse_signatures(request, legacy=policy.legacy)
+    if not signatures:
+        raise SignatureError(401, MISSING)
+    prepared = [(signature, _message(request, policy, signature)) for signature in signatures]
+    digest = request.field("content-digest")
+    try:
+        digests = check_content_digest(digest, request.body) if digest is not None else frozenset()
+    except DigestError as error:
+        raise SignatureError(400, str(error)) from None
+    verification = _Verification(request, policy, keys_of, verify, now, fresh, digests)
+    reasons = []
+    for signature, message in prepared:
+        outcome = message if isinstance(message, str) else verification.outcome(signature, message)
+        if isinstance(outcome, Verified):
+            return outcome
+        reasons.append(f"Signature {signature.label}: {outcome}")
+    raise SignatureError(401, " ".join(reasons))
+
+
+def _message(request: SignedRequest, policy: Policy, signature: Signature) -> bytes | str:
+    """What the signature should sign, or the reason why nothing can verify it."""
+    if policy.legacy and not signature.covered.items:
+        return legacy_message(request)
+    try:
+        return signature_base(request, signature.covered)
+    except SignatureError as error:
+        if error.status == 400:
+            raise
+        return error.message
+
+
+class _Verification(NamedTuple):
+    """The verification of one request; :meth:`outcome` is that of one of its signatures."""
+
+    request: SignedRequest
+    policy: Policy
+    keys_of: KeysOf
+    verify: Verify
+    now: float
+    fresh: Fresh
+    digests: frozenset[str]
+
+    def outcome(self, signature: Signature, message: bytes) -> Verified | str:
+        """The verified signature, or the reason why it is none."""
+        legacy = self.policy.legacy and not signature.covered.items
+        components = frozenset[str]() if legacy else self.covered_names(signature.covered)
+        # A legacy signature covers nothing by name, and published clients send an old `created`.
+        reason = (None if legacy else self.uncovered(components) or self.bad_age(signature)) or self.unusable(signature)
+        if reason:
+            return reason
+        keyid = signature.keyid
+        if not keyid:
+            return "keyid is missing."
+        keys = self.keys_of(keyid)
+        if not keys:
+            return f"the keyid {keyid} is unknown."
+        key = next((key for key in keys if self.verify(key, message, signature.value)), None)
+        if key is None:
+            return "it does not verify."
+        # Nor does it sign its parameters: with a nonce in one, anyone could use up another's nonces.
+        nonce = None if legacy else signature.nonce
+        if nonce is not None and not self.fresh(keyid, nonce, (signature.created or 0) + self.policy.max_age):
+            return "its nonce has been used before."
+        return Verified(signature.label, keyid, key, components, signature.created, nonce, legacy)
+
+    def covered_names(self, covered: InnerList) -> frozenset[str]:
+        """The names of the parts that the components bind wholly."""
+        return frozenset(str(component.value) for component in covered.items if self.binds(component))
+
+    def binds(self, component: Item) -> bool:
+        """Whether the component fixes all of its part: one member of a dictionary fixes that member only."""
+        if component.value == "content-digest":
+            # RFC 9530 lets a field name unknown algorithms only: it then says nothing about the body.
+            return component.params["key"] in self.digests if "key" in component.params else bool(self.digests)
+        return "key" not in component.params
+
+    def uncovered(self, components: frozenset[str]) -> str | None:
+        """Which required component is not covered."""
+        needless = set()
+        if not self.request.question_mark:
+            needless.add("@query")
+        if not self.request.body:
+            needless.add("content-digest")
+        for alternatives in self.policy.required:
+            wanted = [[name for name in alternative if name not in needless] for alternative in alternatives]
+            if not any(components.issuperset(names) for names in wanted):
+                return f"it must cover {', or '.join(_enumerated(names) for names in wanted)}."
+        return None
+
+    def bad_age(self, signature: Signature) -> str | None:
+        """Whether `created` is missing or out of its window."""
+        if signature.created is None:
+            return "created is missing."
+        if signature.created < self.now - self.policy.max_age:
+            return f"it was created more than {self.policy.max_age} seconds ago."
+        if signature.created > self.now + self.policy.max_ahead:
+            return f"it was created more than {self.policy.max_ahead} seconds in the future."
+        return None
+
+    def unusable(self, signature: Signature) -> str | None:
+        """Whether it has expired, or is of another algorithm."""
+        if signature.expires is not None and signature.expires < self.now:
+            return "it has expired."
+        if signature.alg not in (None, "ed25519"):
+            return f"alg must be ed25519, not {signature.alg}."
+        return None
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+# -- the legacy form, objects.md §4
+
+
+def legacy_message(request: SignedRequest) -> bytes:
+    """What a legacy signature signs: ``METHOD absolute-URL``, the URL without its query."""
+    return f"{request.method} {request.scheme}://{request.authority}{request.path}".encode()
+
+
+def sign_legacy(
+    request: SignedRequest, *, keyid: str, signer: Callable[[bytes], bytes], created: int, label: str = "sig1"
+) -> list[tuple[str, str]]:
+    """The two header fields of a legacy signature; arguments as for :func:`sign`."""
+    covered = InnerList((), {"created": created, "keyid": keyid, "alg": "ed25519"})
+    return _fields(label, covered, signer(legacy_message(request)))
+
+
+# -- signing, §3.1
+
+
+def sign(
+    request: SignedRequest,
+    *,
+    keyid: str,
+    signer: Callable[[bytes], bytes],
+    created: int,
+    components: Sequence[str] = ("@method", "@target-uri"),
+    label: str = "sig1",
+    expires: int | None = None,
+    nonce: str | None = None,
+    tag: str | None = None,
+) -> list[tuple[str, str]]:
+    """The header fields to add to `request` so that it is signed.
+
+    `signer` makes the Ed25519 signature (64 bytes) of a message; `created` and `expires` are epoch seconds.  Each of
+    `components` is a name, or an identifier with parameters as the field holds it: ``"@query-param";name="q"``.
+    ``content-digest`` is covered too wherever there is a body, and the field is made if the request has none.
+
+    Raises :class:`SignatureError` where the request has no such component, and
+    :class:`~omp.rules.structured_fields.StructuredFieldError` for text that a parameter cannot hold.
+    """
+    added = []
+    items = [parse_item(name) if name.startswith('"') else Item(name) for name in components]
+    if request.body and not any(item.value == "content-digest" for item in items):
+        items.append(Item("content-digest"))
+    if any(item.value == "content-digest" for item in items) and request.field("content-digest") is None:
+        added.append(("Content-Digest", content_digest(request.body)))
+    params: dict[str, BareItem | None] = {
+        "created": created,
+        "expires": expires,
+        "nonce": nonce,
+        "keyid": keyid,
+        "alg": "ed25519",
+        "tag": tag,
+    }
+    covered = InnerList(items, {name: value for name, value in params.items() if value is not None})
+    whole = SignedRequest(
+        request.method,
+        request.scheme,
+        request.authority,
+        request.target,
+        [*request.fields, *((name.lower(), value) for name, value in added)],
+        request.body,
+    )
+    return [*added, *_fields(label, covered, signer(signature_base(whole, covered)))]
+
+
+def _fields(label: str, covered: InnerList, value: bytes) -> list[tuple[str, str]]:
+    return [
+        ("Signature-Input", serialize_dictionary({label: covered})),
+        ("Signature", f"{label}=:{b64_encode(value)}:"),
+    ]

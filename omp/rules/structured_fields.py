@@ -1,0 +1,316 @@
+"""Structured Field Values for HTTP: RFC 8941, parsing (§4.2) and serializing (§4.1).
+
+A structured field is a list, a dictionary or a single item.  As Python values:
+
+* a bare item (§3.3) is an ``int`` (Integer), ``float`` (Decimal: at most 15 digits, which a double holds), ``str``
+  (String), :class:`Token`, ``bytes`` (Byte Sequence) or ``bool`` (Boolean);
+* parameters (§3.1.2) are a dict from key to bare item, in order;
+* an :class:`Item` is a bare item with parameters, an :class:`InnerList` several items with parameters;
+* a list (§3.1) is a list, and a dictionary (§3.2) a dict, of items and inner lists.
+
+The parser is the algorithm of §4.2 with each terminal as one regular expression: it walks the text once, from left to
+right, and the whole text must match.  Field lines of one name are joined with ``", "`` before parsing (§4.2); where a
+key comes twice the last value counts, at the place of the first (§4.2.2), which is what a dict does.
+
+Handled here: everything that is not RFC 8941 raises :class:`StructuredFieldError`, also text that is not ASCII.  The
+caller must bound the length of the text, and know which of the three kinds a field is: some texts are valid as more
+than one.  RFC 9651 (dates, display strings) is left out: HTTP Message Signatures do not use it.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as _BinasciiError
+from binascii import a2b_base64
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from omp.rules.encodings import b64_encode
+
+
+class StructuredFieldError(ValueError):
+    """Text that is not the structured field it should be, or a value that none can hold."""
+
+
+class Token(str):
+    """A Token (§3.3.4): a short word without quotes, told apart from a String by its class."""
+
+    __slots__ = ()
+
+
+BareItem = int | float | str | bytes | bool
+Parameters = Mapping[str, BareItem]
+NO_PARAMETERS: Parameters = MappingProxyType({})
+
+
+class Item(NamedTuple):
+    """A bare item with its parameters (§3.3)."""
+
+    value: BareItem
+    params: Parameters = NO_PARAMETERS
+
+
+class InnerList(NamedTuple):
+    """Items in parentheses, with parameters of their own (§3.1.1)."""
+
+    items: Sequence[Item]
+    params: Parameters = NO_PARAMETERS
+
+
+Member = Item | InnerList
+
+# §3.1.2  key = ( lcalpha / "*" ) *( lcalpha / DIGIT / "_" / "-" / "." / "*" )
+_KEY = re.compile(r"[a-z*][a-z0-9_\-.*]*")
+ANY_CASE_KEY = re.compile(r"[A-Za-z*][A-Za-z0-9_\-.*]*")
+"""Keys as some clients write them that never read §3.1.2; see :func:`parse_dictionary`."""
+
+# §3.1.2  parameter = *SP ";" *SP param-key [ "=" param-value ], without the space in front (§4.2.3.2 takes none there)
+_PARAMETER = re.compile(r"; *([a-z*][a-z0-9_\-.*]*)(=?)")
+
+# §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
+_COMMA = re.compile(r"[ \t]*,[ \t]*")
+_SPACES = re.compile(r" *")
+
+_BARE_ITEM = re.compile(
+    # §3.3.3  sf-string = DQUOTE *( unescaped / "\" ( DQUOTE / "\" ) ) DQUOTE
+    r'"(?P<string>[ !#-\[\]-~]*(?:\\["\\][ !#-\[\]-~]*)*)"'
+    # §3.3.1, §3.3.2  sf-integer = ["-"] 1*15DIGIT; sf-decimal = ["-"] 1*12DIGIT "." 1*3DIGIT
+    r"|(?P<decimal>-?[0-9]{1,12}\.[0-9]{1,3})(?![0-9])"
+    r"|(?P<integer>-?[0-9]{1,15})(?![0-9])"
+    # §3.3.5  sf-binary = ":" *(base64) ":"
+    r"|:(?P<binary>[A-Za-z0-9+/=]*):"
+    # §3.3.6  sf-boolean = "?" ( "0" / "1" )
+    r"|\?(?P<boolean>[01])"
+    # §3.3.4  sf-token = ( ALPHA / "*" ) *( tchar / ":" / "/" )
+    r"|(?P<token>[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*)"
+)
+_ESCAPED = re.compile(r"\\(.)")
+_NEEDS_ESCAPE = re.compile(r'(["\\])')
+_STRING_TEXT = re.compile(r"[ -~]*")
+_TOKEN_TEXT = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
+
+
+# -- parsing, §4.2
+
+
+def parse_item(text: str) -> Item:
+    """The item that is the whole of `text` (§4.2.3)."""
+    text = text.strip(" ")
+    item, end = _item(text, 0)
+    if end != len(text):
+        raise _unexpected(text, end)
+    return item
+
+
+def parse_list(text: str) -> list[Member]:
+    """The list that is the whole of `text` (§4.2.1); empty text is the empty list."""
+    text = text.strip(" ")
+    members: list[Member] = []
+    at = 0
+    while at < len(text):
+        member, at = _member(text, at)
+        members.append(member)
+        if at < len(text):
+            at = _after_comma(text, at)
+    return members
+
+
+def parse_dictionary(text: str, *, key: re.Pattern[str] = _KEY) -> dict[str, Member]:
+    """The dictionary that is the whole of `text` (§4.2.2); empty text is the empty dictionary.
+
+    A member without a value is the Item True.  `key` may be :data:`ANY_CASE_KEY`, which lets the dictionary's own
+    keys (not those of parameters) hold upper case: that is not RFC 8941.
+    """
+    text = text.strip(" ")
+    members: dict[str, Member] = {}
+    at = 0
+    while at < len(text):
+        name = key.match(text, at)
+        if name is None:
+            raise _unexpected(text, at)
+        at = name.end()
+        if text.startswith("=", at):
+            member, at = _member(text, at + 1)
+        else:
+            params, at = _parameters(text, at)
+            member = Item(True, params)
+        members[name.group()] = member
+        if at < len(text):
+            at = _after_comma(text, at)
+    return members
+
+
+def _after_comma(text: str, at: int) -> int:
+    comma = _COMMA.match(text, at)
+    if comma is None or comma.end() == len(text):  # §4.2.1 step 2.4 and 2.6: no other separator, no trailing comma
+        raise _unexpected(text, at)
+    return comma.end()
+
+
+def _member(text: str, at: int) -> tuple[Member, int]:
+    # §4.2.1.1: "(" opens an inner list, anything else is an item.
+    return _inner_list(text, at + 1) if text.startswith("(", at) else _item(text, at)
+
+
+def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
+    items: list[Item] = []
+    while True:  # §4.2.1.2, behind the "("
+        spaces = _SPACES.match(text, at)
+        at = spaces.end() if spaces else at
+        if text.startswith(")", at):
+            params, at = _parameters(text, at + 1)
+            return InnerList(items, params), at
+        item, at = _item(text, at)
+        items.append(item)
+        if not text.startswith((" ", ")"), at):
+            raise _unexpected(text, at)
+
+
+def _item(text: str, at: int) -> tuple[Item, int]:
+    value, at = _bare_item(text, at)
+    if not text.startswith(";", at):
+        return Item(value), at
+    params, at = _parameters(text, at)
+    return Item(value, params), at
+
+
+def _parameters(text: str, at: int) -> tuple[Parameters, int]:
+    params: dict[str, BareItem] = {}
+    while text.startswith(";", at):  # §4.2.3.2
+        parameter = _PARAMETER.match(text, at)
+        if parameter is None:
+            raise _unexpected(text, at)
+        at = parameter.end()
+        name, equals = parameter.groups()
+        if equals:
+            params[name], at = _bare_item(text, at)
+        else:
+            params[name] = True
+    return params, at
+
+
+def _bare_item(text: str, at: int) -> tuple[BareItem, int]:
+    match = _BARE_ITEM.match(text, at)
+    if match is None:
+        raise _unexpected(text, at)
+    return _VALUES[match.lastgroup or ""](match[match.lastgroup or 0]), match.end()
+
+
+def _string(text: str) -> str:
+    return _ESCAPED.sub(r"\1", text) if "\\" in text else text
+
+
+def _bytes(text: str) -> bytes:
+    # §4.2.7: missing padding and unused bits that are not zero "SHOULD NOT fail"; padding elsewhere does.
+    try:
+        return a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+    except _BinasciiError:
+        raise StructuredFieldError(f"A byte sequence must be base64 between colons, not :{text[:100]}:.") from None
+
+
+_VALUES: dict[str, Callable[[str], BareItem]] = {
+    "string": _string,
+    "decimal": float,
+    "integer": int,
+    "binary": _bytes,
+    "boolean": lambda text: text == "1",
+    "token": Token,
+}
+"""Group of :data:`_BARE_ITEM` -> its value from its text."""
+
+
+def _unexpected(text: str, at: int) -> StructuredFieldError:
+    found = ascii(text[at : at + 20]) if at < len(text) else "the end"
+    return StructuredFieldError(f"Not a structured field (RFC 8941): unexpected {found} at character {at + 1}.")
+
+
+# -- serializing, §4.1
+
+
+def serialize_list(members: Sequence[Member]) -> str:
+    """§4.1.1.  An empty list is the empty text: such a field is not sent."""
+    return ", ".join(map(serialize_member, members))
+
+
+def serialize_dictionary(members: Mapping[str, Member]) -> str:
+    """§4.1.2.  An empty dictionary is the empty text: such a field is not sent."""
+    parts = []
+    for name, member in members.items():
+        if isinstance(member, Item) and member.value is True:
+            parts.append(_checked_key(name) + _serialize_parameters(member.params))
+        else:
+            parts.append(f"{_checked_key(name)}={serialize_member(member)}")
+    return ", ".join(parts)
+
+
+def serialize_member(member: Member) -> str:
+    """One item or inner list."""
+    return serialize_item(member) if isinstance(member, Item) else serialize_inner_list(member)
+
+
+def serialize_inner_list(inner: InnerList) -> str:
+    """§4.1.1.1."""
+    return f"({' '.join(map(serialize_item, inner.items))}){_serialize_parameters(inner.params)}"
+
+
+def serialize_item(item: Item) -> str:
+    """§4.1.3."""
+    value = serialize_bare_item(item.value)
+    return value + _serialize_parameters(item.params) if item.params else value
+
+
+def _serialize_parameters(params: Parameters) -> str:
+    return "".join(
+        f";{_checked_key(name)}" if value is True else f";{_checked_key(name)}={serialize_bare_item(value)}"
+        for name, value in params.items()
+    )
+
+
+def serialize_bare_item(value: BareItem) -> str:
+    """§4.1.3.1; :class:`StructuredFieldError` for what the kind cannot hold."""
+    try:
+        return _SERIALIZERS[type(value)](value)
+    except KeyError:
+        raise StructuredFieldError(f"A structured field cannot hold a {type(value).__name__}.") from None
+
+
+def _serialize_integer(value: int) -> str:
+    if not -999_999_999_999_999 <= value <= 999_999_999_999_999:
+        raise StructuredFieldError("An Integer has at most 15 digits.")
+    return str(value)
+
+
+def _serialize_decimal(value: float) -> str:
+    text = f"{value:.3f}"  # three fractional digits, half to even (§4.1.5)
+    if value - value != 0 or len(text.lstrip("-")) > 16:  # not finite, or more than 12 integer digits
+        raise StructuredFieldError("A Decimal has at most 12 digits before the point.")
+    return text[:-2] + text[-2:].rstrip("0")  # at least one fractional digit stays
+
+
+def _serialize_string(value: str) -> str:
+    if not _STRING_TEXT.fullmatch(value):
+        raise StructuredFieldError("A String holds printable ASCII only.")
+    return '"' + (_NEEDS_ESCAPE.sub(r"\\\1", value) if '"' in value or "\\" in value else value) + '"'
+
+
+def _serialize_token(value: str) -> str:
+    if not _TOKEN_TEXT.fullmatch(value):
+        raise StructuredFieldError("A Token begins with a letter or * and holds tchar, : and / only.")
+    return value
+
+
+def _checked_key(name: str) -> str:
+    if not _KEY.fullmatch(name):
+        raise StructuredFieldError(f"A key is lower case: {name!a} is none (RFC 8941 §3.1.2).")
+    return name
+
+
+_SERIALIZERS: dict[type, Callable[[Any], str]] = {
+    int: _serialize_integer,
+    float: _serialize_decimal,
+    str: _serialize_string,
+    Token: _serialize_token,
+    bytes: lambda value: f":{b64_encode(value)}:",
+    bool: lambda value: "?1" if value else "?0",
+}
