@@ -194,8 +194,7 @@ def malformed(public_key: bytes, signature: bytes) -> bool:
         return True
     if int.from_bytes(signature[32:], "little") >= L:
         return True
-    # The one point with y ≥ p left out below is none: every y from p to 2^255 − 1 is another y written twice.  And
-    # x = 0, where the sign bit would be a second way to write it, has only y = ±1.
+    # Two ways to write a point that is written already: y + p for y, and −0 for an x of 0, where y = ±1.
     y = int.from_bytes(public_key, "little") & (1 << 255) - 1
     if y >= p or y == 1 or y == p - 1:
         return True

@@ -64,7 +64,7 @@ def hex_decode(text: str) -> bytes:
     try:
         data = bytes.fromhex(text)
     except ValueError:
-        data = None
-    if data is None or data.hex() != text:
+        data = b""
+    if data.hex() != text:
         raise EncodingError("must be an even number of lower-case hex digits")
     return data

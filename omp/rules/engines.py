@@ -15,14 +15,11 @@ The package is imported when an engine is chosen, once, at the start: never by i
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Protocol
 
 from omp.rules import ed25519
 
 Verify = Callable[[bytes, bytes, bytes], bool]
-KEYS_REMEMBERED = 1024
-"""Public keys kept parsed: a log or a client brings many signatures by one key."""
 
 
 class CryptographyMissing(Exception):
@@ -66,7 +63,7 @@ def cryptography_engine() -> Engine:
         raise CryptographyMissing(
             "The fast Ed25519 engine needs the package cryptography; install it with: pip install cryptography"
         ) from None
-    parsed = lru_cache(KEYS_REMEMBERED)(Ed25519PublicKey.from_public_bytes)
+    parsed = Ed25519PublicKey.from_public_bytes  # takes a hundredth of a verification: nothing to remember
     malformed = ed25519.malformed
 
     def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:

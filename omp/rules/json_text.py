@@ -22,14 +22,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from math import isinf
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 MAX_DEPTH = 100
 """The nesting that objects.md §5 allows: ``[]`` has depth 1."""
 MAX_INTEGER_DIGITS = 309
 """The greatest double has 309 digits before its point."""
 
-WHITE_SPACE = " \t\n\r"  # RFC 8259 §2
+_WHITE_SPACE = " \t\n\r"  # RFC 8259 §2
 
 Scanner = Callable[[str, int], tuple[Any, int]]
 """``(text, index) -> (value, index after it)``; ValueError or StopIteration where there is none."""
@@ -37,10 +37,6 @@ Scanner = Callable[[str, int], tuple[Any, int]]
 
 class JsonError(ValueError):
     """A text that is not JSON, or holds what objects.md §5 refuses; the message is one sentence for the sender."""
-
-
-class TooDeep(JsonError):
-    """Nesting deeper than allowed."""
 
 
 class WrittenInteger(int):
@@ -97,21 +93,21 @@ def text_of(data: bytes) -> str:
 
 def scan_whole(scan: Scanner, text: str) -> Any:
     """The one value that is all of `text` but for white space around it; :class:`JsonError` where it is not."""
-    stripped = text.strip(WHITE_SPACE)
+    text = text.rstrip(_WHITE_SPACE)
     try:
-        value, end = scan(stripped, 0)
+        value, end = scan(text, len(text) - len(text.lstrip(_WHITE_SPACE)))
     except StopIteration as stop:
-        raise JsonError(f"not JSON: a value is missing {_place(stripped, stop.value)}") from None
+        raise JsonError(f"not JSON: a value is missing {_place(text, stop.value)}") from None
     except json.JSONDecodeError as error:
-        raise JsonError(f"not JSON: {error.msg} {_place(stripped, error.pos)}") from None
-    if end != len(stripped):
-        raise JsonError(f"not JSON: something follows the value {_place(stripped, end)}")
+        raise JsonError(f"not JSON: {error.msg} {_place(text, error.pos)}") from None
+    if end != len(text):
+        raise JsonError(f"not JSON: something follows the value {_place(text, end)}")
     return value
 
 
-def _place(stripped: str, index: int) -> str:
-    line = stripped.count("\n", 0, index) + 1
-    return f"(line {line}, column {index - stripped.rfind(chr(10), 0, index)})"
+def _place(text: str, index: int) -> str:
+    line_start = text.rfind("\n", 0, index) + 1
+    return f"(line {text.count(chr(10), 0, index) + 1}, column {index - line_start + 1})"
 
 
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
@@ -119,22 +115,22 @@ _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
 def check_depth(data: bytes, max_depth: int) -> None:
-    """Raise :class:`TooDeep` where the JSON text `data` nests deeper than `max_depth`, before anything recurses on it.
+    """Raise :class:`JsonError` where the JSON text `data` nests deeper than `max_depth`, before anything recurses.
 
-    Exact for JSON; of other texts it lets only such pass that the scanner refuses within twice that depth.
+    Exact for JSON.  Of other texts it may let some pass, but none on which the scanner goes deeper than twice that.
     """
     if data.count(b"[") + data.count(b"{") <= max_depth:
-        return  # fewer brackets than levels
+        return  # no more brackets than levels
     # Brackets outside strings: without escaped backslashes and quotes, every second piece between quotes is outside.
     unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside = b"".join(unescaped.translate(_AS_SQUARE, _ALL_BUT_BRACKETS).split(b'"')[::2])
     for _ in range(max_depth):  # each pass takes the innermost level away
-        inner_removed = outside.replace(b"[]", b"")
-        if len(inner_removed) == len(outside):
-            break
-        outside = inner_removed
-    if outside.count(b"[") > (0 if b"[]" in outside else max_depth):
-        raise TooDeep(f"nested deeper than {max_depth} levels")
+        shallower = outside.replace(b"[]", b"")
+        if len(shallower) == len(outside):
+            break  # nothing left, or only brackets without a partner
+        outside = shallower
+    if b"[]" in outside or outside.count(b"[") > max_depth:
+        raise JsonError(f"nested deeper than {max_depth} levels")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -187,8 +183,7 @@ def scanner(
     decoder = json.JSONDecoder(
         parse_int=integer, parse_float=real, parse_constant=_refuse_constant, object_pairs_hook=members
     )
-    scan: Scanner = decoder.scan_once  # type: ignore[attr-defined]  # what raw_decode calls, without its wrapping
-    return scan
+    return cast(Scanner, decoder.scan_once)  # type: ignore[attr-defined]  # typeshed leaves it out
 
 
 _scan = scanner(_integer, _float)
