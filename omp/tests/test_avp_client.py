@@ -1,0 +1,353 @@
+"""The client's half of AVP (avp.md, "Client side"): join tokens, addresses, sealing, a member's requests, and
+``python -m omp vault`` against a running server.  The published vectors are reproduced where they are at hand."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from omp.protocols.avp import joining, member, sealing
+from omp.protocols.avp.joining import Address, BadToken
+from omp.protocols.avp.sealing import CannotOpen
+from omp.rules.ed25519 import public_key_slowly, sign_slowly, verify
+from omp.rules.encodings import b64u_encode
+from omp.tests.avp_parties import ALICE, BOB, CAROL, Caller
+from omp.tests.harness import running_server
+
+TOP = Path(__file__).resolve().parents[2]
+PUBLISHED = TOP.parent / "shared" / "data" / "avp"
+needs_cryptography = unittest.skipUnless(
+    importlib.util.find_spec("cryptography"), "the client's side needs the package cryptography"
+)
+needs_published = unittest.skipUnless(PUBLISHED.is_dir(), "the published AVP vectors are not beside this checkout")
+
+
+def published(name: str) -> Any:
+    return json.loads((PUBLISHED / f"{name}.json").read_text())
+
+
+@needs_published
+class PublishedVectors(unittest.TestCase):
+    def test_hkdf(self) -> None:
+        for case in published("hkdf")["cases"]:
+            ikm, salt, info = (bytes.fromhex(case[name]) for name in ("ikmHex", "saltHex", "infoHex"))
+            self.assertEqual(sealing.hkdf_sha256(ikm, salt, info, case["length"]).hex(), case["okmHex"], case["name"])
+
+    def test_ed25519(self) -> None:
+        for case in published("ed25519")["cases"]:
+            seed, key, message, signature = (
+                bytes.fromhex(case[name]) for name in ("seedHex", "publicKeyHex", "messageHex", "signatureHex")
+            )
+            self.assertEqual((public_key_slowly(seed), sign_slowly(seed, message)), (key, signature))
+            self.assertTrue(verify(key, message, signature))
+
+    @needs_cryptography
+    def test_x25519(self) -> None:
+        for case in published("x25519")["cases"]:
+            scalar, u = bytes.fromhex(case["scalarHex"]), bytes.fromhex(case["uCoordinateHex"])
+            self.assertEqual(sealing.x25519(scalar, u).hex(), case["outputHex"], case["name"])
+
+    @needs_cryptography
+    def test_key_wrap(self) -> None:
+        for case in published("key-wrap")["cases"]:
+            recipient, data_key = (base64.b64decode(case[name]) for name in ("recipientPrivateKeyB64", "dataKeyB64"))
+            wrapped = case["wrappedKey"]
+            ephemeral = base64.b64decode(wrapped["ephemeralPublicKey"])
+            self.assertEqual(sealing.x25519_public(recipient), base64.b64decode(case["recipientPublicKeyB64"]))
+            shared = sealing.x25519(recipient, ephemeral)
+            self.assertEqual(shared.hex(), case["sharedSecretHex"])
+            self.assertEqual(sealing.key_encryption_key(shared, ephemeral).hex(), case["kekHex"])
+            self.assertEqual(sealing.unwrap(wrapped, recipient), data_key)
+
+    def test_join_tokens(self) -> None:
+        for case in published("federation")["tokens"]:
+            value, token = case["decoded"], case["base64url"]
+            if case["schema"] == "InviteRequest":
+                self.assertEqual(joining.decode_invite_request(token), value)
+                keys = value["ed25519PublicKey"], value["x25519PublicKey"]
+                self.assertEqual(joining.encode_invite_request(*keys), token)
+            else:
+                self.assertEqual(joining.decode_locator(token), value)
+                optional = (value.get(name) for name in ("schemeId", "keyEpoch", "issuerJwksUrl"))
+                self.assertEqual(joining.encode_locator(Address(value["host"], value["repoId"]), *optional), token)
+
+    def test_addresses(self) -> None:
+        for case in published("federation")["uris"]:
+            address = Address(case["host"], case["repoId"])
+            self.assertEqual(joining.parse_address(case["uri"]), address)
+            self.assertEqual(str(address), case["uri"])
+
+
+class JoinTokens(unittest.TestCase):
+    def test_members_that_are_not_known_are_let_through(self) -> None:
+        token = b64u_encode(json.dumps({"later": 1, "repoId": "r", "host": "h", "v": 1}).encode())
+        self.assertEqual(joining.decode_locator(token)["host"], "h")
+
+    def test_what_is_no_such_token_is_refused(self) -> None:
+        good = {"v": 1, "host": "h", "repoId": "r"}
+        values: list[Any] = [
+            [], None, {}, {**good, "v": 2}, {**good, "v": True}, {**good, "v": "1"}, {**good, "host": 1},
+            {**good, "keyEpoch": "0"}, {**good, "keyEpoch": True}, {**good, "schemeId": None},
+        ]  # fmt: skip
+        texts = [b64u_encode(json.dumps(value).encode()) for value in values]
+        texts += ["", "é", "e30=", "%%%", b64u_encode(b"\xff"), b64u_encode(b'{"v":1,"v":1}')]
+        for text in texts:
+            with self.assertRaises(BadToken):
+                joining.decode_locator(text)
+
+    def test_an_invite_request_holds_two_keys_of_32_bytes(self) -> None:
+        self.assertEqual(
+            joining.decode_invite_request(joining.encode_invite_request(ALICE.id, BOB.id))["x25519PublicKey"], BOB.id
+        )
+        for one, other in ((ALICE.id, "x-abc"), ("", BOB.id), (ALICE.id[:-4], BOB.id)):
+            with self.assertRaises(BadToken):
+                joining.decode_invite_request(joining.encode_invite_request(one, other))
+
+    def test_an_address_keeps_the_id_exactly(self) -> None:
+        for repo_id in ("a/b", "a%2Fb", "?x#y", "é"):
+            self.assertEqual(joining.parse_address(f"avp://h:1/{repo_id}"), Address("h:1", repo_id))
+
+    def test_what_is_no_address_is_refused(self) -> None:
+        for text in ("", "avp://", "avp://h", "avp://h/", "avp:///r", "http://h/r", "h/r"):
+            with self.assertRaises(BadToken):
+                joining.parse_address(text)
+
+
+class Counter:
+    """Bytes that never repeat, the same in every run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, size: int) -> bytes:
+        self.count += 1
+        return hashlib.shake_128(self.count.to_bytes(8, "big")).digest(size)
+
+
+@needs_cryptography
+class Members(unittest.TestCase):
+    """What one member makes, another one opens; what does not belong together does not open."""
+
+    def setUp(self) -> None:
+        self.random = Counter()
+        self.alice, self.bob = member.new_keys(self.random), member.new_keys(self.random)
+        body = member.creation(self.alice, "repo", b"the plan", self.random)
+        self.manifest, self.sealed = body["manifest"], body["initialEnvelope"]
+
+    def opened(self, keys: member.Keys | None = None) -> member.Opened:
+        return member.opened(keys or self.alice, "repo", self.manifest, self.sealed)
+
+    def admit_bob(self) -> None:
+        request = joining.decode_invite_request(
+            joining.encode_invite_request(self.bob.member_id, self.bob.x25519_public_key)
+        )
+        self.manifest["members"].append(member.invitation(self.opened(), request, self.random)["member"])
+
+    def cannot_open(self) -> None:
+        with self.assertRaises(CannotOpen):
+            self.opened()
+
+    def test_the_creator_opens_what_it_sealed(self) -> None:
+        self.assertEqual(self.opened().plaintext, b"the plan")
+
+    def test_a_new_member_opens_it_with_its_own_key(self) -> None:
+        self.admit_bob()
+        self.assertEqual(self.opened(self.bob).plaintext, b"the plan")
+
+    def test_a_stranger_cannot(self) -> None:
+        with self.assertRaises(CannotOpen):
+            self.opened(self.bob)
+
+    def test_an_envelope_is_bound_to_repository_version_and_epoch(self) -> None:
+        for name, other in (("repoId", "other"), ("payloadVersion", 2), ("keyEpoch", 1)):
+            with self.assertRaises(CannotOpen):
+                sealing.open_envelope(self.opened().data_key, {**self.sealed, name: other})
+
+    def test_a_manifest_of_other_numbers_is_refused(self) -> None:
+        self.manifest["payloadVersion"] = 2
+        self.cannot_open()
+
+    def test_another_repository_in_the_answer_is_refused(self) -> None:
+        with self.assertRaises(CannotOpen):
+            member.opened(self.alice, "another", self.manifest, self.sealed)
+
+    def test_a_changed_bit_anywhere_is_refused(self) -> None:
+        for target in (self.sealed, self.manifest["members"][0]["wrappedDataKey"]):
+            for name in ("iv", "ciphertext"):
+                kept = target[name]
+                raw = bytearray(base64.b64decode(kept))
+                raw[-1] ^= 1
+                for text in (base64.b64encode(raw).decode(), "", "x", kept[:-4]):
+                    target[name] = text
+                    self.cannot_open()
+                target[name] = kept
+        self.opened()
+
+    def test_an_unknown_scheme_and_a_weak_ephemeral_key_are_refused(self) -> None:
+        wrapped = self.manifest["members"][0]["wrappedDataKey"]
+        for change in ({"schemeId": "x"}, {"ephemeralPublicKey": base64.b64encode(bytes(32)).decode()}):
+            with self.assertRaises(CannotOpen):
+                sealing.unwrap(wrapped | change, self.alice.x25519_private)
+
+    def test_who_was_removed_cannot_open_what_comes_after(self) -> None:
+        self.admit_bob()
+        bobs = self.opened(self.bob)
+        body = member.removal(self.opened(), self.bob.member_id, self.random)
+        self.manifest |= {"members": body["rewrappedMembers"], "keyEpoch": 1, "payloadVersion": 2}
+        self.sealed = body["rotatedEnvelope"]
+        self.assertEqual(self.opened().plaintext, b"the plan")
+        with self.assertRaises(CannotOpen):
+            sealing.open_envelope(bobs.data_key, self.sealed)
+
+    def test_the_binding_of_a_new_member_is_its_own_to_sign(self) -> None:
+        self.admit_bob()
+        body = member.binding_of(self.bob, self.opened(self.bob), self.random)
+        self.assertTrue(member.binding_holds(body["rotatedMembers"][1]))
+
+    def test_swapped_keys_are_noticed_before_a_data_key_is_wrapped_to_them(self) -> None:
+        self.admit_bob()
+        self.manifest["members"][0]["x25519PublicKey"] = self.bob.x25519_public_key
+        with self.assertRaises(CannotOpen):
+            member.removal(self.opened(), self.bob.member_id, self.random)
+
+    def test_only_32_bytes_are_ever_signed_for_a_server(self) -> None:
+        for nonce in ("", base64.b64encode(b"a|b").decode(), "x"):
+            with self.assertRaises(CannotOpen):
+                member.redemption(self.alice, nonce)
+
+
+@needs_cryptography
+class VaultCommand(unittest.TestCase):
+    """``python -m omp vault`` against a running server."""
+
+    def setUp(self) -> None:
+        context = running_server()
+        self.server = context.__enter__()
+        self.addCleanup(context.__exit__, None, None, None)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def vault(self, *arguments: str, stdin: bytes = b"", status: int = 0) -> str:
+        """Run the command in this process: what it printed, or its sentence on standard error if it is to fail."""
+        from omp.__main__ import main
+
+        printed, errors = io.BytesIO(), io.StringIO()
+        output = io.TextIOWrapper(printed)
+        with (
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(errors),
+            mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        ):
+            self.assertEqual(main(["vault", *arguments]), status, errors.getvalue())
+        output.flush()
+        return errors.getvalue() if status else printed.getvalue().decode()
+
+    def key(self, name: str) -> str:
+        return str(self.folder / f"{name}.json")
+
+    def create(self) -> str:
+        server = f"127.0.0.1:{self.server.port}"
+        return self.vault("create", "--key", self.key("alice"), "--server", server, stdin=b"the plan\n").strip()
+
+    def join(self, name: str, address: str) -> None:
+        request = self.vault("join", "--key", self.key(name)).strip()
+        locator = self.vault("invite", "--key", self.key("alice"), address, request).strip()
+        self.assertEqual(self.vault("join", "--key", self.key(name), locator).strip(), address)
+
+    def test_the_whole_lifecycle_between_two_members(self) -> None:
+        address = self.create()
+        self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "the plan\n")
+        self.join("bob", address)
+        plan = self.folder / "plan"
+        plan.write_bytes(b"a better plan\n")
+        self.assertEqual(self.vault("push", "--key", self.key("bob"), address, str(plan)), "version 3\n")
+        self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "a better plan\n")
+        shown = self.vault("show", "--key", self.key("bob"), address).splitlines()
+        self.assertEqual(shown[0], f"version 3, key epoch 0, {sealing.SCHEME}")
+        self.assertRegex(shown[2], r"keys bound  \(you\)$")
+        bob = shown[2].split()[0]
+        removed = self.vault("remove", "--key", self.key("alice"), address, bob)
+        self.assertEqual(removed, "version 4, key epoch 1\n")
+        self.assertIn("(forbidden)", self.vault("pull", "--key", self.key("bob"), address, status=1))
+        self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "a better plan\n")
+
+    def test_a_payload_is_bytes_and_may_be_empty(self) -> None:
+        address = self.create()
+        (self.folder / "payload").write_bytes(b"")
+        self.vault("push", "--key", self.key("alice"), address, str(self.folder / "payload"))
+        self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "")
+
+    def test_any_id_can_be_an_address(self) -> None:
+        server = f"127.0.0.1:{self.server.port}"
+        address = self.vault("create", "--key", self.key("a"), "--server", server, "--repo", "a/b %2F é").strip()
+        self.assertEqual(address, f"avp://{server}/a/b %2F é")
+        self.assertEqual(self.vault("pull", "--key", self.key("a"), address), "")
+
+    def test_a_key_file_is_the_owners_alone(self) -> None:
+        address = self.create()
+        path = Path(self.key("alice"))
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        path.chmod(0o640)
+        self.assertIn("chmod 600", self.vault("pull", "--key", str(path), address, status=1))
+
+    def test_mistakes_are_one_sentence(self) -> None:
+        address = self.create()
+        key = self.key("alice")
+        (self.folder / "bad.json").write_text("{}")
+        (self.folder / "bad.json").chmod(0o600)
+        for arguments, words in (
+            (("pull", "--key", self.key("nobody"), address), "There is no key file"),
+            (("pull", "--key", str(self.folder / "bad.json"), address), "is no key file"),
+            (("pull", "--key", key, f"avp://127.0.0.1:{self.server.port}/unknown"), "not_found"),
+            (("pull", "--key", key, "avp://127.0.0.1:1/x"), "cannot be reached"),
+            (("push", "--key", key, address, "/does/not/exist"), "cannot be read"),
+            (("push", "--key", key, "--expect", "7", address), "is at version 1, not 7"),
+            (("invite", "--key", key, address, "nonsense"), "no join token"),
+            (("remove", "--key", key, address, "nobody"), "is not a member"),
+            (("create", "--key", key, "--server", "x:y:z"), "is no host"),
+        ):
+            said = self.vault(*arguments, status=1)
+            self.assertIn(words, said)
+            self.assertEqual((said.count("\n"), said.startswith("vault: ")), (1, True))
+
+    def test_a_server_that_is_no_vault_is_noticed(self) -> None:
+        address = self.create()
+        for body in (b"[]", b"{}", b"<html>", b'{"nonce": "AA=="}', b'{"nonce": 1}'):
+            with mock.patch("http.client.HTTPResponse.read", return_value=body):
+                self.assertTrue(self.vault("pull", "--key", self.key("alice"), address, status=1).startswith("vault: "))
+
+    def test_neither_plaintext_nor_keys_nor_tokens_reach_the_server_in_clear(self) -> None:
+        path = self.folder / "vault.db"
+        with running_server(storage=f"sqlite:{path}") as server:
+            self.server = server
+            seen: list[bytes] = []
+            with mock.patch("omp.protocols.avp.sealing._aes_gcm", side_effect=_recording(seen, sealing._aes_gcm)):
+                address = self.create()
+                self.join("bob", address)
+            caller = Caller(server.port, CAROL)
+            caller.close()
+        stored = b"".join(each.read_bytes() for each in self.folder.glob("vault.db*"))
+        self.assertIn(b"ciphertext", stored)
+        keys = json.loads(Path(self.key("alice")).read_text())
+        secrets = [b"the plan", *seen, caller.token.encode(), *(base64.b64decode(key) for key in keys.values())]
+        for secret in secrets:
+            for form in (secret, base64.b64encode(secret), secret.hex().encode(), b64u_encode(secret).encode()):
+                self.assertNotIn(form, stored)
+
+
+def _recording(seen: list[bytes], real: Any) -> Any:
+    def record(key: bytes) -> Any:
+        seen.append(key)
+        return real(key)
+
+    return record
