@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 from omp.rules.content_digest import DigestError, check_content_digest, content_digest
 from omp.rules.encodings import b64_encode
@@ -162,7 +162,7 @@ def _signature(label: str, covered: Member, value: Member) -> Signature:
 def _parameter(label: str, covered: InnerList, name: str, kind: type[_T]) -> _T | None:
     value = covered.params.get(name)
     if value is None or type(value) is kind:  # by type(): True is no integer, and a token no string
-        return cast("_T | None", value)
+        return value
     word = "an integer" if kind is int else "a string"
     raise SignatureError(400, f"Signature-Input: {name} of {label} must be {word}.")
 

@@ -1,0 +1,336 @@
+"""Who may call: HTTP Message Signatures in front of routes, objects.md §4.
+
+The modes are a table (:data:`_CHECKS`): ``off`` looks at nothing, ``permissive`` at the syntax, ``strict`` wants a
+signature that verifies.  Which keys a keyid stands for comes from the environment, read once at the start.  What a
+signature is and when it verifies stands in :mod:`omp.rules.http_signatures`; this module gives it the request, the
+keys, the clock, and a table of the nonces that were used.
+
+For protocols:
+
+* ``Mount.guard = guard.mount_guard``: None in mode ``off``, where the guard then costs nothing;
+* ``guard.check(request, own_keys=True)`` for reading the operation log: returns the signer, see there;
+* :func:`signed_request` and :class:`NonceTable` for a protocol that has keys and a policy of its own.
+
+Handled here: the order of keys, replay (a nonce is checked and used up in one transaction, and forgotten after its
+window), configuration that cannot be used.  The caller must know that a signature without a nonce can be sent again
+while it is young enough, and a legacy one at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+
+from omp.rules.encodings import EncodingError, b64u_decode, hex_decode
+from omp.rules.engines import Engine
+from omp.rules.http_signatures import KeysOf, Policy, Verified, parse_signatures, verify
+from omp.rules.identifiers import KEY_PREFIX, public_key_of
+from omp.rules.json_text import JsonError, parse
+from omp.rules.signature_base import SignatureError, SignedRequest
+from omp.store.port import Store, Writer, key
+from omp.web.errors import ApiError
+from omp.web.messages import Request
+from omp.web.settings import Context, Setting, SettingError, one_of, read_settings, switch, whole_number
+
+# -- configuration
+
+_TO_URL = str.maketrans("+/", "-_")
+_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
+
+
+def decode_key(text: str) -> bytes:
+    """A public key from its 32 bytes in base64url, base64 or hex; ValueError otherwise."""
+    text = text.strip()
+    try:
+        raw = hex_decode(text.lower()) if _HEX_KEY.fullmatch(text) else b64u_decode(text.rstrip("=").translate(_TO_URL))
+    except EncodingError:
+        raw = b""
+    if len(raw) != 32:
+        raise ValueError("a public key must be 32 bytes in base64url, base64 or hex")
+    return raw
+
+
+def _decode_keys(text: str) -> dict[str, bytes]:
+    try:
+        keys = parse(text.encode())
+    except (JsonError, UnicodeEncodeError):
+        keys = None
+    if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
+        raise ValueError('it must be a JSON object from keyid to public key, as {"sig1": "…"}')
+    return {keyid: decode_key(value) for keyid, value in keys.items()}
+
+
+_PUB = "OMP_SIG_PUB_"
+_PUB_HEX = "OMP_SIG_PUB_HEX_"
+
+SETTINGS = (
+    Setting(
+        "mode",
+        "OMP_SIG_MODE",
+        one_of("off", "permissive", "strict"),
+        "off",
+        "HTTP signatures on /objects (strict: also for reading /logs): off, permissive or strict",
+        "--sig-mode",
+    ),
+    Setting("max_age", "OMP_SIG_MAX_AGE", whole_number(1, 86400), 300, "how old a signature may be, in seconds"),
+    Setting("legacy", "OMP_SIG_LEGACY", switch, True, "0: refuse the legacy form, which covers neither body nor query"),
+    Setting("pub", _PUB + "<keyid>", decode_key, None, "public key of that keyid, in base64url, base64 or hex"),
+    Setting("pub_hex", _PUB_HEX + "<keyid>", decode_key, None, "the same, where no OMP_SIG_PUB_<keyid> is set"),
+    Setting("keys", "OMP_SIG_KEYS", _decode_keys, {}, "a JSON object from keyid to public key"),
+    Setting("keyid", "OMP_SIG_KEYID", str, None, "the keyid that OMP_SIG_ED25519_PUB belongs to"),
+    Setting("ed25519_pub", "OMP_SIG_ED25519_PUB", decode_key, None, "public key of OMP_SIG_KEYID"),
+    Setting(
+        "env_fallback",
+        "OMP_SIG_ENV_FALLBACK",
+        switch,
+        False,
+        "1: a keyid without a key may be signed by the key in any variable OMP_SIG_PUB… (development only)",
+    ),
+)
+
+
+class ConfiguredKeys:
+    """keyid -> public keys, from the environment; the first place of objects.md §4 that has one wins."""
+
+    def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+        """Raises :class:`SettingError` for a variable ``OMP_SIG_PUB_…`` that holds no key."""
+        self._variables = dict(_key_variables(environ))
+        self._listed: dict[str, bytes] = dict(settings["keys"])
+        if settings["keyid"] and settings["ed25519_pub"]:
+            self._listed.setdefault(settings["keyid"], settings["ed25519_pub"])
+        self._fallback: tuple[bytes, ...] = ()
+        if settings["env_fallback"]:
+            self._fallback = tuple(dict.fromkeys([*self._variables.values(), *_loose_keys(environ)]))
+
+    def __call__(self, keyid: str) -> Sequence[bytes]:
+        """The keys that may have signed under `keyid`: one, none, or with the fallback every one there is."""
+        for prefix in (_PUB, _PUB_HEX):
+            for spelling in (keyid, keyid.upper(), keyid.lower()):
+                found = self._variables.get(prefix + spelling)
+                if found is not None:
+                    return (found,)
+        found = self._listed.get(keyid)
+        return (found,) if found is not None else self._fallback
+
+    def __bool__(self) -> bool:
+        """Whether there is any key at all."""
+        return bool(self._variables or self._listed or self._fallback)
+
+
+def _key_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    for variable, text in environ.items():
+        if variable.startswith(_PUB) and text:
+            try:
+                yield variable, decode_key(text)
+            except ValueError as error:
+                raise SettingError(f"{variable} is {text!r}, and {error}") from None
+
+
+def _loose_keys(environ: Mapping[str, str]) -> Iterator[bytes]:
+    # Nobody said that these variables hold keys: what is none is passed over.
+    for variable, text in environ.items():
+        if variable.startswith("OMP_SIG_PUB") and not variable.startswith(_PUB):
+            try:
+                yield decode_key(text)
+            except ValueError:
+                continue
+
+
+# -- replay
+
+
+class NonceTable:
+    """The nonces that were used, in the store: so that several processes on one store would refuse the same replays.
+
+    `table` maps a hash of (keyid, nonce) to the last second of its window, so that a row has one size whatever the
+    client sends; ``<table>_due`` lists the same rows by that second, for forgetting them.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float], table: str = "signature_nonces") -> None:
+        self._store = store
+        self._clock = clock
+        self._table = table
+        self._due = table + "_due"
+
+    def fresh(self, keyid: str, nonce: str, until: int) -> bool:
+        """Use `nonce` up, to be remembered through the epoch second `until`; False if it was used already."""
+        row = sha256(key(keyid, nonce)).digest()
+        now = self._clock()
+        with self._store.write() as tx:  # the check and the write in one: of two at once, one is fresh
+            before = tx.get(self._table, row)
+            if before is not None:
+                if int.from_bytes(before, "big") >= now:
+                    return False
+                tx.delete(self._due, before + row)
+            self._forget(tx, now, 8)  # more than come in, so that the table never outgrows its window for long
+            tx.put(self._table, row, key(until))
+            tx.put(self._due, key(until) + row, b"")
+        return True
+
+    def housekeep(self, now: float) -> None:
+        """Forget nonces whose window has passed, a bounded number at a time."""
+        with self._store.read() as tx:
+            idle = next(tx.scan(self._due, b"", key(int(now))), None) is None
+        if not idle:
+            with self._store.write() as tx:
+                self._forget(tx, now, 1000)
+
+    def _forget(self, tx: Writer, now: float, most: int) -> None:
+        for due, _ in list(islice(tx.scan(self._due, b"", key(int(now))), most)):
+            tx.delete(self._due, due)
+            tx.delete(self._table, due[8:])
+
+
+# -- the guard
+
+REQUIRED = (
+    (("@method",),),
+    (("@target-uri",), ("@authority", "@path", "@query")),
+    (("content-digest",),),
+)
+"""What a signature must cover (objects.md §4), as :class:`~omp.rules.http_signatures.Policy` takes it."""
+
+# What a client that does not choose should cover: the first alternative of each.
+REQUIRED_COMPONENTS = [name for alternatives in REQUIRED for name in alternatives[0]]
+
+_LEGACY_NOTICE = (
+    "HTTP signatures: the legacy form is accepted; it covers neither body nor query, and whoever sees a request can "
+    "send it again. OMP_SIG_LEGACY=0 refuses it."
+)
+_NO_KEYS_NOTICE = "HTTP signatures: mode strict without any key: every request to /objects will be refused."
+_LONE_KEY_NOTICE = "HTTP signatures: OMP_SIG_ED25519_PUB is set without OMP_SIG_KEYID, and is not used."
+_FALLBACK_NOTICE = "HTTP signatures: OMP_SIG_ENV_FALLBACK=1: any keyid may be signed by any configured key."
+
+
+class SignatureGuard:
+    """The guard of one server, in its mode; `check` may be called from any thread."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        environ: Mapping[str, str],
+        store: Store,
+        clock: Callable[[], float],
+        engine: Engine,
+    ) -> None:
+        """`settings` are the values of :data:`SETTINGS`.  Raises :class:`SettingError`."""
+        self.mode: str = settings["mode"]
+        self._settings = settings
+        self._check = _CHECKS[self.mode]
+        self._policy = Policy(REQUIRED, legacy=settings["legacy"], max_age=settings["max_age"])
+        self._keys = ConfiguredKeys(settings, environ)
+        self._nonces = NonceTable(store, clock)
+        self._clock = clock
+        self._verify = engine.verify
+
+    @classmethod
+    def from_context(cls, context: Context) -> SignatureGuard:
+        """The guard that the environment asks for.  Raises :class:`SettingError`."""
+        settings = read_settings(SETTINGS, context.environ)
+        return cls(settings, context.environ, context.store, context.clock, context.engine)
+
+    @property
+    def mount_guard(self) -> Callable[[Request], None] | None:
+        """What `Mount.guard` takes; None in mode ``off``."""
+        return self._guard if self.mode != "off" else None
+
+    def _guard(self, request: Request) -> None:
+        self._check(self, request, self._keys)
+
+    def check(self, request: Request, *, own_keys: bool = False) -> Verified | None:
+        """The signature that lets `request` in; None where the mode verifies none.
+
+        With `own_keys` a keyid ``omp:key:ed25519:…`` stands for the key that it spells out.  Whoever asks for that
+        must decide by ``public_key`` what this key may do: anyone can make one.  Raises
+        :class:`~omp.web.errors.ApiError` 400 or 401.
+        """
+        return self._check(self, request, self._keys_or_own if own_keys else self._keys)
+
+    def housekeep(self, now: float) -> None:
+        """Forget the nonces whose window has passed."""
+        if self.mode == "strict":
+            self._nonces.housekeep(now)
+
+    def capabilities(self) -> dict[str, Any]:
+        """The member ``signatures`` of the capability document (objects.md §2)."""
+        return {
+            "mode": self.mode,
+            "required_components": REQUIRED_COMPONENTS,
+            "legacy": self._policy.legacy,
+            "max_age_sec": self._policy.max_age,
+        }
+
+    def notices(self) -> list[str]:
+        """What whoever starts the server should know, a sentence each."""
+        if self.mode != "strict":
+            return []
+        settings = self._settings
+        said = {
+            _LEGACY_NOTICE: self._policy.legacy,
+            _NO_KEYS_NOTICE: not self._keys,
+            _LONE_KEY_NOTICE: settings["ed25519_pub"] is not None and not settings["keyid"],
+            _FALLBACK_NOTICE: settings["env_fallback"],
+        }
+        return [notice for notice, holds in said.items() if holds]
+
+    def _keys_or_own(self, keyid: str) -> Sequence[bytes]:
+        if keyid.startswith(KEY_PREFIX):
+            try:
+                return (public_key_of(keyid),)
+            except EncodingError:
+                return ()
+        return self._keys(keyid)
+
+    def _let_through(self, request: Request, keys_of: KeysOf) -> None:
+        return None
+
+    def _check_syntax(self, request: Request, keys_of: KeysOf) -> None:
+        try:
+            parse_signatures(signed_request(request), legacy=self._policy.legacy)
+        except SignatureError as error:
+            raise _refusal(error, request) from None
+
+    def _check_signature(self, request: Request, keys_of: KeysOf) -> Verified:
+        try:
+            return verify(
+                signed_request(request), self._policy, keys_of, self._verify, self._clock(), self._nonces.fresh
+            )
+        except SignatureError as error:
+            raise _refusal(error, request) from None
+
+
+_Check = Callable[[SignatureGuard, Request, KeysOf], Verified | None]
+_CHECKS: dict[str, _Check] = {
+    "off": SignatureGuard._let_through,
+    "permissive": SignatureGuard._check_syntax,
+    "strict": SignatureGuard._check_signature,
+}
+"""Mode -> what it does to a request."""
+
+
+def signed_request(request: Request) -> SignedRequest:
+    """The parts of `request` that a signature can cover, as this server received them."""
+    return SignedRequest(
+        request.method,
+        request.scheme,
+        request.headers.get("host", ""),
+        request.target,
+        request.fields,
+        request.body,
+    )
+
+
+def _refusal(error: SignatureError, request: Request) -> ApiError:
+    if error.status != 401:
+        return ApiError(error.status, error.message)
+    components = REQUIRED_COMPONENTS if request.body else REQUIRED_COMPONENTS[:-1]
+    wanted = " ".join(f'"{name}"' for name in components)
+    headers = [
+        # RFC 9110 §15.5.2: a 401 bears a challenge.  RFC 9421 §5.1: what a signature should look like.
+        ("WWW-Authenticate", 'Signature realm="omp"'),
+        ("Accept-Signature", f'sig1=({wanted});created;alg="ed25519"'),
+    ]
+    return ApiError(401, error.message, headers=headers)
