@@ -63,10 +63,10 @@ def parse_signature(text: str) -> Signature:
     """
     digits = _SIGNATURE.fullmatch(text)
     if digits is None:
-        raise InvalidSignature("a signature is 65 bytes in hex: 130 digits, with or without 0x")
+        raise InvalidSignature("encoding")
     raw = bytes.fromhex(digits[1])
     if raw[64] not in _PARITY:
-        raise InvalidSignature("v, the last byte, must be 0, 1, 27 or 28")
+        raise InvalidSignature("v")
     return Signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:64], "big"), _PARITY[raw[64]])
 
 

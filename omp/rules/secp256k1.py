@@ -42,8 +42,24 @@ Jacobian = tuple[int, int, int]
 _INFINITY: Jacobian = (1, 1, 0)
 
 
+REASONS = {
+    "encoding": "a signature is 65 bytes in hex: 130 digits, with or without 0x",
+    "v": "v must say which of two points is meant: 0 or 1, or 27 or 28",
+    "r_range": "r must be 1 to n - 1",
+    "s_range": "s must be 1 to n - 1",
+    "high_s": "s must be in the lower half, at most n / 2",
+    "no_point": "r must be the x coordinate of a point of the curve",
+    "infinity": "the signature gives the point at infinity, which is no key",
+}
+"""Why a signature is refused: code → sentence."""
+
+
 class InvalidSignature(ValueError):
-    """No key can have made this signature; the text says why."""
+    """No key can have made this signature; `code` is one of :data:`REASONS`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(REASONS[code])
+        self.code = code
 
 
 # --- Points -----------------------------------------------------------------------------------------------------
@@ -154,14 +170,14 @@ class Recovery:
     def __init__(self, signature: Signature) -> None:
         r, s, v = signature
         if not 0 < r < N:
-            raise InvalidSignature("r must be 1 to n - 1")
+            raise InvalidSignature("r_range")
         if not 0 < s < N:
-            raise InvalidSignature("s must be 1 to n - 1")
+            raise InvalidSignature("s_range")
         if s > N // 2:
             # (r, n - s) with the other v is valid over the same hash: only one of the two may count.
-            raise InvalidSignature("s must be in the lower half, at most n / 2")
+            raise InvalidSignature("high_s")
         if v not in (0, 1):
-            raise InvalidSignature("v must say which of two points is meant: 0 or 1")
+            raise InvalidSignature("v")
         # Step 1.1: x = r + j·n.  Ethereum leaves out j = 1 (v 2 and 3): a chance of 2**-128 in honest signatures.
         # Steps 1.2, 1.3: the point R with that x; v, not the trial of step 1.6.3, says which of R and -R.
         big_r = (r, _y_coordinate(r, v))
@@ -174,7 +190,7 @@ class Recovery:
         e = int.from_bytes(digest, "big")  # step 1.5
         q = _add_multiple_of_g(self._r_part, -e * self._r_inverse % N)  # step 1.6.1
         if q[2] == 0:
-            raise InvalidSignature("the signature gives the point at infinity, which is no key")
+            raise InvalidSignature("infinity")
         return _octets(q)
 
 
@@ -193,7 +209,7 @@ def _y_coordinate(x: int, parity: int) -> int:
     square = (x * x * x + 7) % P
     y = pow(square, (P + 1) // 4, P)
     if y * y % P != square:
-        raise InvalidSignature("r must be the x coordinate of a point of the curve")
+        raise InvalidSignature("no_point")
     return y if y & 1 == parity else P - y
 
 

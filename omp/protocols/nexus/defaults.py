@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from omp.rules.schema import compile_schema
@@ -117,7 +118,8 @@ class Defaults:
     editable_fields: tuple[str, ...]
     static_options: Mapping[str, Mapping[str, Any]]
 
-    def field_options(self) -> dict[str, Any]:
+    @cached_property
+    def field_options(self) -> Mapping[str, Any]:
         """Field → what the client offers for it; the choices of ``config.model`` are made from the catalog (§VI)."""
         model = {**self.static_options.get(MODEL_FIELD, {}), "type": "select", "options": self._models()}
         return {**self.static_options, MODEL_FIELD: model}

@@ -22,8 +22,8 @@ from omp.protocols.nexus.profile import effective_profile
 from omp.rules.json_text import parse
 from omp.web.messages import json_bytes
 
-_KEPT_PROFILES = 256
-_KEPT_ROW_BYTES = 4096
+_KEPT_PROFILES = 2048
+_KEPT_ROW_BYTES = 1024
 
 
 class Edition:

@@ -49,7 +49,7 @@ def effective_profile(defaults: Defaults, overrides: Mapping[str, Mapping[str, A
         },
         "user_overrides": {shown: overrides.get(kind, {}) for kind, shown in KINDS.items()},
         "editable_fields": list(defaults.editable_fields),
-        "field_options": defaults.field_options(),
+        "field_options": defaults.field_options,
     }
 
 
@@ -88,7 +88,7 @@ def checked_value(defaults: Defaults, field: str, value: Any) -> Any:
         return None
     if field == EDITABLE_PROMPT:
         return _text(field, value)
-    option = defaults.field_options().get(field, {})
+    option = defaults.field_options.get(field, {})
     if field in WHOLE_NUMBERS:
         value = _whole_number(field, value)
     if option.get("type") == "select":
