@@ -1,0 +1,73 @@
+"""``python -m omp keygen``: an Ed25519 key pair as the exports that server and client need (objects.md §4).
+
+Standard output holds the exports alone, so that a shell can evaluate it; what is to be said about them goes to
+standard error.  Nothing is written to a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+
+from omp.rules.encodings import b64u_encode
+from omp.rules.engines import CryptographyMissing, secret_keys
+from omp.rules.identifiers import key_id
+
+HELP = "make a key pair for HTTP signatures and print the exports for both sides"
+
+_EXAMPLES = """\
+examples:
+  python -m omp keygen                     exports for keyid sig1
+  python -m omp keygen --keyid laptop      for another keyid
+  eval "$(python -m omp keygen)"           set them in this shell
+  python server.py --sig-mode strict       a server in the same shell knows the key
+"""
+# What a shell takes as the end of a variable's name.
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+# What a Structured Fields string can hold (RFC 8941 §3.3.3), without what a shell reads inside single quotes.
+_KEYID = re.compile(r"[ !-&(-~]+")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("--keyid", default="sig1", help="the name of the key in signatures (default: sig1)")
+    parser.epilog = _EXAMPLES
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the exports; 1 where `cryptography` is missing or the keyid cannot be used."""
+    return print_new_key(arguments.keyid)
+
+
+def print_new_key(keyid: str) -> int:
+    """Make a key pair and print its exports; the exit status."""
+    if not _KEYID.fullmatch(keyid):
+        print("A keyid must be printable ASCII without a single quote.", file=sys.stderr)
+        return 1
+    try:
+        secrets = secret_keys()
+    except CryptographyMissing as error:
+        print(error, file=sys.stderr)
+        return 1
+    seed = secrets.generate()
+    public_key = secrets.public_key(seed)
+    print("\n".join(exports(keyid, public_key, seed)))
+    print(
+        "# The second line is for the server.  SEED_B64U is the client's secret: keep it out of files that others read.\n"
+        f"# As a reader of /logs this key is the keyid {key_id(public_key)}",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def exports(keyid: str, public_key: bytes, seed: bytes) -> list[str]:
+    """What a shell evaluates: the keyid, the server's public key, the client's seed (32 bytes each)."""
+    public = b64u_encode(public_key)
+    if _NAME.fullmatch(keyid):
+        named, server = f"export OMP_SIG_KEYID={keyid}", f"export OMP_SIG_PUB_{keyid}={public}"
+    else:  # no variable can bear such a name
+        keys = json.dumps({keyid: public})
+        named, server = f"export OMP_SIG_KEYID='{keyid}'", f"export OMP_SIG_KEYS='{keys}'"
+    return [named, server, f"export SEED_B64U={b64u_encode(seed)}"]
