@@ -92,8 +92,10 @@ ROUTES = (
         "/health",
         health,
         "Whether the server can do its work",
-        {200: ("It can", {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}),
-         503: "The storage fails; the message says why"},
+        {
+            200: ("It can", {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}),
+            503: "The storage fails; the message says why",
+        },
     ),
     Route(
         "GET",
@@ -114,14 +116,13 @@ ROUTES = (
 )
 
 
-def mount(
-    context: Context, others: Sequence[Mount], signatures: Mapping[str, Any], limits: Mapping[str, Any]
-) -> Mount:
+def mount(context: Context, others: Sequence[Mount]) -> Mount:
     """The system routes of a server that also serves `others`."""
-    limits = {"max_payload_bytes": context.max_body, **limits}
+    limits = {"max_payload_bytes": context.max_body}
     for other in others:
-        limits.update(other.capabilities)
-    state = System(others, context.store, context.url, signatures, limits)
-    made = Mount("system", __version__, "System", ROUTES, state, owns=("/",))
+        limits.update(other.limits)
+    signatures = context.signatures
+    state = System(others, context.store, context.url, signatures.capabilities(), limits)
+    made = Mount("system", __version__, "System", ROUTES, state, owns=("/",), housekeep=signatures.housekeep)
     state.mounts = (made, *others)
     return made

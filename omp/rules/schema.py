@@ -49,9 +49,7 @@ _ARTICLES = {"object": "an object", "array": "an array", "integer": "an integer"
 
 def compile_schema(schema: Schema) -> Validator:
     """A function that lists every problem of a value under `schema`: empty where it fits."""
-    checks = [
-        made for word, argument in schema.items() if (made := _KEYWORDS[word](argument, schema)) is not None
-    ]
+    checks = [made for word, argument in schema.items() if (made := _KEYWORDS[word](argument, schema)) is not None]
     fits_type = _type_check(schema["type"]) if "type" in schema else None
 
     def validate(value: Any) -> list[Problem]:
@@ -154,7 +152,9 @@ def _unique(unique: bool, schema: Schema) -> _Check | None:
     return check if unique else None
 
 
-def _bound(holds: Callable[[Any, Any], bool], types: tuple[type, ...], sentence: str, word: str) -> Callable[[Any, Schema], _Check]:
+def _bound(
+    holds: Callable[[Any, Any], bool], types: tuple[type, ...], sentence: str, word: str
+) -> Callable[[Any, Schema], _Check]:
     def make(limit: Any, schema: Schema) -> _Check:
         wrong = [Problem((), sentence.format(limit), word)]
         return lambda value: wrong if type(value) in types and not holds(value, limit) else ()

@@ -46,7 +46,19 @@ class Request:
         the route that matched.
     """
 
-    __slots__ = ("body", "client", "fields", "headers", "method", "params", "path", "query", "route", "scheme", "target")
+    __slots__ = (
+        "body",
+        "client",
+        "fields",
+        "headers",
+        "method",
+        "params",
+        "path",
+        "query",
+        "route",
+        "scheme",
+        "target",
+    )
 
     route: Route
 

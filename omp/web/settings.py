@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omp.rules.engines import Engine
 from omp.store.port import Store
+
+if TYPE_CHECKING:
+    from omp.web.signature_guard import SignatureGuard
 
 
 class SettingError(Exception):
@@ -61,9 +64,16 @@ def read_settings(settings: Iterable[Setting], environ: Mapping[str, str]) -> di
 def switch(text: str) -> bool:
     """``1``/``true``/``yes``/``on`` or ``0``/``false``/``no``/``off``."""
     try:
-        return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-            text.lower()
-        ]
+        return {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }[text.lower()]
     except KeyError:
         raise ValueError("must be 1 or 0") from None
 
@@ -95,6 +105,7 @@ class Context:
     """What the entry hands to each protocol: ``mount(context) -> Mount``.
 
     `clock` gives epoch seconds; `random_bytes` gives that many unpredictable bytes; `engine` verifies Ed25519;
+    `signatures` guards routes with HTTP Message Signatures, in the mode that was asked for;
     `url` is the server's own base URL; `log` writes one line to the server's log.
     """
 
@@ -102,6 +113,7 @@ class Context:
     environ: Mapping[str, str]
     clock: Callable[[], float]
     engine: Engine
+    signatures: SignatureGuard
     random_bytes: Callable[[int], bytes] = os.urandom
     url: str = "http://127.0.0.1:8787"
     log: Callable[[str], None] = print

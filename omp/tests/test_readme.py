@@ -1,0 +1,171 @@
+"""The README's transcripts are true: every ``console`` block is run, and must print what it shows.
+
+Each section of the README (``## …``) is one shell session in a fresh copy of the checkout: its blocks run in order
+and start the servers they need.  What differs from run to run is compared as a kind: times, UUIDs, hashes,
+keys and signatures.  The ports 8787 and 8788 are replaced by free ones.  A section with the comment
+``<!-- needs cryptography -->`` is skipped where that package is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from server import all_settings
+
+TOP = Path(__file__).resolve().parents[2]
+README = TOP / "README.md"
+_BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_MARK = "@@next@@"
+
+# What changes from run to run -> what it is compared as.  The order matters: longer forms first.
+_KINDS = (
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", "<time>"),
+    (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<date>"),
+    (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),
+    (r"\b0x[0-9a-fA-F]{40}\b", "<address>"),
+    (r"\b(0x)?[0-9a-f]{64,}\b", "<hex>"),
+    (r"\breg_[A-Za-z0-9_-]{12}", "<registration>"),
+    (r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{40,}={0,2}", "<base64>"),
+    (r"\b[0-9a-f]{8,}…", "<short hash>"),
+    (r"\b1[678]\d{11}\b", "<milliseconds>"),
+)
+
+
+def sections(text: str) -> list[tuple[str, str]]:
+    """(title, text) of every section that has transcripts."""
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return [(title.strip(), body) for title, body in zip(parts[1::2], parts[2::2], strict=True) if _BLOCK.search(body)]
+
+
+def steps(body: str) -> list[tuple[str, str]]:
+    """(command, output) of every ``$`` line in a section's transcripts; ``>`` lines continue a command."""
+    found: list[tuple[str, list[str]]] = []
+    for block in _BLOCK.findall(body):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            elif line.startswith("> "):
+                found[-1] = (found[-1][0] + "\n" + line[2:], [])
+            else:
+                found[-1][1].append(line)
+    return [(command, "\n".join(lines).strip()) for command, lines in found]
+
+
+def generalized(output: str) -> str:
+    """`output` with what changes from run to run replaced by its kind."""
+    for pattern, kind in _KINDS:
+        output = re.sub(pattern, kind, output)
+    return "\n".join(line.rstrip() for line in output.strip().splitlines())
+
+
+def run_session(commands: list[str], folder: Path) -> list[str]:
+    """What each command prints, in one bash session in `folder`."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python3").symlink_to(sys.executable)
+    script = "\n".join(f"{command}\nsleep 0.05; echo; echo {_MARK}" for command in commands)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MRS_", "PORT"))}
+    # The symlink alone would lose the packages of a virtual environment.
+    environ = {
+        **kept,
+        "PATH": f"{Path(sys.executable).parent}:{folder / 'bin'}:{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+    }
+    with (folder / "output").open("w+b") as output:
+        with subprocess.Popen(
+            ["bash", "-c", script],
+            cwd=folder / "omp-server",
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as session:
+            try:
+                session.wait(120)
+            finally:
+                # The servers a section started in the background.
+                os.killpg(session.pid, signal.SIGKILL) if session.poll() is None else _end_group(session.pid)
+        output.seek(0)
+        return output.read().decode().split(_MARK + "\n")[: len(commands)]
+
+
+def _end_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
+@unittest.skipUnless(README.exists(), "there is no README.md beside this copy of the package")
+class Transcripts(unittest.TestCase):
+    """One session a section."""
+
+    maxDiff = None
+
+    @unittest.skipUnless(shutil.which("bash") and shutil.which("curl"), "the transcripts need bash and curl")
+    def test_every_transcript_is_what_its_commands_print(self) -> None:
+        found = sections(README.read_text(encoding="utf-8"))
+        self.assertTrue(found)
+        for title, body in found:
+            with self.subTest(section=title):
+                if "<!-- needs cryptography -->" in body and not importlib.util.find_spec("cryptography"):
+                    continue
+                self._session(steps(body))
+
+    def _session(self, expected: list[tuple[str, str]]) -> None:
+        ports = []
+        for _ in range(2):
+            with socket.create_server(("127.0.0.1", 0)) as sock:
+                ports.append(str(sock.getsockname()[1]))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            copied = shutil.ignore_patterns(".git", "__pycache__", ".mypy_cache", ".ruff_cache", "*.db*")
+            shutil.copytree(TOP, folder / "omp-server", ignore=copied)
+            # Commands name the default port by leaving it out.
+            commands = [
+                command.replace("8787", ports[0])
+                .replace("8788", ports[1])
+                .replace("python3 server.py", f"PORT=${{PORT:-{ports[0]}}} python3 server.py")
+                for command, _ in expected
+            ]
+            printed = run_session(commands, folder)
+        for (command, output), actual in zip(expected, printed, strict=True):
+            actual = actual.replace(ports[0], "8787").replace(ports[1], "8788")
+            self.assertEqual(generalized(actual), generalized(output), command)
+
+
+@unittest.skipUnless(README.exists(), "there is no README.md beside this copy of the package")
+class Tables(unittest.TestCase):
+    """What the README lists is what there is."""
+
+    def test_every_variable_and_flag_is_in_the_readme(self) -> None:
+        text = README.read_text(encoding="utf-8")
+        for setting in all_settings():
+            for name in filter(None, (setting.variable, setting.fallback, setting.flag)):
+                self.assertIn(f"`{name}", text)
+
+    def test_every_file_of_the_tour_exists_and_every_module_is_in_it(self) -> None:
+        text = README.read_text(encoding="utf-8")
+        tour = text[text.index("## The files") : text.index("\n## ", text.index("## The files") + 5)]
+        named = set(re.findall(r"`((?:omp/)?[a-z0-9_/]+\.py)`", tour))
+        for name in named:
+            self.assertTrue((TOP / name).exists(), name)
+        floors = [
+            path for floor in ("rules", "store", "web", "protocols") for path in (TOP / "omp" / floor).rglob("*.py")
+        ]
+        modules = {str(path.relative_to(TOP)) for path in floors if path.stat().st_size > 200}
+        self.assertEqual(sorted(modules - named), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
