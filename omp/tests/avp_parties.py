@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
@@ -73,6 +73,9 @@ class Caller(Client):
         assert answer.status == 200, answer.body
         self.token = answer.json["token"]
         self.headers = {"Authorization": f"Bearer {self.token}"}
+
+    def __enter__(self) -> Self:
+        return self
 
     def challenge(self) -> str:
         """A fresh nonce."""
