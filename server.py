@@ -179,7 +179,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _default(setting: Setting) -> str:
-    return {None: "none", True: "1", False: "0"}.get(setting.default) or str(setting.default)
+    if setting.default in (None, {}, ()):
+        return "none"
+    return str(int(setting.default) if isinstance(setting.default, bool) else setting.default)
 
 
 def main(arguments: Sequence[str]) -> int:
