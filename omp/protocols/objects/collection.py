@@ -1,0 +1,253 @@
+"""The tables of the objects, and every way in which they change (objects.md §1).
+
+========================  ===============================  ================================
+table                     key                              value
+========================  ===============================  ================================
+``objects``               id                               the object (:mod:`.record`)
+``objects_by_namespace``  ``key(namespace)``, id           the key, if the caller gave one
+``objects_by_key``        ``key(namespace, key)``, id      nothing; only if the caller gave the key
+``objects_by_deadline``   deadline (8 bytes), id           nothing
+========================  ===============================  ================================
+
+Ids sort as ``(created_at, id)``, so a scan of the first two is in the order of lists.  Two invariants: an object and
+its rows in the indexes come and go in one transaction; and an object whose deadline is reached is nowhere to be
+found, whether or not its rows are gone already.
+
+Rows are made outside the transactions, which are short: an update computes the new row from the one it has read, and
+starts again if that one has been replaced meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from struct import iter_unpack
+from typing import Any
+
+from omp.protocols.objects.record import ID_BYTES, Record, new_record, updated
+from omp.store.port import Reader, Store, Writer, after, key
+
+OBJECTS = "objects"
+BY_NAMESPACE = "objects_by_namespace"
+BY_KEY = "objects_by_key"
+BY_DEADLINE = "objects_by_deadline"
+
+ROWS_A_BLOCK = 500
+"""Rows that a search looks at before it lets others have the store."""
+PAGE_BYTES = 8 * 1024 * 1024
+"""A page ends early where its items come to this: metadata may be as large as bodies are."""
+
+
+class NotFound(Exception):
+    """There is no object with this id, or no more."""
+
+
+class Exists(Exception):
+    """There is an object with this namespace and key already."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list: `items` are summaries (JSON), `last` is the id of the last one if more follow it."""
+
+    items: list[bytes]
+    last: str | None
+
+
+class Collection:
+    """All objects of one store.
+
+    `clock` gives epoch seconds, `random_bytes` unpredictable bytes; `last_read_default` is what holds for an object
+    whose metadata do not say whether its first GET is its last.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        last_read_default: bool,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._last_read_default = last_read_default
+        self._numbers: Iterator[tuple[int]] = iter(())
+
+    def create(
+        self,
+        namespace: str,
+        name: str | None,
+        content: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        *,
+        unique: bool = False,
+    ) -> Record:
+        """Store a new object under the key `name`, or its id; :class:`Exists` if `unique` and there is one."""
+        now = self._now()
+        made = new_record(now, self._random(), namespace, name, content, metadata, self._last_read_default)
+        with self._store.write() as tx:
+            if unique and name is not None and _exists(tx, namespace, name, now):
+                raise Exists
+            _insert(tx, made)
+        return made
+
+    def find(self, identifier: str) -> Record:
+        """The object with this id; :class:`NotFound`."""
+        return _live(self._store.get(OBJECTS, identifier.encode()), self._now)
+
+    def take(self, identifier: str, wanted: Callable[[Record], bool]) -> Record:
+        """The object, removed if it is `wanted` as it stands: of many at once, one gets it.  :class:`NotFound`."""
+        with self._store.write() as tx:
+            record = _live(tx.get(OBJECTS, identifier.encode()), self._now)
+            if wanted(record):
+                _erase(tx, record)
+        return record
+
+    def replace(
+        self,
+        identifier: str,
+        content: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None,
+        check: Callable[[Record], None],
+    ) -> Record:
+        """Give the object another content, and metadata unless None; `check` may raise.  :class:`NotFound`."""
+        while True:
+            old = self.find(identifier)
+            check(old)
+            new = updated(old, self._now(), content, metadata, self._last_read_default)
+            with self._store.write() as tx:
+                if tx.get(OBJECTS, identifier.encode()) == old.row:
+                    tx.put(OBJECTS, identifier.encode(), new.row)
+                    if new.deadline != old.deadline:
+                        _unset_deadline(tx, old)
+                        _set_deadline(tx, new)
+                    return new
+
+    def remove(self, identifier: str, check: Callable[[Record], None]) -> None:
+        """Remove the object; `check` may raise.  :class:`NotFound`."""
+        with self._store.write() as tx:
+            record = _live(tx.get(OBJECTS, identifier.encode()), self._now)
+            check(record)
+            _erase(tx, record)
+
+    def page(self, namespace: str | None, key_contains: str | None, limit: int, start_after: str | None) -> Page:
+        """At most `limit` objects in the order ``(created_at, id)``, those after the id `start_after`.
+
+        Of one namespace, or of all if None; `key_contains` keeps those whose key contains it.  The store is read in
+        short blocks, one id after the other: so what stands throughout is neither missed nor met twice.
+        """
+        part = (key_contains or "").encode()
+        now = self._now()
+        items: list[bytes] = []
+        size = 0
+        last = position = start_after.encode() if start_after else b""
+        seen = ROWS_A_BLOCK
+        while seen == ROWS_A_BLOCK:
+            seen = 0
+            with self._store.read() as tx:
+                candidates = _candidates(tx, namespace, part, position)
+                for position, row in islice(candidates, ROWS_A_BLOCK):
+                    seen += 1
+                    record = Record(row) if row is not None else None
+                    if record is None or record.is_gone(now):
+                        continue
+                    if len(items) == limit or size > PAGE_BYTES:
+                        return Page(items, last.decode())
+                    last = position
+                    items.append(record.summary)
+                    size += len(items[-1])
+        return Page(items, None)
+
+    def housekeep(self, now: float) -> None:
+        """Give back the rows of the objects whose deadline is reached at `now` (epoch seconds)."""
+        due = _microseconds(now)
+        while True:
+            with self._store.read() as reading:  # most of the time there is nothing to do, and no need to write
+                ends = [one for one, _ in islice(reading.scan(BY_DEADLINE, b"", key(due + 1)), ROWS_A_BLOCK)]
+            if not ends:
+                return
+            with self._store.write() as tx:
+                for end in ends:
+                    tx.delete(BY_DEADLINE, end)
+                    row = tx.get(OBJECTS, end[-ID_BYTES:])
+                    if row is not None and Record(row).is_gone(due):  # it may have been given more time just now
+                        _erase(tx, Record(row))
+
+    def _now(self) -> int:
+        return _microseconds(self._clock())
+
+    def _random(self) -> int:
+        # Many at once: each call of the system's generator would let go of the interpreter's lock and wait for it.
+        while True:
+            try:
+                return next(self._numbers)[0]
+            except StopIteration:
+                self._numbers = iter_unpack(">Q", self._random_bytes(8 * 1024))
+
+
+def _microseconds(seconds: float) -> int:
+    return int(seconds * 1_000_000)
+
+
+def _live(row: bytes | None, clock: Callable[[], int]) -> Record:
+    if row is None:
+        raise NotFound
+    record = Record(row)
+    if record.deadline and record.is_gone(clock()):
+        raise NotFound
+    return record
+
+
+def _candidates(
+    tx: Reader, namespace: str | None, part: bytes, position: bytes
+) -> Iterator[tuple[bytes, bytes | None]]:
+    """(id, row) of what comes after `position`; the row is None where the key does not contain `part`."""
+    if namespace is None:
+        for identifier, row in tx.scan(OBJECTS, position and position + b"\0"):
+            yield identifier, row if not part or Record(row).key_contains(part) else None
+        return
+    prefix = key(namespace)
+    start = prefix + position + b"\0" if position else prefix
+    for index, name in tx.scan(BY_NAMESPACE, start, after(prefix)):
+        identifier = index[-ID_BYTES:]
+        yield identifier, tx.get(OBJECTS, identifier) if not part or part in (name or identifier) else None
+
+
+def _exists(tx: Reader, namespace: str, name: str, now: int) -> bool:
+    prefix = key(namespace, name)
+    candidates = [tx.get(OBJECTS, index[-ID_BYTES:]) for index, _ in tx.scan(BY_KEY, prefix, after(prefix))]
+    candidates.append(tx.get(OBJECTS, name.encode()))  # a key that nobody gave is an id
+    records = [Record(row) for row in candidates if row is not None]
+    return any((one.namespace, one.key) == (namespace, name) and not one.is_gone(now) for one in records)
+
+
+def _insert(tx: Writer, record: Record) -> None:
+    identifier = record.id.encode()
+    namespace = record.namespace
+    name = record.key if record.has_key else ""
+    tx.put(OBJECTS, identifier, record.row)
+    tx.put(BY_NAMESPACE, key(namespace) + identifier, name.encode())
+    if name:
+        tx.put(BY_KEY, key(namespace, name) + identifier, b"")
+    _set_deadline(tx, record)
+
+
+def _erase(tx: Writer, record: Record) -> None:
+    identifier = record.id.encode()
+    tx.delete(OBJECTS, identifier)
+    tx.delete(BY_NAMESPACE, key(record.namespace) + identifier)
+    if record.has_key:
+        tx.delete(BY_KEY, key(record.namespace, record.key) + identifier)
+    _unset_deadline(tx, record)
+
+
+def _set_deadline(tx: Writer, record: Record) -> None:
+    if record.deadline:
+        tx.put(BY_DEADLINE, key(record.deadline) + record.id.encode(), b"")
+
+
+def _unset_deadline(tx: Writer, record: Record) -> None:
+    if record.deadline:
+        tx.delete(BY_DEADLINE, key(record.deadline) + record.id.encode())

@@ -1,0 +1,177 @@
+"""An object as the bytes of one row, and what is computed from it: id, time, ETag, deadline (objects.md §1).
+
+Pure: the clock and randomness are arguments.  A row holds the object's JSON as it is sent, so that a GET encodes
+nothing and a list cuts the part before ``content`` out of it.  Before the JSON stand the few things that the server
+itself asks for: when the object ends, whether a GET is its last, its ETag, its namespace and key.
+
+An id is a UUID of version 7 (RFC 9562 §5.7): its first 60 bits are the time of creation, so the order of ids is the
+order ``(created_at, id)`` that lists have, and new rows lie side by side on disk.
+"""
+
+from __future__ import annotations
+
+import json
+from binascii import b2a_base64
+from collections.abc import Mapping
+from hashlib import sha256
+from struct import Struct
+from time import gmtime
+from typing import Any
+
+from omp.rules.canonical import canonicalize
+
+TTL = "omp.ttl_sec"
+DELETE_ON_READ = "omp.delete_on_read"
+ID_BYTES = 36
+"""Bytes of an id: a UUID as text."""
+
+_HEADER = Struct(">QBHHI")  # deadline, flags, bytes of namespace, key, and JSON up to the content
+_ETAG = 45  # bytes: SHA-256 in base64url, in quotes
+_NAMES = _HEADER.size + _ETAG
+_LAST_READ = 1  # flags
+_HAS_KEY = 2
+_FOR_EVER = 0
+_LATEST = 2**63 - 1
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+def new_id(now: int, random: int) -> str:
+    """A UUID of version 7 for the time `now` (epoch microseconds) with 62 of the bits of `random`.
+
+    RFC 9562 §6.2, method 3: the 12 bits after the milliseconds are the fraction of a millisecond.
+    """
+    milliseconds, rest = divmod(now, 1000)
+    number = milliseconds << 80 | 7 << 76 | rest * 4096 // 1000 << 64 | 2 << 62 | random & (1 << 62) - 1
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def timestamp(now: int) -> str:
+    """`now` (epoch microseconds) in RFC 3339, UTC, with six digits after the second."""
+    seconds, rest = divmod(now, 1_000_000)
+    t = gmtime(seconds)
+    return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}.{rest:06}Z"
+
+
+class Record:
+    """One object, over the bytes of its row.
+
+    `deadline` is the epoch microsecond from which on it is gone, 0 for never; `last_read` says that the first
+    successful GET ends it.
+    """
+
+    __slots__ = ("_flags", "_json_at", "_key_at", "_summary", "deadline", "row")
+
+    deadline: int
+
+    def __init__(self, row: bytes) -> None:
+        self.row = row
+        self.deadline, self._flags, namespace, key, self._summary = _HEADER.unpack_from(row)
+        self._key_at = _NAMES + namespace
+        self._json_at = self._key_at + key
+
+    @property
+    def last_read(self) -> bool:
+        return bool(self._flags & _LAST_READ)
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the caller gave the key; otherwise it is the id."""
+        return bool(self._flags & _HAS_KEY)
+
+    @property
+    def etag(self) -> str:
+        """The entity tag, in its quotes."""
+        return self.row[_HEADER.size : _NAMES].decode()
+
+    @property
+    def namespace(self) -> str:
+        return self.row[_NAMES : self._key_at].decode()
+
+    @property
+    def key(self) -> str:
+        return self.row[self._key_at : self._json_at].decode()
+
+    @property
+    def body(self) -> bytes:
+        """The object with its content, as JSON: what a GET answers."""
+        return self.row[self._json_at :]
+
+    @property
+    def summary(self) -> bytes:
+        """The object without its content, as JSON: what lists, POST and PUT answer."""
+        return self.row[self._json_at : self._json_at + self._summary] + b"}"
+
+    @property
+    def id(self) -> str:
+        start = self._json_at + len('{"id":"')
+        return self.row[start : start + ID_BYTES].decode()
+
+    def is_gone(self, now: int) -> bool:
+        """Whether its deadline is reached at `now` (epoch microseconds)."""
+        return 0 < self.deadline <= now
+
+    def key_contains(self, part: bytes) -> bool:
+        """Whether the key, in UTF-8, contains `part`."""
+        return self.row.find(part, self._key_at, self._json_at) >= 0
+
+
+def new_record(
+    now: int,
+    random: int,
+    namespace: str,
+    key: str | None,
+    content: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    last_read_default: bool,
+) -> Record:
+    """A new object created at `now` (epoch microseconds); without `key`, its key is its id."""
+    identifier = new_id(now, random)
+    summary = {
+        "id": identifier,
+        "namespace": namespace,
+        "key": identifier if key is None else key,
+        "created_at": timestamp(now),
+        "metadata": metadata,
+    }
+    flags = _HAS_KEY if key is not None else 0
+    return _record(summary, content, flags | _last_read(metadata, last_read_default), _deadline(metadata, now))
+
+
+def updated(
+    record: Record,
+    now: int,
+    content: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None,
+    last_read_default: bool,
+) -> Record:
+    """`record` with another content; its metadata, and what follows from them, are replaced unless None."""
+    summary = json.loads(record.summary)
+    if metadata is None:
+        return _record(summary, content, record._flags, record.deadline)
+    summary["metadata"] = metadata
+    flags = record._flags & _HAS_KEY | _last_read(metadata, last_read_default)
+    return _record(summary, content, flags, _deadline(metadata, now))
+
+
+def _record(summary: dict[str, Any], content: Mapping[str, Any], flags: int, deadline: int) -> Record:
+    # The same for every state of the object that is equal as JSON, in whichever order its members were sent.
+    digest = sha256(canonicalize({**summary, "content": content}, exact_integers=True)).digest()
+    etag = b'"' + b2a_base64(digest, newline=False).translate(_TO_URL, b"=") + b'"'
+    head = _encode(summary)[:-1].encode()
+    namespace, key = summary["namespace"].encode(), summary["key"].encode()
+    header = _HEADER.pack(deadline, flags, len(namespace), len(key), len(head))
+    return Record(b"".join((header, etag, namespace, key, head, b',"content":', _encode(content).encode(), b"}")))
+
+
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+
+
+def _deadline(metadata: Mapping[str, Any], now: int) -> int:
+    seconds = metadata.get(TTL)
+    return _FOR_EVER if seconds is None else min(now + int(seconds) * 1_000_000, _LATEST)
+
+
+def _last_read(metadata: Mapping[str, Any], default: bool) -> int:
+    return _LAST_READ if metadata.get(DELETE_ON_READ, default) else 0
