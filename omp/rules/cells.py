@@ -110,8 +110,7 @@ def _extent(u: float, w: float, rho: float) -> tuple[int, int] | None:
 
 def _squares(base: int, box_u: tuple[int, int], box_v: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """The ranges of the aligned squares, two or three each way, that hold a box of steps; neighbours joined."""
-    shift = max(box_u[1] - box_u[0], box_v[1] - box_v[0]).bit_length() - 1
-    shift = max(shift, 0)
+    shift = max(max(box_u[1] - box_u[0], box_v[1] - box_v[0]).bit_length() - 1, 0)
     columns = [_spread(i) << 1 for i in range(box_u[0] >> shift, (box_u[1] >> shift) + 1)]
     rows = [_spread(j) for j in range(box_v[0] >> shift, (box_v[1] >> shift) + 1)]
     codes = sorted(column | row for column in columns for row in rows)

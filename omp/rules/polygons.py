@@ -93,9 +93,7 @@ class Polygon:
             # p is abreast of the arc where it lies on b's side of a and on a's side of b, along the great circle:
             # (n × a) · p >= 0 and (b × n) · p >= 0.
             side = n[0] * x + n[1] * y + n[2] * z
-            ahead = (
-                (n[1] * a[2] - n[2] * a[1]) * x + (n[2] * a[0] - n[0] * a[2]) * y + (n[0] * a[1] - n[1] * a[0]) * z
-            )
+            ahead = (n[1] * a[2] - n[2] * a[1]) * x + (n[2] * a[0] - n[0] * a[2]) * y + (n[0] * a[1] - n[1] * a[0]) * z
             if ahead >= 0:
                 behind = (
                     (b[1] * n[2] - b[2] * n[1]) * x + (b[2] * n[0] - b[0] * n[2]) * y + (b[0] * n[1] - b[1] * n[0]) * z
@@ -239,11 +237,9 @@ def _meet(edges: Sequence[tuple[Vector, Vector]], i: int, j: int) -> bool:
     # Two arcs cross where a, c, b, d turn the same way all around.
     m = cross(c, d)
     to_a, to_b = dot(m, a), dot(m, b)
-    if to_c < 0 < to_d and to_a > 0 > to_b or to_d < 0 < to_c and to_b > 0 > to_a:
+    if (to_c < 0 < to_d and to_a > 0 > to_b) or (to_d < 0 < to_c and to_b > 0 > to_a):
         return True
-    return (
-        min(_arc_distance(c, a, b), _arc_distance(d, a, b), _arc_distance(a, c, d), _arc_distance(b, c, d)) < _TOUCH
-    )
+    return min(_arc_distance(c, a, b), _arc_distance(d, a, b), _arc_distance(a, c, d), _arc_distance(b, c, d)) < _TOUCH
 
 
 def _arc_distance(p: Vector, a: Vector, b: Vector) -> float:

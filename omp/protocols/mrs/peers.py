@@ -1,0 +1,171 @@
+"""Other servers: which ones are known, and to which a search is referred (seed §7).
+
+A peer is **configured**, by the operator (``POST /admin/peers``, ``MRS_BOOTSTRAP_PEERS``), or **learned**, from what
+another peer says it knows.  Configured ones are always referred to; learned ones where a region they claim meets the
+search (seed §7.2); this server itself never.
+
+The table is the truth.  Searches read a list made from it, which is made again when the number in
+``mrs_state``/``peers`` has changed: every write raises it, in whichever process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypedDict
+
+from omp.protocols.mrs.addresses import server_url
+from omp.protocols.mrs.instants import epoch_of
+from omp.rules.geometry import GeometryError, Space, Vector
+from omp.rules.spaces import read_space
+from omp.store.port import Reader, Store, Writer, key
+from omp.web.errors import ApiError
+
+PEERS = "mrs_peers"  # server URL -> JSON Peer
+STATE = "mrs_state"
+_GENERATION = b"peers"
+MAX_REGIONS = 100
+MAX_HINT = 500
+
+
+class Peer(TypedDict):
+    """A peer as it is kept and exported (seed §3.5); `last_seen` an ISO time.
+
+    In what is to be added None means that nothing was said; kept regions are a list.
+    """
+
+    server_url: str
+    hint: str | None
+    last_seen: str | None
+    is_configured: bool
+    authoritative_regions: list[Any] | None
+
+
+PEER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["server_url"],
+    "properties": {
+        "server_url": {"type": "string", "maxLength": 2048},
+        "hint": {"type": ["string", "null"], "maxLength": MAX_HINT},
+        "last_seen": {"type": ["string", "null"], "maxLength": 40},
+        "is_configured": {"type": "boolean"},
+        "authoritative_regions": {"type": "array", "maxItems": MAX_REGIONS},
+    },
+}
+
+
+class BadPeer(ValueError):
+    """A peer that cannot be kept: one sentence for the sender."""
+
+
+def read_peer(value: Mapping[str, Any], *, is_configured: bool) -> Peer:
+    """A peer that fits its schema; `is_configured` holds where it does not say.  Raises :class:`BadPeer`."""
+    try:
+        url = server_url(value["server_url"])
+    except ValueError as error:
+        raise BadPeer(f"server_url {error}") from None
+    last_seen = value.get("last_seen")
+    if last_seen is not None and epoch_of(last_seen) is None:
+        raise BadPeer("last_seen must be an ISO 8601 time")
+    try:
+        given = value.get("authoritative_regions")
+        regions = [read_space(region)[1] for region in given] if given is not None else None
+    except GeometryError as error:
+        raise BadPeer(f"authoritative_regions: {error}") from None
+    return {
+        "server_url": url,
+        "hint": value.get("hint"),
+        "last_seen": last_seen,
+        "is_configured": value.get("is_configured", is_configured),
+        "authoritative_regions": regions,
+    }
+
+
+class _Known(NamedTuple):
+    referral: bytes
+    configured: bool
+    regions: list[Space]
+
+
+class Peers:
+    """The known peers in `store`; `url` is this server."""
+
+    def __init__(self, store: Store, url: str) -> None:
+        self._store = store
+        self._url = url
+        self._cache: tuple[bytes | None, list[_Known]] = (None, [])
+
+    def add(self, peers: Iterable[Peer]) -> None:
+        """Add or update peers (seed §7.1): what is not said is kept, and configured ones stay configured."""
+        with self._store.write() as tx:
+            for peer in peers:
+                if peer["server_url"] != self._url:
+                    self.put(tx, _merged(_peer(tx, peer["server_url"]), peer))
+
+    def put(self, tx: Writer, peer: Peer) -> None:
+        """Keep `peer` as it is, in the caller's write block."""
+        kept = {**peer, "authoritative_regions": peer["authoritative_regions"] or []}
+        tx.put(PEERS, peer["server_url"].encode(), json.dumps(kept).encode())
+        _touch(tx)
+
+    def remove(self, url: str) -> None:
+        """Forget a peer; :class:`ApiError` 404 for an unknown one."""
+        with self._store.write() as tx:
+            if not tx.delete(PEERS, url.encode()):
+                raise ApiError(404, "There is no such peer.")
+            _touch(tx)
+
+    def listed(self, tx: Reader) -> list[Peer]:
+        """All peers: configured ones first, then those seen last (seed §7.1)."""
+        peers: list[Peer] = [json.loads(row) for _, row in tx.scan(PEERS)]
+        peers.sort(key=lambda peer: (peer["is_configured"], peer["last_seen"] or ""), reverse=True)
+        return peers
+
+    def referrals(self, tx: Reader, point: Vector, within: float) -> list[bytes]:
+        """The JSON texts of the referrals for a search (seed §7.2)."""
+        return [
+            known.referral
+            for known in self.known(tx)
+            if known.configured or any(region.found(point, within) is not None for region in known.regions)
+        ]
+
+    def known(self, tx: Reader) -> list[_Known]:
+        """All peers but this server itself, as searches need them."""
+        generation = tx.get(STATE, _GENERATION)
+        seen, known = self._cache
+        if generation != seen:
+            known = [_known(peer) for peer in self.listed(tx) if peer["server_url"] != self._url]
+            self._cache = (generation, known)
+        return known
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _known(peer: Peer) -> _Known:
+    referral = _encode({"server": peer["server_url"], "hint": peer["hint"]})
+    regions = [read_space(region, check=False)[0] for region in peer["authoritative_regions"] or ()]
+    return _Known(referral.encode(), peer["is_configured"], regions)
+
+
+def _peer(tx: Reader, url: str) -> Peer | None:
+    row = tx.get(PEERS, url.encode())
+    return json.loads(row) if row is not None else None
+
+
+def _merged(old: Peer | None, new: Peer) -> Peer:
+    if old is None:
+        return new
+    regions = new["authoritative_regions"]
+    return {
+        "server_url": new["server_url"],
+        "hint": new["hint"] if new["hint"] is not None else old["hint"],
+        "last_seen": new["last_seen"] or old["last_seen"],
+        "is_configured": old["is_configured"] or new["is_configured"],
+        "authoritative_regions": old["authoritative_regions"] if regions is None else regions,
+    }
+
+
+def _touch(tx: Writer) -> None:
+    row = tx.get(STATE, _GENERATION)
+    tx.put(STATE, _GENERATION, key(int.from_bytes(row or b"", "big") + 1))

@@ -1,0 +1,277 @@
+"""The registry's tables: registrations in the order of places, owners and changes (mrs.md "Registrations", "Sync").
+
+==================  ============================  ====================================================================
+table               key                           value
+==================  ============================  ====================================================================
+``mrs_places``      cell number, id               record (:mod:`registration`): the cell index is the table itself
+``mrs_ids``         id                            the key in ``mrs_places``
+``mrs_owners``      owner, digest of claim, id    nothing: lists a caller's own, and finds an identical claim
+``mrs_changes``     sequence number               the id of a registration, or the JSON of a tombstone
+``mrs_tombstones``  origin server, origin id      the sequence number of the tombstone
+``mrs_state``       ``levels``                    how many registrations each level holds (64-bit numbers)
+==================  ============================  ====================================================================
+
+Four rows a registration, whatever its size.  Registrations that are not to be found (``foad``) lie behind every cell.
+
+**The change feed.**  Each write takes its sequence number inside its write block: the time in microseconds, or one more
+than the last number where that is greater.  So numbers rise strictly in the order in which writes become visible, a
+follower that asks for what comes after the last number it saw misses nothing and gets nothing twice, and a time is a
+place in the feed.  A registration or tombstone stands in the feed once, at its last change.
+
+The caller must have authenticated the owner and checked the claim; here is checked what only a write block can: that
+the registration exists, whose it is, where it originated, and that it is not there already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from struct import Struct
+from typing import Any, NamedTuple
+
+from omp.protocols.mrs.instants import iso_time
+from omp.protocols.mrs.registration import (
+    Claim,
+    Registration,
+    document,
+    header,
+    json_text,
+    tombstone,
+)
+from omp.rules.cells import LEVELS, cell_of, level_of
+from omp.rules.encodings import b64u_encode
+from omp.store.port import Reader, Store, Writer, after, key
+from omp.web.errors import ApiError
+
+PLACES, IDS, OWNERS = "mrs_places", "mrs_ids", "mrs_owners"
+CHANGES, TOMBSTONES, STATE = "mrs_changes", "mrs_tombstones", "mrs_state"
+_FOAD_CELL = 0xFF << 56
+_LEVELS = b"levels"
+_COUNTS = Struct(f"<{LEVELS}Q")
+
+
+class Changes(NamedTuple):
+    """A page of the feed: JSON texts, and the sequence number of the last change on it."""
+
+    registrations: list[bytes]
+    tombstones: list[bytes]
+    last: int
+
+
+class Registry:
+    """Registrations in a store; `url` is the server they originate on."""
+
+    def __init__(
+        self, store: Store, clock: Callable[[], float], random_bytes: Callable[[int], bytes], url: str
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._random = random_bytes
+        self.url = url
+
+    # --- what owners do ---------------------------------------------------------------------------------------------
+
+    def register(self, owner: str, claim: Claim) -> bytes:
+        """Keep a new registration; its JSON text (seed §5.1)."""
+        now = iso_time(self._clock())
+        # Step 5: "reg_" + secrets.token_urlsafe(9)
+        new = "reg_" + b64u_encode(self._random(9))
+        registration = Registration(claim, new, owner, self.url, new, 1, now, now, local=True)
+        with self._store.write() as tx:
+            if tx.get(IDS, new.encode()) is not None:  # 72 random bits came twice: the source is broken
+                raise ApiError(503, "No free id was found; please try again.")
+            _refuse_identical(tx, owner, claim)
+            record = self._keep(tx, registration)
+        return json_text(record)
+
+    def update(self, owner: str, name: str, claim: Claim) -> bytes:
+        """Replace the claim of a registration; its JSON text, the version one higher (mrs.md "Registrations")."""
+        now = iso_time(self._clock())
+        with self._store.write() as tx:
+            record = _owned(tx, owner, name)
+            if header(record).digest != claim.digest:
+                _refuse_identical(tx, owner, claim)
+            old = document(record)
+            self._drop(tx, old, record)
+            registration = Registration(
+                claim, name, owner, self.url, name, old["version"] + 1, old["created"], now, local=True
+            )
+            record = self._keep(tx, registration)
+        return json_text(record)
+
+    def release(self, owner: str, name: str) -> None:
+        """Remove a registration and leave its tombstone (seed §5.2)."""
+        now = iso_time(self._clock())
+        with self._store.write() as tx:
+            record = _owned(tx, owner, name)
+            old = document(record)
+            self._drop(tx, old, record)
+            self._bury(tx, {**old, "version": old["version"] + 1, "deleted_at": now})
+
+    def of_owner(self, owner: str) -> list[bytes]:
+        """The JSON texts of all registrations of `owner`, oldest first."""
+        prefix = key(owner)
+        with self._store.read() as tx:
+            ids = [row[len(prefix) + 16 :] for row, _ in tx.scan(OWNERS, prefix, after(prefix))]
+            records = [_record(tx, name) for name in ids]
+        found = [(document(record)["created"], record) for record in records if record is not None]
+        return [json_text(record) for _, record in sorted(found, key=lambda pair: pair[0])]
+
+    # --- what other servers read ------------------------------------------------------------------------------------
+
+    def snapshot(self, after_id: str, limit: int) -> tuple[list[bytes], str | None]:
+        """Up to `limit` registrations in the order of their ids, and the id to go on after, None at the end."""
+        start = after_id.encode() + b"\0" if after_id else b""
+        records: list[bytes] = []
+        last = None
+        with self._store.read() as tx:
+            for name, place in tx.scan(IDS, start):
+                if len(records) == limit:
+                    return records, last
+                records.append(json_text(_present(tx.get(PLACES, place))))
+                last = name.decode()
+        return records, None
+
+    def changes(self, first: int, limit: int) -> Changes:
+        """Up to `limit` changes whose sequence numbers are `first` or more."""
+        registrations: list[bytes] = []
+        tombstones: list[bytes] = []
+        last = first - 1
+        with self._store.read() as tx:
+            for row, value in tx.scan(CHANGES, key(first)):
+                if len(registrations) + len(tombstones) == limit:
+                    break
+                last = int.from_bytes(row, "big")
+                if value.startswith(b"{"):
+                    tombstones.append(value)
+                else:
+                    registrations.append(json_text(_present(_record(tx, value))))
+        return Changes(registrations, tombstones, last)
+
+    def everything(self, tx: Reader) -> tuple[list[bytes], list[bytes]]:
+        """The JSON texts of all registrations and of all tombstones, as one moment of the store shows them."""
+        registrations = [_present(tx.get(PLACES, place)) for _, place in tx.scan(IDS)]
+        buried = [_present(tx.get(CHANGES, sequence)) for _, sequence in tx.scan(TOMBSTONES)]
+        return [json_text(record) for record in registrations], buried
+
+    def adopt(self, tx: Writer, registrations: Iterable[Registration], tombstones: Iterable[dict[str, Any]]) -> None:
+        """Take in what another server exported, all in the caller's write block.
+
+        Of one registration the higher version wins, whether it is a registration or a tombstone.
+        """
+        for registration in registrations:
+            record = _record(tx, registration.id.encode())
+            if record is not None:
+                if header(record).version >= registration.version:
+                    continue
+                self._drop(tx, document(record), record)
+            if _buried_version(tx, registration.origin_server, registration.origin_id) < registration.version:
+                self._keep(tx, registration)
+        for value in tombstones:
+            if _buried_version(tx, value["origin_server"], value["origin_id"]) >= value["version"]:
+                continue
+            record = _record(tx, value["origin_id"].encode())
+            if record is not None:
+                old = document(record)
+                if old["origin_server"] == value["origin_server"]:
+                    if old["version"] >= value["version"]:
+                        continue
+                    self._drop(tx, old, record)
+            self._bury(tx, value)
+
+    # --- rows -------------------------------------------------------------------------------------------------------
+
+    def _sequence(self, tx: Writer) -> bytes:
+        last = _first_key(tx.scan(CHANGES, reverse=True))
+        now = int(self._clock() * 1_000_000)
+        return key(now if last is None else max(now, int.from_bytes(last, "big") + 1))
+
+    def _keep(self, tx: Writer, registration: Registration) -> bytes:
+        sequence = self._sequence(tx)
+        record = registration.record(int.from_bytes(sequence, "big"))
+        name = registration.id.encode()
+        if registration.claim.foad:
+            place = key(_FOAD_CELL) + name
+        else:
+            geometry = registration.claim.geometry
+            level = level_of(geometry.reach)
+            _count(tx, level, 1)
+            place = key(cell_of(geometry.centre, level)) + name
+        tx.put(PLACES, place, record)
+        tx.put(IDS, name, place)
+        tx.put(OWNERS, key(registration.owner) + registration.claim.digest + name, b"")
+        tx.put(CHANGES, sequence, name)
+        return record
+
+    def _drop(self, tx: Writer, old: dict[str, Any], record: bytes) -> None:
+        name = old["id"].encode()
+        numbers = header(record)
+        place = _present(tx.get(IDS, name))
+        if not old["foad"]:
+            _count(tx, level_of(numbers.reach), -1)
+        tx.delete(PLACES, place)
+        tx.delete(IDS, name)
+        tx.delete(OWNERS, key(old["owner"]) + numbers.digest + name)
+        tx.delete(CHANGES, key(numbers.sequence))
+
+    def _bury(self, tx: Writer, value: dict[str, Any]) -> None:
+        grave = key(value["origin_server"], value["origin_id"])
+        before = tx.get(TOMBSTONES, grave)
+        if before is not None:
+            tx.delete(CHANGES, before)
+        sequence = self._sequence(tx)
+        tx.put(CHANGES, sequence, tombstone(value))
+        tx.put(TOMBSTONES, grave, sequence)
+
+
+def level_counts(tx: Reader) -> tuple[int, ...]:
+    """How many registrations each level of the cell index holds."""
+    packed = tx.get(STATE, _LEVELS)
+    return _COUNTS.unpack(packed) if packed else (0,) * LEVELS
+
+
+def _count(tx: Writer, level: int, change: int) -> None:
+    counts = list(level_counts(tx))
+    counts[level] += change
+    tx.put(STATE, _LEVELS, _COUNTS.pack(*counts))
+
+
+def _owned(tx: Reader, owner: str, name: str) -> bytes:
+    """The record that `owner` may change; the refusals of mrs.md "Registrations" in order."""
+    record = _record(tx, name.encode())
+    if record is None:
+        raise ApiError(404, "There is no registration of this id.")
+    if document(record)["owner"] != owner:
+        raise ApiError(403, "This registration belongs to somebody else.")
+    if not header(record).local:
+        raise ApiError(409, "This registration originated on another server; change or release it there.")
+    return record
+
+
+def _refuse_identical(tx: Reader, owner: str, claim: Claim) -> None:
+    prefix = key(owner) + claim.digest
+    row = _first_key(tx.scan(OWNERS, prefix, after(prefix)))
+    if row is not None:
+        raise ApiError(409, f"You have an identical registration: {row[len(prefix) :].decode()}.")
+
+
+def _buried_version(tx: Reader, origin_server: str, origin_id: str) -> int:
+    sequence = tx.get(TOMBSTONES, key(origin_server, origin_id))
+    return int(json.loads(_present(tx.get(CHANGES, sequence)))["version"]) if sequence is not None else 0
+
+
+def _record(tx: Reader, name: bytes) -> bytes | None:
+    place = tx.get(IDS, name)
+    return tx.get(PLACES, place) if place is not None else None
+
+
+def _present(row: bytes | None) -> bytes:
+    """A row that another row says is there."""
+    assert row is not None
+    return row
+
+
+def _first_key(rows: Iterator[tuple[bytes, bytes]]) -> bytes | None:
+    for row, _ in rows:
+        return row
+    return None
