@@ -150,9 +150,7 @@ def read_defaults(template: Any) -> Defaults:
     return Defaults(
         catalog=catalog,
         config=config,
-        prompts={
-            name: {**prompt, "editable": f"prompts.{name}" in open_prompts} for name, prompt in prompts.items()
-        },
+        prompts={name: {**prompt, "editable": f"prompts.{name}" in open_prompts} for name, prompt in prompts.items()},
         editable_fields=tuple(field for field in listed if field.startswith("config.") or field in open_prompts),
         static_options=options,
     )

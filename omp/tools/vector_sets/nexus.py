@@ -14,6 +14,8 @@ from omp.rules.secp256k1 import G, N, Signature, public_key_slowly, recover, sig
 from omp.tools.vector_sets.nexus_requests import SECRET, hex_signature, request_cases
 
 SPEC = "NEXUS REST API, §I.2, §II, §V"
+
+
 def generate() -> dict[str, Any]:
     """Relative path → document."""
     return {

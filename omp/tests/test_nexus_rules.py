@@ -1,0 +1,184 @@
+"""The pure rules of NEXUS beside their vectors: templates that cannot be used, instants, cursors, payloads."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import unittest
+from typing import Any
+
+from omp.protocols.nexus import signatures
+from omp.protocols.nexus.commands import commands, signature_required_commands
+from omp.protocols.nexus.defaults import BUILT_IN, read_defaults
+from omp.protocols.nexus.messages import date_time, decode_cursor, encode_cursor, instant
+from omp.protocols.nexus.profile import DoesNotFit, Overrides, checked_value, effective_profile
+from omp.protocols.nexus.signatures import FORMS, NotAuthenticated, bearer, payload
+from omp.rules.json_text import parse_exact
+
+ALICE, BOB = "0x" + "a" * 40, "0x" + "b" * 40
+
+
+def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:
+    """The examples in the text are tests too."""
+    tests.addTests(doctest.DocTestSuite(signatures))
+    return tests
+
+
+def changed(path: str, value: Any) -> Any:
+    """The built-in template with `value` at `path`; ``...`` takes the member away."""
+    template: Any = copy.deepcopy(dict(BUILT_IN))
+    at = template
+    *steps, last = path.split("/")
+    for step in steps:
+        at = at[step]
+    if value is ...:
+        del at[last]
+    else:
+        at[last] = value
+    return template
+
+
+class Templates(unittest.TestCase):
+    """What a defaults file may hold."""
+
+    def test_what_cannot_be_used_is_refused_and_named(self) -> None:
+        for path, value, named in (
+            ("llm", ..., "llm is required"),
+            ("llm/catalog", [], "llm.catalog must be an object"),
+            ("llm/catalog/kimi-k2", "Kimi", "llm.catalog.kimi-k2 must be an object"),
+            ("llm/catalog/kimi-k2/aliases", "Kimi", "llm.catalog.kimi-k2.aliases must be an array"),
+            ("llm/catalog/kimi-k2/aliases", [1], "llm.catalog.kimi-k2.aliases.0 must be a string"),
+            ("user_defaults/config", None, "user_defaults.config must be an object"),
+            ("user_defaults/prompts", ..., "user_defaults.prompts is required"),
+            (
+                "user_defaults/prompts/friends_profile",
+                "text",
+                "user_defaults.prompts.friends_profile must be an object",
+            ),
+            ("user_defaults/prompts/friends_profile/content", 1, "friends_profile.content must be a string"),
+            ("user_defaults/prompts/friends_profile/editable", 1, "friends_profile.editable must be a boolean"),
+            ("ui/editable_fields", ..., "ui.editable_fields is required"),
+            ("ui/editable_fields", ["model"], "ui.editable_fields.0 must be config.NAME or prompts.NAME"),
+            ("ui/field_options/config.temperature", {"min": 0}, "config.temperature.type is required"),
+            ("ui/field_options/config.temperature", {"type": "slider", "min": 0}, "config.temperature.max is required"),
+            ("ui/field_options/config.temperature/max", "2", "config.temperature.max must be a number"),
+            ("ui/field_options/config.temperature/min", 3, "min must not be above max"),
+            ("ui/field_options/config.tone", {"type": "select"}, "config.tone.options is required"),
+        ):
+            with self.subTest(path=path, value=value), self.assertRaises(ValueError) as caught:
+                read_defaults(changed(path, value))
+            self.assertIn(named, str(caught.exception))
+        with self.assertRaises(ValueError):
+            read_defaults([])
+
+    def test_a_prompt_is_editable_only_if_the_api_lets_it_be_written(self) -> None:
+        template = changed("user_defaults/prompts/core", {"content": "You are NEXUS.", "editable": True})
+        template["ui"]["editable_fields"].append("prompts.core")
+        profile = effective_profile(read_defaults(template), {})
+        self.assertEqual(profile["effective_prompts"]["core"], {"content": "You are NEXUS.", "editable": False})
+        self.assertNotIn("prompts.core", profile["editable_fields"])
+        self.assertTrue(profile["effective_prompts"]["friends_profile"]["editable"])
+        shut = effective_profile(read_defaults(changed("user_defaults/prompts/friends_profile/editable", False)), {})
+        self.assertFalse(shut["effective_prompts"]["friends_profile"]["editable"])
+        self.assertNotIn("prompts.friends_profile", shut["editable_fields"])
+
+    def test_an_override_that_no_longer_fits_is_shown_and_does_not_count(self) -> None:
+        stored: Overrides = {"config": {"model": "Kimi-K2", "temperature": 1.5}, "prompts": {"friends_profile": "x"}}
+        template = changed("llm/catalog/kimi-k2", ...)
+        template["ui"]["editable_fields"].remove("config.temperature")
+        profile = effective_profile(read_defaults(template), stored)
+        self.assertEqual(profile["effective_config"]["model"], "gemini-2.5-flash")
+        self.assertEqual(profile["effective_config"]["temperature"], 0.8)
+        self.assertEqual(profile["effective_prompts"]["friends_profile"]["content"], "x")
+        self.assertEqual(profile["user_overrides"]["config_overrides"], stored["config"])
+
+    def test_a_whole_number_that_is_also_a_slider_must_fit_both(self) -> None:
+        slider = {"type": "slider", "min": 1, "max": 8192}
+        defaults = read_defaults(changed("ui/field_options/config.max_tokens", slider))
+        self.assertEqual(checked_value(defaults, "config.max_tokens", 8192.0), 8192)
+        for value in (8193, 0, 1.5):
+            with self.assertRaises(DoesNotFit):
+                checked_value(defaults, "config.max_tokens", value)
+
+    def test_a_name_as_long_as_a_body_is_not_sent_back_whole(self) -> None:
+        with self.assertRaises(DoesNotFit) as caught:
+            checked_value(read_defaults(BUILT_IN), "config." + "x" * 100_000, 1)
+        self.assertLess(len(str(caught.exception)), 400)
+
+
+class Commands(unittest.TestCase):
+    """§II.1."""
+
+    def test_every_command_has_every_member(self) -> None:
+        listed = commands("/api/v1")
+        self.assertLessEqual({"config", "prompt", "identity", "help"}, {command["name"] for command in listed})
+        for command in listed:
+            self.assertEqual(list(command), ["name", "description", "usage", "handler", "requiresGUI", "restOptions"])
+            self.assertEqual(list(command["restOptions"]), ["getEndpoint", "postEndpoint", "method"])
+
+    def test_what_writes_must_be_signed(self) -> None:
+        self.assertLessEqual({"identity", "config", "prompt"}, set(signature_required_commands()))
+        self.assertNotIn("help", signature_required_commands())
+
+
+class Messages(unittest.TestCase):
+    """Instants and cursors."""
+
+    def test_instants_compare_whatever_the_offset(self) -> None:
+        same = ("2025-10-20T10:30:00Z", "2025-10-20t12:30:00.000+02:00", "2025-10-20 05:30:00.000000-05:00")
+        self.assertEqual(len({instant(text) for text in same}), 1)
+        self.assertLess(instant("2025-10-20T10:30:00.000001Z") - instant(same[0]), 2)
+        self.assertLess(instant("0001-01-01T00:00:00Z"), instant("9999-12-31T23:59:59.999999Z"))
+
+    def test_what_is_no_instant_is_refused(self) -> None:
+        for text in (
+            "",
+            "2025-10-20",
+            "2025-10-20T10:30:00",
+            "2025-10-20T10:30Z",
+            "2025-02-30T10:30:00Z",
+            "2025-10-20T25:30:00Z",
+            "2025-10-20T10:30:00Z\n",
+            "0001-01-01T00:00:00+01:00",
+            "٢025-10-20T10:30:00Z",
+            "1761000000",
+        ):
+            with self.subTest(text=text), self.assertRaises(ValueError):
+                instant(text)
+
+    def test_the_time_of_storing_is_an_instant_to_the_millisecond(self) -> None:
+        self.assertEqual(date_time(1760956200.25), "2025-10-20T10:30:00.250Z")
+        self.assertEqual(date_time(0), "1970-01-01T00:00:00.000Z")
+
+    def test_a_cursor_is_bound_to_its_owner_and_to_every_character(self) -> None:
+        cursor = encode_cursor(ALICE, (instant("2025-10-20T10:30:00Z"), 7))
+        self.assertEqual(decode_cursor(ALICE, cursor), (instant("2025-10-20T10:30:00Z"), 7))
+        changes = [cursor[:i] + ("A" if c != "A" else "B") + cursor[i + 1 :] for i, c in enumerate(cursor)]
+        for bad in (*changes, "", "x", cursor + "A", cursor[:-1], cursor + "=", "é"):
+            with self.assertRaises(ValueError):
+                decode_cursor(ALICE, bad)
+        with self.assertRaises(ValueError):
+            decode_cursor(BOB, cursor)
+
+
+class Payloads(unittest.TestCase):
+    """What is signed, in the words of the protocol."""
+
+    def test_numbers_count_as_they_are_written(self) -> None:
+        body = parse_exact(b'{"b":[1e-7,1e-07,-0,1.50,100000000000000000000],"auth":{"signature":"0x"}, "a":1E5}')
+        self.assertEqual(payload(body, FORMS[0]), b'{"a":1E5,"b":[1e-7,1e-07,-0,1.50,100000000000000000000]}')
+        self.assertEqual(
+            payload(body, FORMS[-1]),
+            b'{"a": 1E5, "auth": {"signature": ""}, "b": [1e-7, 1e-07, -0, 1.50, 100000000000000000000]}',
+        )
+
+    def test_a_bearer_is_an_address_whatever_its_case(self) -> None:
+        for field in (f"Bearer {ALICE}", f"bearer {ALICE}", "BEARER  0x" + "A" * 40):
+            self.assertEqual(bearer(field), ALICE)
+        for field in ("", "Bearer", "Bearer ", ALICE, f"Basic {ALICE}", f"Bearer {ALICE}, {BOB}", f"Bearer {ALICE}0"):
+            with self.assertRaises(NotAuthenticated):
+                bearer(field)
+
+
+if __name__ == "__main__":
+    unittest.main()
