@@ -2,7 +2,7 @@
 
 ``omp/tests/vectors_<area>.py`` holds ``RUNNERS``: kind -> ``(test, case)``, failing through the test.  A kind without
 a runner fails, and so does a member that no case's runner ever asks for with ``case[…]`` or ``case.get(…)``: a
-misspelt expectation would be an expectation that nothing checks.
+misspelt expectation would be an expectation that nothing checks.  ``name`` and ``why`` are for people.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def run_document(test: unittest.TestCase, document: Any, known: Mapping[str, Run
     names = [case["name"] for case in document["cases"]]
     test.assertTrue(names, "no cases")
     test.assertEqual(len(set(names)), len(names), "a name twice")
-    asked = {"name"}
+    asked = {"name", "why"}
     for case in document["cases"]:
         with test.subTest(case=case["name"]):
             known[document["kind"]](test, AskedFor(case, asked))

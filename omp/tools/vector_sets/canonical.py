@@ -1,4 +1,8 @@
-"""Vectors of canonical JSON: RFC 8785 (values, numbers), OMP-CJ (bytes and their stage), identifiers (oplog §1.2)."""
+"""Vectors of canonical JSON: RFC 8785 (values, numbers), OMP-CJ (bytes and their stage), identifiers (oplog §1.2).
+
+What is expected stands in the tables, not in what the code answers, but for the texts of the random doubles: those
+were compared with an ECMAScript engine's.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from omp.rules.canonical import Malformed, NotCanonical, canonicalize, decode
+from omp.rules.canonical import canonicalize
 from omp.rules.identifiers import evidence_id, identity_id, key_id, operation_id, state_id
-from omp.rules.json_text import parse
 
 Case = dict[str, Any]
 
@@ -22,8 +25,7 @@ def generate() -> dict[str, Any]:
             "description": "JSON texts and the canonical text of the same value.",
             "spec": "RFC 8785 §3.2",
             "cases": [
-                {"name": name, "input": text, "canonical": canonicalize(parse(text.encode())).decode()}
-                for name, text in _TEXTS.items()
+                {"name": name, "input": text, "canonical": canonical} for name, (text, canonical) in _TEXTS.items()
             ]
             + [{"name": name, "input": text, "error": True} for name, text in _WITHOUT_CANONICAL_FORM.items()],
         },
@@ -37,7 +39,7 @@ def generate() -> dict[str, Any]:
             "kind": "canonical/omp-cj",
             "description": "Bytes, and what a receiver of an operation makes of them before it looks at their meaning.",
             "spec": "oplog §1.1, §3.2 stages 1 and 2",
-            "cases": [{"name": name, "bytes": data.hex(), "outcome": _outcome(data)} for name, data in _omp_cj()],
+            "cases": list(_omp_cj()),
         },
         "canonical/identifiers.json": {
             "kind": "canonical/identifier",
@@ -51,27 +53,51 @@ def generate() -> dict[str, Any]:
 # --- RFC 8785 ---------------------------------------------------------------------------------------------------
 
 _TEXTS = {
-    "white space": ' {\t"a" : [ 1 ,\r\n2 ] } ',
-    "empty containers and strings": '[{},[],"",{"":""}]',
-    "literals": "[null,true,false]",
-    "a number at the top level": " 1.0 ",
-    "a string at the top level": '"\\u0061"',
-    "names in order of UTF-16 code units, where code points would differ": '{"\\ue000":1,"\\ud800\\udc00":2,"z":3}',
-    "names in order, one a prefix of another": '{"ab":1,"a":2,"":3,"a\\u0000":4,"A":5,"aa":6}',
-    "names that look like numbers": '{"10":1,"9":2,"1":3,"-1":4}',
-    "names that are equal but for normalization stay as they are": '{"\\u00e9":1,"e\\u0301":2}',
-    "every short escape": '"\\b\\t\\n\\f\\r\\"\\\\\\/"',
-    "short escapes written long": '"\\u0008\\u0009\\u000A\\u000c\\u000D\\u0022\\u005C\\u002f"',
-    "other controls stay escaped, in lower case": '"\\u0000\\u001F\\u000b\\u001b"',
-    "DEL and C1 controls are literal": '"\\u007F\\u0080\\u009f"',
-    "line separators and the byte order mark are literal": '"\\u2028\\u2029\\uFEFF"',
-    "a surrogate pair becomes one character": '"\\uD83D\\uDE00"',
-    "noncharacters are characters too": '"\\uffff\\ufffe\\udbff\\udfff"',
-    "minus zero": "[-0,-0.0,0e5,-0E-7]",
-    "integers around 2^53": "[9007199254740991,9007199254740992,9007199254740993,9007199254740995,-9007199254740993]",
-    "a long integer is its nearest double": "[123456789012345678901234567890,100000000000000000000,1000000000000000000000]",
-    "fractions and exponents": "[1.50,1E2,1e-7,0.000001,123e-20,1e21,5e-324,1.7976931348623157e308,1e-400]",
-    "deep": "[" * 100 + "]" * 100,
+    "white space": (' {\t"a" : [ 1 ,\r\n2 ] } ', '{"a":[1,2]}'),
+    "empty containers and strings": ('[{},[],"",{"":""}]', '[{},[],"",{"":""}]'),
+    "literals": ("[null,true,false]", "[null,true,false]"),
+    "a number at the top level": (" 1.0 ", "1"),
+    "a string at the top level": ('"\\u0061"', '"a"'),
+    "names in order of UTF-16 code units, where code points would differ": (
+        '{"\\ue000":1,"\\ud800\\udc00":2,"z":3}',
+        '{"z":3,"\U00010000":2,"\ue000":1}',
+    ),
+    "names in order, one a prefix of another": (
+        '{"ab":1,"a":2,"":3,"a\\u0000":4,"A":5,"aa":6}',
+        '{"":3,"A":5,"a":2,"a\\u0000":4,"aa":6,"ab":1}',
+    ),
+    "names that look like numbers": ('{"10":1,"9":2,"1":3,"-1":4}', '{"-1":4,"1":3,"10":1,"9":2}'),
+    "names that are equal but for normalization stay as they are": (
+        '{"\\u00e9":1,"e\\u0301":2}',
+        '{"e\u0301":2,"\xe9":1}',
+    ),
+    "every short escape": ('"\\b\\t\\n\\f\\r\\"\\\\\\/"', '"\\b\\t\\n\\f\\r\\"\\\\/"'),
+    "short escapes written long": (
+        '"\\u0008\\u0009\\u000A\\u000c\\u000D\\u0022\\u005C\\u002f"',
+        '"\\b\\t\\n\\f\\r\\"\\\\/"',
+    ),
+    "other controls stay escaped, in lower case": (
+        '"\\u0000\\u001F\\u000b\\u001b"',
+        '"\\u0000\\u001f\\u000b\\u001b"',
+    ),
+    "DEL and C1 controls are literal": ('"\\u007F\\u0080\\u009f"', '"\x7f\x80\x9f"'),
+    "line separators and the byte order mark are literal": ('"\\u2028\\u2029\\uFEFF"', '"\u2028\u2029\ufeff"'),
+    "a surrogate pair becomes one character": ('"\\uD83D\\uDE00"', '"\U0001f600"'),
+    "noncharacters are characters too": ('"\\uffff\\ufffe\\udbff\\udfff"', '"\uffff\ufffe\U0010ffff"'),
+    "minus zero": ("[-0,-0.0,0e5,-0E-7]", "[0,0,0,0]"),
+    "integers around 2^53": (
+        "[9007199254740991,9007199254740992,9007199254740993,9007199254740995,-9007199254740993]",
+        "[9007199254740991,9007199254740992,9007199254740992,9007199254740996,-9007199254740992]",
+    ),
+    "a long integer is its nearest double": (
+        "[123456789012345678901234567890,100000000000000000000,1000000000000000000000]",
+        "[1.2345678901234568e+29,100000000000000000000,1e+21]",
+    ),
+    "fractions and exponents": (
+        "[1.50,1E2,1e-7,0.000001,123e-20,1e21,5e-324,1.7976931348623157e308,1e-400]",
+        "[1.5,100,1e-7,0.000001,1.23e-18,1e+21,5e-324,1.7976931348623157e+308,0]",
+    ),
+    "deep": ("[" * 100 + "]" * 100, "[" * 100 + "]" * 100),
 }
 _WITHOUT_CANONICAL_FORM = {
     "a high surrogate alone": '"\\ud800"',
@@ -88,9 +114,9 @@ _WITHOUT_CANONICAL_FORM = {
 
 _EDGES = (
     0.0, -0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 2.225073858507201e-308, 1.7976931348623157e308,
-    1e-6, 9.999999999999997e-7, 1e-7, 1e15, 1e16, 1e20, 1e21, 999999999999999900000.0, 1.2345678901234567e21, 1e22, 1e23,
-    9007199254740991.0, 9007199254740992.0, 9007199254740994.0, 18014398509481984.0, 4.35, 0.1, 0.30000000000000004,
-    1 / 3, 100.0, 1.5, -1.5e-10, 123456789.125, 1e-4, 1.5e-5, 333333333.3333333, 295147905179352830000.0,
+    1e-6, 9.999999999999997e-7, 1e-7, 1e15, 1e16, 1e20, 1e21, 999999999999999900000.0, 1.2345678901234567e21, 1e22,
+    1e23, 9007199254740991.0, 9007199254740992.0, 9007199254740994.0, 18014398509481984.0, 4.35, 0.1,
+    0.30000000000000004, 1 / 3, 100.0, 1.5, -1.5e-10, 123456789.125, 1e-4, 1.5e-5, 333333333.3333333, 295147905179352830000.0,
 )  # fmt: skip
 
 
@@ -130,7 +156,7 @@ _NOT_CANONICAL = {
     "a space before": ' {"a":1}',
     "a line feed after": '{"a":1}\n',
     "a space after a colon": '{"a": 1}',
-    "a space after a comma": '[1, 2]',
+    "a space after a comma": '{"a":[1, 2]}',
     "names out of order": '{"b":1,"a":2}',
     "names in the order of UTF-16": '{"\U00010000":1,"\ue000":2}',
     "a name twice": '{"a":1,"a":1}',
@@ -197,28 +223,25 @@ _NOT_UTF_8 = {
 }
 
 
-def _omp_cj() -> Iterator[tuple[str, bytes]]:
-    for table in (_CANONICAL, _NOT_CANONICAL, _MALFORMED):
-        for name, text in table.items():
-            yield name, text.encode()
-    yield from _NOT_UTF_8.items()
-
-
-def _outcome(data: bytes) -> str:
-    try:
-        decode(data)
-    except Malformed:
-        return "ERR_ENCODING"
-    except NotCanonical:
-        return "ERR_CANONICAL"
-    return "ok"
+def _omp_cj() -> Iterator[Case]:
+    for outcome, texts in (("ok", _CANONICAL), ("ERR_CANONICAL", _NOT_CANONICAL), ("ERR_ENCODING", _MALFORMED)):
+        for name, text in texts.items():
+            yield {"name": name, "bytes": text.encode().hex(), "outcome": outcome}
+    for name, data in _NOT_UTF_8.items():
+        yield {"name": name, "bytes": data.hex(), "outcome": "ERR_ENCODING"}
 
 
 # --- Identifiers ------------------------------------------------------------------------------------------------
 
 
 def _identifiers() -> Iterator[Case]:
-    makers = {"identity": identity_id, "key": key_id, "operation": operation_id, "evidence": evidence_id, "state": state_id}
+    makers = {
+        "identity": identity_id,
+        "key": key_id,
+        "operation": operation_id,
+        "evidence": evidence_id,
+        "state": state_id,
+    }
     for name, data in {
         "zeros": bytes(32),
         "ones": b"\xff" * 32,

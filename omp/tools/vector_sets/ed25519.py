@@ -80,7 +80,7 @@ def _point(encoding: bytes) -> Point:
 
 def _multiple(scalar: int, P: Point) -> Point:
     product = NEUTRAL
-    for bit in bin(scalar)[2:]:
+    for bit in f"{scalar:b}":
         product = double(product)
         if bit == "1":
             product = add(product, P)
@@ -134,7 +134,7 @@ def _accepted() -> Iterator[tuple[str, Triple]]:
     yield "the empty message", _signed(b"", A=_A, R=_R)
     # With A = [s]B + T and T of order 8, [k]A is [k·s]B exactly where k is a multiple of 8.
     message = _message_where(lambda m: _challenge(_R, _SHIFTED_A, m) % 8 == 0 != _unreduced(_R, _SHIFTED_A, m) % 8)
-    yield "A with a component of order 8, k mod L a multiple of 8 but k itself not", _signed(message, A=_SHIFTED_A, R=_R)
+    yield "A with a component of order 8, k mod L a multiple of 8 but k not", _signed(message, A=_SHIFTED_A, R=_R)
     R = _shifted_r(-3)
     message = _message_where(lambda m: _challenge(R, _SHIFTED_A, m) % 8 == 3)
     yield "A and R with components of order 8 that cancel", _signed(message, A=_SHIFTED_A, R=R)
@@ -182,7 +182,7 @@ def _outside_the_range_of_s() -> Iterator[tuple[str, Triple]]:
 
 def _of_small_order() -> Iterator[tuple[str, Triple]]:
     """Keys and R of small order, in every encoding; the equation holds, as points, also without the cofactor."""
-    names = {T: "of small order" for T in sorted(SMALL_ORDER)}
+    names = dict.fromkeys(sorted(SMALL_ORDER), "of small order")
     sign = 1 << 255
     names |= {_bytes(y): "of small order, y not reduced modulo p" for y in (p, p + 1, p | sign, p + 1 | sign)}
     names |= {_bytes(y | sign): "of small order, x written as −0" for y in (1, p - 1)}
