@@ -55,7 +55,7 @@ def print_new_key(keyid: str) -> int:
     public_key = secrets.public_key(seed)
     print("\n".join(exports(keyid, public_key, seed)))
     print(
-        "# The second line is for the server.  SEED_B64U is the client's secret: keep it out of files that others read.\n"
+        "# The second line is for the server.  SEED_B64U is the client's secret: show it to nobody.\n"
         f"# As a reader of /logs this key is the keyid {key_id(public_key)}",
         file=sys.stderr,
     )

@@ -38,6 +38,9 @@ examples:
   python -m omp sign --component @method --component @authority --component @path \\
       --component '"x-note";bs' --header 'X-Note: hello' --namespace ns --json '{}'
 """
+# RFC 9110 §5.1 and §5.5
+_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 
 
@@ -144,7 +147,7 @@ def _body(arguments: argparse.Namespace) -> bytes:
 
 def _field(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
-    if not colon or not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name) or not re.fullmatch(r"[\t -~\xa0-\xff]*", value):
+    if not colon or not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
         raise _Unusable("--header must be 'Name: value', the value in Latin-1.")
     return name.lower(), value.strip()
 

@@ -7,7 +7,7 @@ keys, the clock, and a table of the nonces that were used.
 
 For protocols:
 
-* ``Mount.guard = guard.mount_guard``: None in mode ``off``, where the guard then costs nothing;
+* ``Mount.guard = guard.mount_guard()``: None in mode ``off``, where the guard then costs nothing;
 * ``guard.check(request, own_keys=True)`` for reading the operation log: returns the signer, see there;
 * :func:`signed_request` and :class:`NonceTable` for a protocol that has keys and a policy of its own.
 
@@ -33,7 +33,7 @@ from omp.rules.signature_base import SignatureError, SignedRequest
 from omp.store.port import Store, Writer, key
 from omp.web.errors import ApiError
 from omp.web.messages import Request
-from omp.web.settings import Context, Setting, SettingError, one_of, read_settings, switch, whole_number
+from omp.web.settings import Setting, SettingError, one_of, switch, whole_number
 
 # -- configuration
 
@@ -226,13 +226,6 @@ class SignatureGuard:
         self._clock = clock
         self._verify = engine.verify
 
-    @classmethod
-    def from_context(cls, context: Context) -> SignatureGuard:
-        """The guard that the environment asks for.  Raises :class:`SettingError`."""
-        settings = read_settings(SETTINGS, context.environ)
-        return cls(settings, context.environ, context.store, context.clock, context.engine)
-
-    @property
     def mount_guard(self) -> Callable[[Request], None] | None:
         """What `Mount.guard` takes; None in mode ``off``."""
         return self._guard if self.mode != "off" else None
