@@ -48,7 +48,7 @@ def mount(context: Context) -> Mount:
         ROUTES,
         objects,
         owns=("/objects",),
-        guard=context.signatures.mount_guard,
+        guard=context.signatures.mount_guard(),
         housekeep=objects.housekeep,
         limits={"max_page_size": MAX_PAGE, "max_name_characters": MAX_NAME},
     )
