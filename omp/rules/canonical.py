@@ -179,12 +179,21 @@ def decode(data: bytes, max_depth: int = OMP_CJ_DEPTH) -> dict[str, Any]:
     # Decode, encode again, compare: that settles order, white space, escapes, "-0" and names that came twice (of
     # which the decoder kept one) without a rule for each.
     try:
-        same = _encode_omp_cj(value).encode() == data
+        same = encode(value) == data
     except UnicodeEncodeError:
         raise NotCanonical("a string holds half of a surrogate pair") from None
     if not same:
         raise NotCanonical("not the canonical form: order of names, white space, escapes, numbers or a name twice")
     return value
+
+
+def encode(value: Any) -> bytes:
+    """The OMP-CJ bytes of a value that :func:`decode` gave, or of a part of it; others are for :func:`canonicalize`.
+
+    >>> encode({"b": [1, None], "a": "\\u20ac"}).decode()
+    '{"a":"€","b":[1,null]}'
+    """
+    return _encode_omp_cj(value).encode()
 
 
 class _NoInteger:
