@@ -196,9 +196,7 @@ def main(arguments: Sequence[str]) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
     threading.Thread(target=parts.http.serve_forever, name="accept", daemon=True).start()
-    print(f"OMP server listening on {parts.http.url}", flush=True)
-    for notice in parts.notices:
-        print(notice, flush=True)
+    print(f"OMP server listening on {parts.http.url}", *parts.notices, sep="\n", flush=True)
     while not stop.wait(HOUSEKEEPING_SECONDS):
         parts.application.housekeep(time.time())
     # A second signal ends the waiting at once.

@@ -8,6 +8,7 @@ keys and signatures.  The ports 8787 and 8788 are replaced by free ones.  A sect
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -100,10 +101,8 @@ def run_session(commands: list[str], folder: Path) -> list[str]:
 
 
 def _end_group(group: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGTERM)
-    except ProcessLookupError:
-        pass
 
 
 @unittest.skipUnless(README.exists(), "there is no README.md beside this copy of the package")

@@ -71,8 +71,8 @@ class Mount:
     413 and 500 take its error shape.  `guard`, where given, sees each request before its handler and raises
     :class:`~omp.web.errors.ApiError` to refuse it.  `cors` are the header fields that let pages of other origins
     call these routes, none where they may not.  `housekeep` (given the time in epoch seconds) drops what has
-    expired; it is called about once a second, outside any request.  `close` is called when the server stops.  `limits` are
-    what the capability document says of its bounds.
+    expired; it is called about once a second, outside any request.  `close` is called when the server stops.
+    `limits` are what the capability document says of its bounds.
     """
 
     name: str
