@@ -87,7 +87,7 @@ def running_server(
     lines: list[str] = []
     settings = {"OMP_SERVER_PORT": "0", "OMP_STORAGE": storage, **(environ or {})}
     parts = server.build(settings, log=lines.append, **http_options)
-    thread = threading.Thread(target=parts.http.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=parts.http.serve_forever, args=(0.005,), daemon=True)
     thread.start()
     try:
         yield Running(parts.http.server_port, parts.http.url, lines, parts.http, parts)
