@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 from omp.protocols.nexus.commands import commands, signature_required_commands
 from omp.protocols.nexus.defaults_file import DefaultsSource
-from omp.protocols.nexus.messages import decode_cursor, encode_cursor
+from omp.protocols.nexus.messages import MESSAGE_SCHEMA, decode_cursor, encode_cursor
 from omp.protocols.nexus.records import overrides_row, read_messages
 from omp.protocols.nexus.signatures import NotAuthenticated, authenticate, bearer
 from omp.protocols.nexus.writes import WRITES, Author, Unprocessable, Write
@@ -149,21 +149,33 @@ _AUTH = {
 }
 _EXAMPLE_AUTH = {"publicKey": "0x" + "0" * 40, "signature": "0x" + "0" * 130}
 _OBJECT = {"type": "object"}
-_PROFILE = {
+PROFILE = {
     "type": "object",
     "required": ["effective_config", "effective_prompts", "user_overrides", "editable_fields", "field_options"],
     "properties": {
         "effective_config": _OBJECT,
         "effective_prompts": _OBJECT,
-        "user_overrides": _OBJECT,
+        "user_overrides": {
+            "type": "object",
+            "required": ["config_overrides", "prompt_overrides"],
+            "properties": {"config_overrides": _OBJECT, "prompt_overrides": _OBJECT},
+        },
         "editable_fields": {"type": "array", "items": {"type": "string"}},
         "field_options": _OBJECT,
     },
 }
-_DONE = {
+DONE = {
     "type": "object",
     "required": ["status", "message"],
     "properties": {"status": {"const": "success"}, "message": {"type": "string"}},
+}
+MESSAGES = {
+    "type": "array",
+    "items": {
+        **MESSAGE_SCHEMA,
+        "required": ["run_id", "owner_key", "role", "content", "created_at"],
+        "properties": {**MESSAGE_SCHEMA["properties"], "owner_key": {"type": "string"}},
+    },
 }
 _LIST = {"type": "array", "items": _OBJECT}
 
@@ -174,7 +186,7 @@ def _read_profile(path: str, summary: str) -> Route:
         BASE + path,
         get_profile,
         summary,
-        {200: ("Defaults merged with the owner's overrides", _PROFILE), 304: "As in If-None-Match", **_UNAUTHORIZED},
+        {200: ("Defaults merged with the owner's overrides", PROFILE), 304: "As in If-None-Match", **_UNAUTHORIZED},
         auth=_BEARER,
     )
 
@@ -190,7 +202,7 @@ def _write(write: Write) -> Route:
         BASE + write.endpoint,
         post(write),
         write.summary,
-        {200: (write.done, _DONE), 422: "The body does not fit; the detail names the place", **_UNAUTHORIZED},
+        {200: (write.done, DONE), 422: "The body does not fit; the detail names the place", **_UNAUTHORIZED},
         body=schema,
         example={**write.example, "auth": _EXAMPLE_AUTH},
         auth=_SIGNED,
@@ -215,7 +227,7 @@ ROUTES = (
         get_messages,
         "The owner's messages, newest first",
         {
-            200: ("A page; Link with rel=next leads to the following one", _LIST),
+            200: ("A page; Link with rel=next leads to the following one", MESSAGES),
             400: "limit or cursor does not fit",
             **_UNAUTHORIZED,
         },

@@ -1,0 +1,174 @@
+"""``python -m omp profile`` against a running server, and the signatures that it makes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import stat
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from omp.__main__ import main
+from omp.rules.ethereum import checksummed
+from omp.rules.secp256k1 import N, public_key_slowly, recover
+from omp.tests.harness import Client, Running, running_server
+from omp.tests.nexus_owner import Owner
+from omp.tools.profile import Wallet, printable
+
+needs_cryptography = unittest.skipUnless(
+    importlib.util.find_spec("cryptography"), "signing needs the package cryptography"
+)
+
+
+class Command(unittest.TestCase):
+    """A server, a folder for key files, and the command."""
+
+    def setUp(self) -> None:
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        self.running: Running = stack.enter_context(running_server())
+        self.key = self.folder / "me.key"
+
+    def command(self, name: str, *arguments: str, standard_input: bytes = b"") -> tuple[int, str, str]:
+        """(status, standard output, standard error) of ``python -m omp profile NAME …``."""
+        server = [] if name == "keygen" or "--server" in arguments else ["--server", self.running.url]
+        output, errors = io.StringIO(), io.StringIO()
+        given = mock.Mock(buffer=io.BytesIO(standard_input))
+        with (
+            mock.patch.object(sys, "stdin", given),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(errors),
+        ):
+            status = main(["profile", name, *server, *arguments])
+        return status, output.getvalue(), errors.getvalue()
+
+    def done(self, name: str, *arguments: str, standard_input: bytes = b"") -> str:
+        """The standard output of a command that succeeds."""
+        status, output, errors = self.command(name, *arguments, standard_input=standard_input)
+        self.assertEqual((status, errors), (0, ""))
+        return output
+
+    def failed(self, name: str, *arguments: str) -> str:
+        """The one line on standard error of a command that fails."""
+        status, output, errors = self.command(name, *arguments)
+        self.assertEqual((status, output, errors.count("\n")), (1, "", 1), errors)
+        return errors
+
+
+@needs_cryptography
+class WithAKey(Command):
+    """The commands in the order in which a person meets them."""
+
+    def test_keygen_show_set_prompt_say_messages(self) -> None:
+        key = f"--key={self.key}"
+        address = self.done("keygen", key).strip()
+        secret = int(self.key.read_text(), 16)
+        self.assertEqual(address, checksummed(Owner(secret).address))
+        if os.name == "posix":
+            self.assertEqual(stat.S_IMODE(self.key.stat().st_mode), 0o600)
+        self.assertIn("  config.temperature             0.8   0.0 to 2.0\n", self.done("show", key))
+        self.assertEqual(
+            self.done("set", key, "model=kimi-k2", "config.temperature=1e-7", "max_tokens=5"),
+            "Configuration updated successfully\n",
+        )
+        self.done("prompt", key, "-", standard_input="Ich mag «kurz» 🦊\n".encode())
+        shown = self.done("show", "--owner", address)
+        self.assertIn('* config.model                   "Kimi-K2"   one of DeepSeek-Chat', shown)
+        self.assertIn("* config.temperature             1e-07", shown)
+        self.assertIn('* prompts.friends_profile        "Ich mag «kurz» 🦊\\n"', shown)
+        self.done("set", key, "temperature=")
+        self.assertIn("  config.temperature             0.8", self.done("show", key))
+        for number in range(3):
+            self.done("say", key, "--run", "r", f"message {number}")
+        self.done("say", key, "--role", "ai", "\x1b[31mred")
+        lines = self.done("messages", key, "--limit", "3").splitlines()
+        self.assertEqual([line.split("  ", 1)[1] for line in lines][1:], ["r  human  message 2", "r  human  message 1"])
+        self.assertTrue(lines[0].endswith("omp  ai     \\x1b[31mred"), lines[0])
+
+    def test_more_messages_than_a_page_are_read_page_by_page(self) -> None:
+        self.done("keygen", f"--key={self.key}")
+        owner = Owner(int(self.key.read_text(), 16))
+        with Client(self.running.port) as client:
+            said = [{"run_id": "r", "role": "ai", "content": str(n)} for n in range(230)]
+            self.assertEqual(owner.post(client, "/messages", {"messages": said}).status, 200)
+        lines = self.done("messages", "--owner", owner.address, "--limit", "225").splitlines()
+        self.assertEqual([line.split()[-1] for line in lines], [str(n) for n in range(229, 4, -1)])
+
+    def test_what_the_server_refuses_is_one_sentence(self) -> None:
+        self.done("keygen", f"--key={self.key}")
+        error = self.failed("set", f"--key={self.key}", "temperature=9")
+        self.assertEqual(
+            error, "profile: The server refused (422): config.temperature: must be a number from 0.0 to 2.0\n"
+        )
+
+    def test_a_key_is_never_overwritten(self) -> None:
+        self.done("keygen", f"--key={self.key}")
+        before = self.key.read_bytes()
+        self.assertIn("there already", self.failed("keygen", f"--key={self.key}"))
+        self.assertEqual(self.key.read_bytes(), before)
+
+    def test_key_files_that_cannot_be_used_are_refused(self) -> None:
+        for text in ("", "0x", "12", "0x" + "0" * 64, f"{N:064x}", "g" * 64, "٣" * 64):
+            self.key.write_text(text)
+            self.key.chmod(0o600)
+            self.assertIn("64 hex digits", self.failed("show", f"--key={self.key}"))
+        self.key.write_bytes(b"\xff")
+        self.assertIn("cannot be read", self.failed("show", f"--key={self.key}"))
+        self.key.chmod(0o644)
+        self.key.write_text("1" * 64)
+        self.assertIn("chmod 600", self.failed("show", f"--key={self.key}"))
+
+    def test_signatures_have_a_low_s_and_a_v_that_recovers(self) -> None:
+        wallet = Wallet(7)
+        seen = set()
+        for number in range(40):
+            digest = number.to_bytes(32, "big")
+            signature = wallet.sign(digest)
+            self.assertLessEqual(signature.s, N // 2)
+            self.assertEqual(recover(digest, signature), public_key_slowly(7))
+            seen.add(signature.v)
+        self.assertEqual(seen, {0, 1})
+
+
+class WithoutAKey(Command):
+    """What works, and what is said, where nothing can be signed."""
+
+    def test_reading_needs_an_address_only(self) -> None:
+        with mock.patch.dict(sys.modules, {"cryptography": None}):
+            shown = self.done("show", "--owner", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")
+            self.assertTrue(shown.startswith("owner 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed\n"))
+            self.assertIn('"effective_config"', self.done("show", "--json", "--owner", "0x" + "0" * 40))
+            self.assertEqual(self.done("messages", "--owner", "0x" + "0" * 40), "")
+
+    def test_signing_asks_for_cryptography_by_name(self) -> None:
+        self.key.write_text("1" * 64)
+        self.key.chmod(0o600)
+        hidden = {name: None for name in sys.modules if name.split(".")[0] == "cryptography"} | {"cryptography": None}
+        with mock.patch.dict(sys.modules, hidden):
+            for arguments in (("keygen", f"--key={self.folder / 'new.key'}"), ("say", f"--key={self.key}", "x")):
+                self.assertIn("pip install cryptography", self.failed(*arguments))
+        self.assertFalse((self.folder / "new.key").exists())
+
+    def test_a_server_that_is_none_is_named(self) -> None:
+        owner = ("--owner", "0x" + "0" * 40)
+        for url, words in (
+            ("nonsense", "http://127.0.0.1:8787"),
+            ("http://127.0.0.1:x", "http://127.0.0.1:8787"),
+            ("http://127.0.0.1:1", "cannot be reached"),
+            (f"{self.running.url}/elsewhere", "refused (404)"),
+        ):
+            self.assertIn(words, self.failed("show", "--server", url, *owner))
+        self.assertIn("There is no key file", self.failed("say", f"--key={self.key}", "x"))
+
+    def test_text_that_could_move_the_cursor_is_escaped(self) -> None:
+        self.assertEqual(printable("né🦊\x1b[2J\u202e\n"), "né🦊\\x1b[2J\\u202e\\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,323 @@
+"""``python -m omp profile``: the profile, the prompt and the messages that belong to an Ethereum key (NEXUS).
+
+`keygen` makes a key file; `show` and `messages` read, for which the owner's address is enough (``--owner``); `set`,
+`prompt` and `say` change, which takes a signature: keccak256 of the body without ``auth``, compact, names sorted.
+
+Signing comes from the package ``cryptography``, since the hand-written arithmetic takes a time that depends on the
+secret.  OpenSSL gives any s and no v, so s is brought into the lower half and v is found by trying both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from omp.protocols.nexus.routes import BASE, DONE, MESSAGES, PROFILE
+from omp.protocols.nexus.signatures import FORMS, payload
+from omp.rules.engines import CryptographyMissing
+from omp.rules.ethereum import address, checksummed, normal_address, signature_text
+from omp.rules.json_text import JsonError, parse, parse_exact
+from omp.rules.keccak import keccak256
+from omp.rules.schema import compile_schema
+from omp.rules.secp256k1 import N, Signature, recover
+
+HELP = "keep a profile, a prompt and messages under an Ethereum key"
+EXAMPLES = """examples:
+  python -m omp profile keygen --key me.key                     make a key; prints its address
+  python -m omp profile show --key me.key                       the effective profile
+  python -m omp profile show --owner 0x9d8A…5A4F                anybody's: an address is no secret
+  python -m omp profile set --key me.key model=kimi-k2 temperature=0.9
+  python -m omp profile set --key me.key temperature=           take an override back
+  python -m omp profile prompt --key me.key about-me.txt        "-" reads standard input
+  python -m omp profile say --key me.key --run run_1 "Hello"    add a message to the history
+  python -m omp profile messages --key me.key --limit 50        newest first"""
+
+
+class Failed(Exception):
+    """What the user asked for cannot be done; the text is one sentence that says why."""
+
+
+# --- the key --------------------------------------------------------------------------------------------------------
+
+
+class Wallet:
+    """A secp256k1 key held by the package ``cryptography``.  Raises CryptographyMissing."""
+
+    def __init__(self, secret: int | None) -> None:
+        try:
+            from cryptography.hazmat.primitives.asymmetric import ec
+        except ImportError:
+            raise CryptographyMissing(
+                "Signing with an Ethereum key needs the package cryptography; install it with: pip install cryptography"
+            ) from None
+        curve = ec.SECP256K1()
+        self._key = ec.generate_private_key(curve) if secret is None else ec.derive_private_key(secret, curve)
+        numbers = self._key.public_key().public_numbers()
+        self._public_key = numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+        self.address = address(self._public_key)
+
+    def secret(self) -> int:
+        """The secret scalar, for the key file."""
+        return self._key.private_numbers().private_value
+
+    def sign(self, digest: bytes) -> Signature:
+        """A signature over a hash (32 bytes) that recovery takes."""
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        # The digest is Keccak-256's; SHA256 only tells OpenSSL how long it is.
+        der = self._key.sign(digest, ec.ECDSA(utils.Prehashed(SHA256())))
+        r, s = utils.decode_dss_signature(der)
+        s = min(s, N - s)
+        signatures = (Signature(r, s, v) for v in (0, 1))
+        return next(one for one in signatures if recover(digest, one) == self._public_key)
+
+
+def wallet_in(path: Path) -> Wallet:
+    """The key in the file: 64 hex digits, with or without ``0x``."""
+    try:
+        text = path.read_text().strip()
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise Failed(f"There is no key file {path}; make one with: python -m omp profile keygen --key {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"The key file {path} cannot be read: {getattr(error, 'strerror', error)}.") from None
+    if os.name == "posix" and mode & 0o077:
+        raise Failed(f"The key file {path} can be read by others; make it yours alone: chmod 600 {path}")
+    digits = text.removeprefix("0x")
+    secret = int(digits, 16) if len(digits) == 64 and set(digits) <= set("0123456789abcdefABCDEF") else 0
+    if not 0 < secret < N:
+        raise Failed(f"{path} is no key file: it must hold a secp256k1 secret key as 64 hex digits.")
+    return Wallet(secret)
+
+
+# --- the server ---------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """The NEXUS API at `url`, called as one owner; `wallet` is needed to write."""
+
+    def __init__(self, url: str, owner: str, wallet: Wallet | None = None) -> None:
+        self._url = url
+        self._owner = owner
+        self._wallet = wallet
+
+    def get(self, target: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
+        """(the answer, which fits `schema`; the target of the next page, or "")."""
+        return self._call("GET", target, None, schema)
+
+    def post(self, endpoint: str, body: Mapping[str, Any]) -> str:
+        """Sign `body`, send it, and return what the server says about it."""
+        assert self._wallet is not None
+        digest = keccak256(payload(parse_exact(json.dumps(body).encode()), FORMS[0]))
+        auth = {"publicKey": self._owner, "signature": signature_text(self._wallet.sign(digest))}
+        answer, _ = self._call("POST", BASE + endpoint, json.dumps({**body, "auth": auth}).encode(), DONE)
+        return printable(answer["message"])
+
+    def _call(self, method: str, target: str, body: bytes | None, schema: Mapping[str, Any]) -> tuple[Any, str]:
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection
+
+        headers = {"Authorization": f"Bearer {self._owner}", "Content-Type": "application/json"}
+        try:
+            parts = urlsplit(self._url)
+            kind = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
+            connection = kind(parts.hostname or "", parts.port, timeout=30)
+            connection.request(method, parts.path.rstrip("/") + target, body, headers)
+            response = connection.getresponse()
+            data = response.read()
+            connection.close()
+        except (KeyError, ValueError):
+            raise Failed(f"{self._url} is no address of a server; write it as http://127.0.0.1:8787") from None
+        except (OSError, HTTPException) as error:
+            raise Failed(
+                f"The server {self._url} cannot be reached: {getattr(error, 'strerror', None) or error}"
+            ) from None
+        try:
+            value = parse(data)
+        except JsonError:
+            raise Failed(f"What answers at {self._url} is no NEXUS server: its answer is not JSON.") from None
+        if response.status != 200:
+            detail = value.get("detail", "no reason given") if isinstance(value, dict) else "no reason given"
+            raise Failed(f"The server refused ({response.status}): {printable(str(detail))}")
+        if compile_schema(schema)(value):
+            raise Failed(f"What answers at {self._url} is no NEXUS server: its answer is not what was asked for.")
+        link = response.getheader("Link") or ""
+        return value, link[link.find("<") + 1 : link.find(">")] if 'rel="next"' in link else ""
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal: what could move the cursor or hide other text is written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+# --- the commands -------------------------------------------------------------------------------------------------
+
+
+def keygen(args: argparse.Namespace) -> None:
+    """Make a key, write it to a file that is yours alone, and print its address."""
+    wallet = Wallet(None)
+    try:
+        descriptor = os.open(args.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"0x{wallet.secret():064x}\n")
+    except FileExistsError:
+        raise Failed(f"{args.key} is there already; a key that is overwritten is lost.") from None
+    except OSError as error:
+        raise Failed(f"{args.key} cannot be written: {error.strerror}.") from None
+    print(checksummed(wallet.address))
+
+
+def show(args: argparse.Namespace) -> None:
+    """Print the effective profile: each field that can be changed, its value, and what fits."""
+    server, owner = _reading(args)
+    profile, _ = server.get(f"{BASE}/config", PROFILE)
+    if args.json:
+        print(json.dumps(profile, indent=2))
+        return
+    print(f"owner {checksummed(owner)}")
+    overrides = profile["user_overrides"]
+    for field in profile["editable_fields"]:
+        kind, _, name = field.partition(".")
+        if kind == "config":
+            value, own = profile["effective_config"].get(name), name in overrides["config_overrides"]
+        else:
+            value = _member(profile["effective_prompts"].get(name), "content")
+            own = name in overrides["prompt_overrides"]
+        fits = _fitting(profile["field_options"].get(field))
+        print(f"{'*' if own else ' '} {field:30} {printable(json.dumps(value, ensure_ascii=False))}{fits}")
+    print("(* is your own; the others are the server's defaults)")
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _fitting(option: Any) -> str:
+    options, low, high = (_member(option, name) for name in ("options", "min", "max"))
+    if isinstance(options, list):
+        return f"   one of {printable(', '.join(map(str, options)))}"
+    return f"   {printable(f'{low} to {high}')}" if low is not None and high is not None else ""
+
+
+def set_(args: argparse.Namespace) -> None:
+    """Change the configuration: KEY=VALUE, or KEY= to take an override back."""
+    overrides = {}
+    for pair in args.pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise Failed(f"{pair!r} must be KEY=VALUE, or KEY= to take an override back.")
+        overrides[name.removeprefix("config.")] = _value(text)
+    print(_writing(args).post("/config", {"overrides": overrides}))
+
+
+def _value(text: str) -> Any:
+    """A JSON number, true, false or null; nothing is null; anything else is text."""
+    try:
+        return parse(text.encode()) if text else None
+    except JsonError:
+        return text
+
+
+def prompt(args: argparse.Namespace) -> None:
+    """Replace the prompt that tells the assistant about you by a file; an empty one takes it back."""
+    try:
+        data = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
+        text = data.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"{args.file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from None
+    print(_writing(args).post("/prompts", {"overrides": {"friends_profile": text or None}}))
+
+
+def messages(args: argparse.Namespace) -> None:
+    """Print the history, newest first."""
+    server, _ = _reading(args)
+    target = f"{BASE}/messages?limit={min(args.limit, 100)}"
+    left = args.limit
+    while target and left > 0:
+        page, target = server.get(target, MESSAGES)
+        for message in page[:left]:
+            content = message["content"]
+            text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+            print(printable(f"{message['created_at']}  {message['run_id']}  {message['role']:5}  {text}"))
+        left -= len(page)
+
+
+def say(args: argparse.Namespace) -> None:
+    """Add a message to the history."""
+    message = {"run_id": args.run, "role": args.role, "content": args.text}
+    print(_writing(args).post("/messages", {"messages": [message]}))
+
+
+def _reading(args: argparse.Namespace) -> tuple[Server, str]:
+    owner = args.owner or wallet_in(args.key).address
+    return Server(args.server, owner), owner
+
+
+def _writing(args: argparse.Namespace) -> Server:
+    wallet = wallet_in(args.key)
+    return Server(args.server, wallet.address, wallet)
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+def _owner(text: str) -> str:
+    owner = normal_address(text)
+    if owner is None:
+        raise argparse.ArgumentTypeError("must be 0x and 40 hex digits")
+    return owner
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0):
+        raise argparse.ArgumentTypeError("must be a whole number of 1 or more")
+    return int(text)
+
+
+_KEY_HELP = "the owner's key file: 64 hex digits, mode 0600"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The subcommands and their options."""
+    parser.epilog = EXAMPLES
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for work in (keygen, show, set_, prompt, messages, say):
+        help_line = (work.__doc__ or "").splitlines()[0]
+        sub = commands.add_parser(work.__name__.rstrip("_"), help=help_line, description=help_line)
+        sub.set_defaults(work=work)
+        if work in (show, messages):
+            who = sub.add_mutually_exclusive_group(required=True)
+            who.add_argument("--key", type=Path, metavar="FILE", help=_KEY_HELP)
+            who.add_argument("--owner", type=_owner, metavar="ADDRESS", help="in place of a key: whose profile to read")
+        else:
+            sub.add_argument("--key", type=Path, required=True, metavar="FILE", help=_KEY_HELP)
+        if work is not keygen:
+            sub.add_argument("--server", default="http://127.0.0.1:8787", metavar="URL", help="default: %(default)s")
+        if work is show:
+            sub.add_argument("--json", action="store_true", help="the server's answer as it is")
+        elif work is set_:
+            sub.add_argument("pairs", nargs="+", metavar="KEY=VALUE", help="a name in editable_fields, without config.")
+        elif work is prompt:
+            sub.add_argument("file", metavar="FILE", help="the prompt in UTF-8; - is standard input")
+        elif work is messages:
+            sub.add_argument("--limit", type=_limit, default=20, help="at most so many (default: %(default)s)")
+        elif work is say:
+            sub.add_argument("--run", default="omp", metavar="ID", help="the conversation (default: %(default)s)")
+            sub.add_argument("--role", choices=("human", "ai", "tool"), default="human", help="who says it")
+            sub.add_argument("text", help="what is said")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it: 0, or 1 with one sentence on standard error."""
+    try:
+        args.work(args)
+    except (Failed, CryptographyMissing) as error:
+        print(f"profile: {error}", file=sys.stderr)
+        return 1
+    return 0
