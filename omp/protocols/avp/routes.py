@@ -49,7 +49,7 @@ SETTINGS = (
     ),
     Setting("max_members", "OMP_AVP_MAX_MEMBERS", whole_number(1, 100_000), 500, "members a vault repository"),
     Setting("max_repos", "OMP_AVP_MAX_REPOS", whole_number(0, 10**9), 2000, "vault repositories a creator"),
-    Setting("max_nonces", "OMP_AVP_MAX_NONCES", whole_number(16, 10**7), 65_536, "challenges a vault remembers"),
+    Setting("max_nonces", "OMP_AVP_MAX_NONCES", whole_number(16, 10**7), 50_000, "challenges a vault remembers"),
     Setting(
         "invites", "OMP_AVP_INVITES", one_of(*INVITES), "any-member", f"who may add members: {' or '.join(INVITES)}"
     ),
@@ -395,20 +395,25 @@ ERRORS = ErrorStyle(_rendered, messages.ERROR)
 
 
 def mount(context: Context) -> Mount:
-    """The vault as the server serves it."""
+    """The vault as the entry configures it."""
     settings = read_settings(SETTINGS, context.environ)
     limit = settings["max_envelope"] * _MIB
     sessions = Sessions(context.store, context.engine, context.clock, context.random_bytes, settings["max_nonces"])
     policy = Policy(settings["max_members"], limit, settings["invites"] == "creator")
+    return served(Vault(context.store, sessions, policy, limit, settings["max_repos"]), context.max_body)
+
+
+def served(vault: Vault, max_body: int) -> Mount:
+    """`vault` on its paths; `max_body` is the server's limit for the bodies of other requests."""
     return Mount(
         name="avp",
         version=VERSION,
         title="AVP zero-knowledge vault",
         # Room for the roster beside the largest envelope, whatever the limit for other bodies is.
-        routes=_routes(max(context.max_body, limit + _MIB)),
-        state=Vault(context.store, sessions, policy, limit, settings["max_repos"]),
+        routes=_routes(max(max_body, vault.max_envelope + _MIB)),
+        state=vault,
         owns=("/api/auth/keypair", "/v1/repos", "/.well-known/avp"),
         errors=ERRORS,
         cors=CORS_ANY_ORIGIN,
-        housekeep=sessions.drop_expired,
+        housekeep=vault.sessions.drop_expired,
     )

@@ -7,8 +7,8 @@ A member proves its Ed25519 key by signing 32 random bytes, and gets a token for
   whole in constant time, so neither the table nor the time an answer takes tells how close a guess was.
 * Outstanding nonces are bounded.  A challenge costs its sender nothing, so somebody will ask for a million: the
   oldest goes when one too many comes.  One bound for all, and none a key: keys are public, so a bound a key would let
-  a stranger push out the nonces of one chosen member with a handful of requests.  With 65,536 of them, a flood of
-  10,000 a second takes over 6 seconds to push one out, and a client signs within milliseconds: members still get in.
+  a stranger push out the nonces of one chosen member with a handful of requests.  With 50,000 of them, a flood of
+  10,000 a second takes 5 seconds to push one out, and a client signs within milliseconds: members still get in.
   Forgetting a nonce fails safe (sign another); that is why unused ones are remembered and not the used ones.
 
 Everything lives in the store's tables, so several server processes could share it and a durable store keeps tokens
