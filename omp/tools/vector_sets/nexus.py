@@ -1,4 +1,4 @@
-"""The vectors of NEXUS: hashes, addresses, recoveries, merged profiles; signed requests are in the module beside."""
+"""The vectors of NEXUS: addresses, recoveries, merged profiles; signed requests are in the module beside."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ SPEC = "NEXUS REST API, §I.2, §II, §V"
 def generate() -> dict[str, Any]:
     """Relative path → document."""
     return {
-        "nexus/keccak256.json": _document(
-            "keccak256",
-            "Keccak-256 as Ethereum uses it; it is not SHA3-256. `input` and `digest` are hex.",
-            _keccak_cases(),
-        ),
         "nexus/address.json": _document(
             "address",
             "The public key (x ‖ y, 64 bytes, hex), the address, and its EIP-55 form, of a secret key.",
@@ -44,9 +39,9 @@ def generate() -> dict[str, Any]:
         "nexus/signed-request.json": _document(
             "signed-request",
             "Signed requests: the `authorization` field, the `endpoint`, the exact text of the `body`. `accepted` says "
-            "whether it is authenticated (a refusal is answered 401). Accepted ones show the `payload` whose "
-            "Keccak-256 was signed, as it is or, where `personal`, as an EIP-191 message. `madeBy` names the library "
-            f"that made a recorded one. The secret key is {SECRET:064x}.",
+            "whether it is authenticated (a refusal is answered 401). Accepted ones show the `payload` that was "
+            "signed and its Keccak-256, `hash`: signed as it is or, where `personal`, as an EIP-191 message. `madeBy` "
+            f"names the library that made a recorded one. The secret key is {SECRET:064x}.",
             request_cases(),
         ),
         "nexus/profile.json": _document(
@@ -63,18 +58,7 @@ def _document(kind: str, description: str, cases: Iterable[Mapping[str, Any]]) -
     return {"kind": f"nexus/{kind}", "description": description, "spec": SPEC, "cases": list(cases)}
 
 
-# --- Hashes and addresses -----------------------------------------------------------------------------------------
-
-
-def _keccak_cases() -> Iterable[dict[str, Any]]:
-    pattern = bytes(range(256)) * 2
-    for name, data in (
-        ("empty", b""),
-        ("abc", b"abc"),
-        ("a web client's payload", b'{"overrides":{"model":"x"}}'),
-        *((f"{n} bytes, around a block of 136", pattern[:n]) for n in (135, 136, 137, 271, 272, 273)),
-    ):
-        yield {"name": name, "input": data.hex(), "digest": keccak256(data).hex()}
+# --- Addresses -----------------------------------------------------------------------------------------
 
 
 def _secrets() -> Iterable[tuple[str, int]]:

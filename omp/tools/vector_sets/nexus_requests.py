@@ -248,7 +248,12 @@ def _signed_over(text: str, signature: str) -> dict[str, Any]:
         signed = payload(body, form)
         for personal in (False, True):
             if signature_text(sign_slowly(SECRET, _hash(signed, personal)))[:-2] == signature[:-2]:
-                return {"accepted": True, "payload": signed.decode(), "personal": personal}
+                return {
+                    "accepted": True,
+                    "payload": signed.decode(),
+                    "hash": keccak256(signed).hex(),
+                    "personal": personal,
+                }
     raise ValueError(f"none of the forms was signed in {text}")
 
 
