@@ -57,7 +57,7 @@ def parse(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
 
     Raises :class:`JsonError`, and nothing else, for anything but JSON within the bounds above.
     """
-    return _parsed(data, max_depth, _scan_short if len(data) <= MAX_INTEGER_DIGITS else _scan)
+    return _parsed(data, max_depth, _scan_short if len(data) < MAX_INTEGER_DIGITS else _scan)
 
 
 def parse_exact(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
@@ -183,6 +183,6 @@ def scanner(
 
 
 _scan = scanner(_integer, _float)
-_scan_short = scanner(None, _float)  # no text of at most 309 bytes holds an integer of more digits
+_scan_short = scanner(None, _float)  # for texts too short to hold an integer that a double cannot
 _scan_exact = scanner(_written_integer, _written_float)
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
