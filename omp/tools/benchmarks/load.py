@@ -48,7 +48,11 @@ class BenchmarkFailed(Exception):
 
 
 def http_request(
-    method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, host: str = "127.0.0.1"
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
 ) -> bytes:
     """One HTTP/1.1 request as bytes, with the header fields that a usual client sends.
 
@@ -87,7 +91,7 @@ class Answer:
 
 
 def answer_size(data: bytes) -> int:
-    """The size in bytes of the answer that `data` begins with, or more than ``len(data)`` while its head is incomplete."""
+    """The size in bytes of the answer that `data` begins with; more than ``len(data)`` while its head is incomplete."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return len(data) + 1
@@ -157,7 +161,9 @@ class Result:
 
     def percentile(self, percent: float) -> float:
         """The latency in seconds that `percent` of the requests stayed within; 0 where none was recorded."""
-        return self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * percent / 100))] if self.latencies else 0.0
+        if not self.latencies:
+            return 0.0
+        return self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * percent / 100))]
 
     @property
     def p50(self) -> float:
@@ -188,12 +194,7 @@ class _Lane(Connection):
 
 
 def _waiter(lanes: Iterable[_Lane]) -> Callable[[], list[tuple[int, int]]]:
-    """What waits until some connection has something to read: epoll where there is one."""
-    if sys.platform == "linux":
-        epoll = select.epoll()
-        for lane in lanes:
-            epoll.register(lane.socket.fileno(), select.EPOLLIN)
-        return lambda: epoll.poll(STALL)
+    """What waits until some connection has something to read."""
     poll = select.poll()
     for lane in lanes:
         poll.register(lane.socket.fileno(), select.POLLIN)
@@ -262,7 +263,7 @@ def _lanes(port: int, requests: Sequence[Iterable[bytes]]) -> Iterator[list[_Lan
 
 
 WARM_UP = 0.2
-"""Seconds of load before a measurement begins, as a share of nothing: threads start, caches fill."""
+"""Seconds of load before a measurement begins, threads start, caches fill."""
 
 
 def drive(
@@ -281,8 +282,10 @@ def drive(
         return _loop(lanes, time.perf_counter() + seconds, status)
 
 
-def send_all(port: int, requests: Sequence[bytes], expected: int = 200, connections: int = 16) -> tuple[Result, list[bytes]]:
-    """Send every request once over `connections` connections: what it took, and the bodies in the order of `requests`."""
+def send_all(
+    port: int, requests: Sequence[bytes], expected: int = 200, connections: int = 16
+) -> tuple[Result, list[bytes]]:
+    """Send every request once, over `connections` connections: what it took, the bodies in the order of `requests`."""
     shares = [requests[first::connections] for first in range(min(connections, len(requests)))]
     with _lanes(port, shares) as lanes:
         for lane in lanes:
@@ -295,10 +298,8 @@ def send_all(port: int, requests: Sequence[bytes], expected: int = 200, connecti
 def repeat(requests: Sequence[bytes], connections: int = 16) -> list[Iterator[bytes]]:
     """`requests` for :func:`drive`, for ever: each connection begins at another place and goes round."""
     step = max(1, len(requests) // connections)
-    return [
-        itertools.cycle(requests[start:] + requests[:start] if (start := lane * step % len(requests)) else requests)
-        for lane in range(connections)
-    ]
+    starts = [lane * step % len(requests) for lane in range(connections)]
+    return [itertools.cycle([*requests[start:], *requests[:start]]) for start in starts]
 
 
 def measure(work: Callable[[], object], seconds: float, batch: int = 20) -> Result:
@@ -359,7 +360,11 @@ def running(arguments: Sequence[str], environ: Mapping[str, str] | None = None, 
     with _on_server_processor(pin):
         began = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=TOP, env=inherited | dict(environ or {}), stdout=subprocess.PIPE, text=True
+            [sys.executable, *arguments],
+            cwd=TOP,
+            env=inherited | dict(environ or {}),
+            stdout=subprocess.PIPE,
+            text=True,
         )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -451,11 +456,7 @@ class Plan:
 
     def describe(self) -> str:
         """One line about how it was measured."""
-        where = (
-            "servers pinned to one processor, the load to another"
-            if self.pinned
-            else "processes not pinned"
-        )
+        where = "servers pinned to one processor, the load to another" if self.pinned else "processes not pinned"
         return (
             f"{self.rounds} interleaved rounds of {self.seconds:g} s, {self.connections} keep-alive connections, "
             f"{where}, Python {sys.version.split()[0]}"
@@ -469,7 +470,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=suppressed, help="length of one measurement in seconds (2)")
     parser.add_argument("--connections", type=int, default=suppressed, help="keep-alive connections (16)")
     parser.add_argument("--no-pin", action="store_true", default=suppressed, help="leave the processors to the system")
-    parser.add_argument("--quick", action="store_true", default=suppressed, help="a glance: 2 rounds of half a second, small stores")
+    parser.add_argument(
+        "--quick", action="store_true", default=suppressed, help="a glance: 2 rounds of half a second, small stores"
+    )
 
 
 def interleave(contestants: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
@@ -481,7 +484,9 @@ def interleave(contestants: Mapping[str, Callable[[], Result]], rounds: int) -> 
     return results
 
 
-def ratio(ours: Sequence[Result], theirs: Sequence[Result], of: Callable[[Result], float] = lambda each: each.rate) -> float:
+def ratio(
+    ours: Sequence[Result], theirs: Sequence[Result], of: Callable[[Result], float] = lambda each: each.rate
+) -> float:
     """The median, over the rounds, of ours ÷ theirs: of the rates, or of what `of` takes from a result."""
     return statistics.median(of(one) / of(other) for one, other in zip(ours, theirs, strict=True))
 
@@ -504,7 +509,9 @@ def table(results: Mapping[str, Sequence[Result]], resident: Mapping[str, float]
     return "\n".join(lines)
 
 
-def goal(what: str, measured: float, *, at_least: float | None = None, at_most: float | None = None, unit: str = "") -> str:
+def goal(
+    what: str, measured: float, *, at_least: float | None = None, at_most: float | None = None, unit: str = ""
+) -> str:
     """One line that sets a measured value beside what it is to reach.
 
     >>> goal("POST beside the stock server", 1.9, at_least=1.6, unit="x")
