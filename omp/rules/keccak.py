@@ -85,10 +85,15 @@ def keccak256(data: bytes) -> bytes:
     >>> keccak256(b"").hex()
     'c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470'
     """
-    # Padding pad10*1: a one bit, zeros, a one bit, in bytes with the low bit first; both ones may share a byte.
+    return _sponge(data, 0x01)
+
+
+def _sponge(data: bytes, first_padding_byte: int) -> bytes:
+    """Absorb `data`, padded, and squeeze 32 bytes: FIPS 202 §4; with 0x06 for the padding it is SHA3-256 (§6.1)."""
+    # Padding pad10*1 (§5.1): a one bit, zeros, a one bit, the low bit of a byte first; both ones may share a byte.
     padded = bytearray(data)
     padded += bytes(_RATE - len(data) % _RATE)
-    padded[len(data)] ^= 0x01
+    padded[len(data)] ^= first_padding_byte
     padded[-1] ^= 0x80
     state = [0] * 25
     for start in range(0, len(padded), _RATE):

@@ -63,7 +63,7 @@ class Canonicalize(unittest.TestCase):
     def test_the_example_of_rfc_8785_section_3_2_2(self) -> None:
         value = {
             "numbers": [333333333.33333329, 1e30, 4.50, 2e-3, 0.000000000000000000000000001],
-            "string": '\u20ac$\u000f\u000aA\'\u0042\u0022\u005c\\"/',
+            "string": "\u20ac$\u000f\u000aA'\u0042\u0022\u005c\\\"/",
             "literals": [None, True, False],
         }
         self.assertEqual(
@@ -180,7 +180,14 @@ class Decode(unittest.TestCase):
         self.assertEqual(decode(b'{"a":[1,{"b":null}],"c":"\\n"}'), {"a": [1, {"b": None}], "c": "\n"})
 
     def test_no_json_is_stage_1_even_when_it_is_not_canonical_either(self) -> None:
-        for text in (b' {"a":1.5,', b'{"b":1,"a":2,"a":3', b'{"a":"\\ud800",}', b'{"a":-0} x', b'[1] [', b'{"a":1e400,NaN}'):
+        for text in (
+            b' {"a":1.5,',
+            b'{"b":1,"a":2,"a":3',
+            b'{"a":"\\ud800",}',
+            b'{"a":-0} x',
+            b"[1] [",
+            b'{"a":1e400,NaN}',
+        ):
             with self.subTest(text):
                 self.assertEqual(_stage(text), 1)
 
@@ -225,7 +232,9 @@ class Decode(unittest.TestCase):
             data = bytearray(good)
             for _ in range(source.randint(0, 2)):
                 at = source.randrange(len(data))
-                data[at : at + source.randint(0, 1)] = source.choice((b"", b" ", b"0", b".", b'"', b"\\", b"a", b"\xc2", b","))
+                data[at : at + source.randint(0, 1)] = source.choice(
+                    (b"", b" ", b"0", b".", b'"', b"\\", b"a", b"\xc2", b",")
+                )
             stage = _stage(bytes(data))
             self.assertEqual(stage, _judged(bytes(data)), bytes(data))
             stages.add(stage)

@@ -126,7 +126,9 @@ class Parse(unittest.TestCase):
             text = bytearray(source.choice(seeds))
             for _ in range(source.randint(0, 2)):
                 at = source.randrange(len(text) + 1)
-                text[at : at + source.randint(0, 2)] = source.choice((b"", b'"', b"\\", b"[", b"}", b",", b"0", b"\xc3", b"e9"))
+                text[at : at + source.randint(0, 2)] = source.choice(
+                    (b"", b'"', b"\\", b"[", b"}", b",", b"0", b"\xc3", b"e9")
+                )
             try:
                 value = parse(bytes(text))
             except JsonError:
