@@ -31,7 +31,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from omp.store.port import StoreUnavailable, check_table_name
-from omp.store.sqlite_file import connect, open_file, reason
+from omp.store.sqlite_file import connect, open_file, reason, remove_empty_wal
 
 POOL = 32
 """Idle read connections that are kept."""
@@ -131,9 +131,11 @@ class SqliteStore:
             self._join()
         while self._pool:
             self._pool.pop().close()
-        for connection in (self._base, self._db, self._process_lock):
-            if connection is not None:
-                connection.close()
+        self._base.close()
+        self._db.close()
+        if self._process_lock is not None:
+            remove_empty_wal(self._path)
+            self._process_lock.close()
 
     # Read connections: as many as there are readers at one time.
 

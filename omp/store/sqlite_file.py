@@ -24,7 +24,7 @@ _REASONS = {
     sqlite3.SQLITE_READONLY: "the database file is read-only",
     sqlite3.SQLITE_IOERR: "the disk reported an input/output error",
     sqlite3.SQLITE_BUSY: "another program holds the database locked",
-    sqlite3.SQLITE_CANTOPEN: "the database file cannot be opened",
+    sqlite3.SQLITE_CANTOPEN: "the database file, or one beside it, cannot be opened",
     sqlite3.SQLITE_CORRUPT: "the database file is damaged",
     sqlite3.SQLITE_NOTADB: "the file is not an SQLite database",
     sqlite3.SQLITE_TOOBIG: "a value is too large for the database",
@@ -124,3 +124,15 @@ def _prepare(db: sqlite3.Connection, is_new: bool, path: str) -> None:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
+
+
+def remove_empty_wal(path: str) -> None:
+    """Remove what SQLite leaves beside a read-only file; to be called when it is closed, and others still locked out.
+
+    It makes the companions with the file's own mode, and would find a write-ahead log that cannot be written to when
+    the file itself can be again.
+    """
+    with suppress(OSError):  # usually there is none
+        if os.path.getsize(path + "-wal") == 0:
+            os.unlink(path + "-wal")
+            os.unlink(path + "-shm")

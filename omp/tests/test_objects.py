@@ -13,7 +13,7 @@ import unittest
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, OBJECTS, Collection
@@ -35,7 +35,7 @@ class Clock:
 class Api(unittest.TestCase):
     """A running server and one client; subclasses say with which storage."""
 
-    environ: dict[str, str] = {}
+    environ: ClassVar[dict[str, str]] = {}
     storage = "memory"
 
     def setUp(self) -> None:

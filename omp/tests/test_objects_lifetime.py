@@ -7,10 +7,13 @@ import tempfile
 import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 from omp.protocols.objects.collection import BY_DEADLINE, ROWS_A_BLOCK
 from omp.tests.harness import Client, running_server
 from omp.tests.test_objects import Api, on_each_store
+
+ONCE = {"omp.delete_on_read": True}
 
 
 class TimeToLive(Api):
@@ -83,10 +86,8 @@ class TimeToLive(Api):
 
 
 class DeleteOnRead(Api):
-    once = {"omp.delete_on_read": True}
-
     def test_the_first_get_is_the_last(self) -> None:
-        made = self.create({"secret": 1}, metadata=self.once)
+        made = self.create({"secret": 1}, metadata=ONCE)
         answer = self.call("GET", "/objects/" + made["id"], 200)
         self.assertEqual(answer.json, {**made, "content": {"secret": 1}})
         self.assertEqual(answer.headers["cache-control"], "no-store")
@@ -95,7 +96,7 @@ class DeleteOnRead(Api):
 
     def test_of_concurrent_gets_exactly_one_is_answered(self) -> None:
         for _ in range(3):
-            path = "/objects/" + self.create(metadata=self.once)["id"]
+            path = "/objects/" + self.create(metadata=ONCE)["id"]
             start = threading.Barrier(12)
 
             def get(number: int, path: str = path, start: threading.Barrier = start) -> int:
@@ -107,7 +108,7 @@ class DeleteOnRead(Api):
                 self.assertEqual(sorted(pool.map(get, range(12))), [200] + [404] * 11)
 
     def test_head_lists_replace_and_304_do_not_use_it_up(self) -> None:
-        made = self.create(metadata=self.once)
+        made = self.create(metadata=ONCE)
         path = "/objects/" + made["id"]
         etag = self.call("HEAD", path, 200).headers["etag"]
         self.call("GET", path, 304, headers={"If-None-Match": etag})
@@ -117,16 +118,16 @@ class DeleteOnRead(Api):
         self.call("HEAD", path, 404)
 
     def test_metadata_of_a_replacement_decide_anew(self) -> None:
-        path = "/objects/" + self.create(metadata=self.once)["id"]
+        path = "/objects/" + self.create(metadata=ONCE)["id"]
         self.call("PUT", path, 200, {"content": {}, "metadata": {}})
         self.call("GET", path, 200)
-        self.call("PUT", path, 200, {"content": {}, "metadata": self.once})
+        self.call("PUT", path, 200, {"content": {}, "metadata": ONCE})
         self.call("GET", path, 200)
         self.call("GET", path, 404)
 
 
 class DeleteOnReadByDefault(Api):
-    environ = {"OMP_DELETE_ON_READ_DEFAULT": "1"}
+    environ: ClassVar[dict[str, str]] = {"OMP_DELETE_ON_READ_DEFAULT": "1"}
 
     def test_an_object_that_says_nothing_is_gone_after_its_first_get(self) -> None:
         path = "/objects/" + self.create()["id"]
