@@ -420,6 +420,16 @@ class Tolerance(VaultCase):
         self.assertEqual(self.alice.request("GET", "/.well-known/avp").json["profiles"], ["http-json"])
 
 
+class Documentation(VaultCase):
+    def test_the_example_of_every_operation_fits_its_schema(self) -> None:
+        (mount,) = (each for each in self.server.parts.application.mounts if each.name == "avp")
+        examples = [route for route in mount.routes if route.example is not None]
+        self.assertEqual(len(examples), sum(route.body is not None for route in mount.routes))
+        for route in examples:
+            assert route.validate_body is not None
+            self.assertEqual(route.validate_body(route.example), [], route.path)
+
+
 class Limits(VaultCase):
     environ: ClassVar[dict[str, str]] = {
         "OMP_AVP_MAX_ENVELOPE_MB": "1",

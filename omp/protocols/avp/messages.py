@@ -110,6 +110,47 @@ ERROR = _message(
 )
 
 
+# --- examples, for the documentation page ---------------------------------------------------------------------
+
+_ALICE, _BOB = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="
+_X25519 = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="
+_REPO: Mapping[str, Any] = {"repoId": "plans"}
+
+
+def _entry_example(member_id: str, epoch: int) -> Mapping[str, Any]:
+    wrapped = {"schemeId": "X25519-HKDF-SHA256-AESGCM-v1", "ephemeralPublicKey": _X25519, "iv": "…", "ciphertext": "…"}
+    keys = {"ed25519PublicKey": member_id, "x25519PublicKey": _X25519}
+    return {**keys, "wrappedDataKey": wrapped, "keyEpoch": epoch, "keyBindingSig": None}
+
+
+def _envelope_example(version: int, epoch: int) -> Mapping[str, Any]:
+    return {**_REPO, "payloadVersion": version, "keyEpoch": epoch, "iv": "…", "ciphertext": "…"}
+
+
+_MANIFEST_EXAMPLE = {"schemeId": "X25519-HKDF-SHA256-AESGCM-v1", "keyEpoch": 0, "payloadVersion": 1}
+EXAMPLES: Mapping[str, Any] = {
+    "challenge": {"ed25519PublicKey": _ALICE},
+    "token": {"ed25519PublicKey": _ALICE, "nonce": "…", "signature": "…"},
+    "create_repo": {
+        "manifest": {**_REPO, **_MANIFEST_EXAMPLE, "members": [_entry_example(_ALICE, 0)]},
+        "initialEnvelope": _envelope_example(1, 0),
+    },
+    "pull": {**_REPO, "knownPayloadVersion": 0},
+    "push": {**_REPO, "envelope": _envelope_example(2, 0), "expectedPayloadVersion": 1},
+    "add_member": {**_REPO, "member": _entry_example(_BOB, 0)},
+    "remove_member": {
+        **_REPO,
+        "removedMemberId": _BOB,
+        "rotatedEnvelope": _envelope_example(3, 1),
+        "rewrappedMembers": [_entry_example(_ALICE, 1)],
+        "newKeyEpoch": 1,
+    },
+}
+"""A body for each operation, by the name of its handler."""
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------
+
 _decode_at = json.JSONDecoder().raw_decode
 _between = re.compile(r"[ \t\n\r:,]*").match
 

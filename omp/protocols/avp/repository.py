@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 from omp.protocols.avp.messages import Refused
 
 _ROW = struct.Struct(">QQ32s32sII")  # version, epoch, creator, removal; bytes of digests and of roster
-_DIGEST = 32
-NO_REMOVAL = bytes(_DIGEST)
+_MEMBER = 64  # bytes of a member's digests: of its id, and of its X25519 key
+NO_REMOVAL = bytes(32)
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -34,13 +34,13 @@ def encoded(value: Any) -> bytes:
     return _encode(value).encode()
 
 
-def digest_of(member_id: str) -> bytes:
-    """The 32 bytes that stand for a member id, whatever string it is."""
-    return hashlib.sha256(member_id.encode()).digest()
+def digest_of(text: str) -> bytes:
+    """The 32 bytes that stand for a member's id or key, whatever string it is."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 class Roster(NamedTuple):
-    """The members of a repository, ready to be stored: `digests` of their ids in order, and their JSON `array`."""
+    """The members of a repository, ready to be stored: for each in order two `digests`, and their JSON `array`."""
 
     digests: bytes
     array: bytes
@@ -48,28 +48,41 @@ class Roster(NamedTuple):
     @classmethod
     def of(cls, entries: Sequence[Any]) -> Roster:
         """The roster of `entries`; a member that stands there twice is refused."""
-        digests = [digest_of(entry["ed25519PublicKey"]) for entry in entries]
-        if len(set(digests)) < len(digests):
+        ids = [digest_of(entry["ed25519PublicKey"]) for entry in entries]
+        if len(set(ids)) < len(ids):
             raise Refused("bad_request", "A roster must hold each member once.")
-        return cls(b"".join(digests), encoded(entries))
+        keys = [digest_of(entry["x25519PublicKey"]) for entry in entries]
+        return cls(b"".join(digest for pair in zip(ids, keys, strict=True) for digest in pair), encoded(entries))
 
     @property
     def size(self) -> int:
         """How many members."""
-        return len(self.digests) // _DIGEST
+        return len(self.digests) // _MEMBER
 
-    def holds(self, digest: bytes) -> bool:
-        """Whether the member with this digest is on the roster."""
-        at = self.digests.find(digest)
-        while at > 0 and at % _DIGEST:  # these bytes stand across two digests: look on
-            at = self.digests.find(digest, at + 1)
-        return at >= 0
+    def _at(self, member: bytes) -> int:
+        """Where the digests of the member whose id has the digest `member` begin, or -1."""
+        at = self.digests.find(member)
+        while at > 0 and at % _MEMBER:  # these bytes stand elsewhere than at a beginning: look on
+            at = self.digests.find(member, at + 1)
+        return at
+
+    def holds(self, member: bytes) -> bool:
+        """Whether the member whose id has the digest `member` is on the roster."""
+        return self._at(member) >= 0
+
+    def plus(self, added: Roster) -> Roster:
+        """This roster with its one member on `added` at the end, itself where that member has these keys already."""
+        at = self._at(added.digests[:32])
+        if at < 0:
+            joint = b"," if self.digests else b""
+            return Roster(self.digests + added.digests, b"%b%b%b" % (self.array[:-1], joint, added.array[1:]))
+        if self.digests[at : at + _MEMBER] != added.digests:
+            raise Refused("conflict", "The member is there already, with another x25519PublicKey.")
+        return self
 
     def newcomers(self, before: Roster) -> bool:
         """Whether anybody is on this roster who was not on the one `before`."""
-        return any(
-            not before.holds(self.digests[at : at + _DIGEST]) for at in range(0, len(self.digests), _DIGEST)
-        )
+        return any(not before.holds(self.digests[at : at + 32]) for at in range(0, len(self.digests), _MEMBER))
 
     def entry(self, member_id: str) -> Any:
         """The entry of a member, None where there is none."""
@@ -126,27 +139,32 @@ class Policy(NamedTuple):
     only_creator_invites: bool = False
 
 
-def _kept(after: Repository, before: Repository | None, caller: bytes, policy: Policy) -> Repository:
+def _kept(after: Repository, before: Repository, caller: bytes, policy: Policy) -> Repository:
     """`after`, if a server with this policy may keep it: the checks that every write ends with."""
     if after.roster.size > policy.max_members:
         raise Refused("quota_exceeded", f"A repository may have {policy.max_members} members here.")
     if len(after.roster.array) + len(after.rest) > policy.max_manifest:
         raise Refused("too_large", f"A manifest may have {policy.max_manifest} bytes here.")
-    if policy.only_creator_invites and caller != after.creator and before and after.roster.newcomers(before.roster):
+    if policy.only_creator_invites and caller != after.creator and after.roster.newcomers(before.roster):
         raise Refused("policy_denied", "Only the creator of a repository may bring members in here.")
     return after
 
 
-def created(manifest: Any, roster: Roster, envelope: Any, caller: bytes, policy: Policy) -> Repository:
-    """createRepo: the repository that `manifest` describes, whose first payload is `envelope`."""
+def check_agreement(manifest: Any, envelope: Any) -> None:
+    """createRepo: the first envelope belongs to the manifest."""
     for name in ("repoId", "payloadVersion", "keyEpoch"):
         if envelope[name] != manifest[name]:
             raise Refused("bad_request", f"The {name} of initialEnvelope must be that of the manifest.")
+
+
+def created(manifest: Any, caller: bytes, policy: Policy) -> Repository:
+    """createRepo: the repository that `manifest` describes; its sole member, the caller, is its creator."""
     apart = ("payloadVersion", "keyEpoch", "members")
     rest = encoded({name: value for name, value in manifest.items() if name not in apart})[1:]
     # int(): JSON writes one integer in several ways, and 1.0 is the 1 that typed clients expect back.
     version, epoch = int(manifest["payloadVersion"]), int(manifest["keyEpoch"])
-    return _kept(Repository(version, epoch, caller, NO_REMOVAL, roster, rest), None, caller, policy)
+    made = Repository(version, epoch, caller, NO_REMOVAL, Roster.of(manifest["members"]), rest)
+    return _kept(made, made, caller, policy)
 
 
 def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: bytes, policy: Policy) -> Repository:
@@ -158,27 +176,21 @@ def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: byt
     after = before._replace(
         version=int(envelope["payloadVersion"]),
         epoch=int(envelope["keyEpoch"]),
-        roster=roster or before.roster,
+        roster=before.roster if roster is None else roster,
         removal=NO_REMOVAL,
     )
     return _kept(after, before, caller, policy)
 
 
-def with_member(before: Repository, entry: Any, caller: bytes, policy: Policy) -> Repository:
-    """addMember: `entry` at the end of the roster, or `before` itself where that member is there with the same keys.
+def with_member(before: Repository, added: Roster, caller: bytes, policy: Policy) -> Repository:
+    """addMember: the one member on `added` on the roster; `before` itself where it is there with the same keys.
 
     The same keys are the same public keys: a client that tries again wraps the data key anew, and the wrap that is
     stored serves as well.
     """
-    member_id = entry["ed25519PublicKey"]
-    known = before.roster.entry(member_id)
-    if known is not None:
-        if known["x25519PublicKey"] == entry["x25519PublicKey"]:
-            return before
-        raise Refused("conflict", "The member is there already, with another x25519PublicKey.")
-    digests, array = before.roster
-    joint = b"," if digests else b""
-    roster = Roster(digests + digest_of(member_id), b"%b%b%b]" % (array[:-1], joint, encoded(entry)))
+    roster = before.roster.plus(added)
+    if roster is before.roster:
+        return before
     return _kept(before._replace(roster=roster, removal=NO_REMOVAL), before, caller, policy)
 
 

@@ -2,7 +2,7 @@
 
 A handler reads like the row of the document's table that it serves.  The order of its checks is the document's: the
 token (401), the repository (404), membership (403), and only then the body; createRepo, which has no repository yet,
-looks at the body's types (400), the sole member (403), the duplicate (409), the agreement (400).
+looks at the body's types (400) and size (413), the sole member (403), the duplicate (409), the agreement (400).
 
 What is guaranteed: each operation's check and its write are one transaction, in which the repository is loaded and
 membership checked again, so of many pushes with one expectation exactly one is accepted, and a push that races the
@@ -26,6 +26,7 @@ from omp.protocols.avp.repository import (
     Removal,
     Repository,
     Roster,
+    check_agreement,
     created,
     digest_of,
     encoded,
@@ -107,13 +108,18 @@ def _body_about(request: Request) -> Any:
     return body
 
 
-def _checked_envelope(request: Request, body: Any, name: str, repo_id: str, limit: int) -> Any:
-    """The envelope in the body's member `name`, of a size that is kept (413) and about this repository (400)."""
+def _envelope_in(request: Request, body: Any, name: str, limit: int) -> Any:
+    """The envelope in the member `name` of `body`, which is the request's, of a size that is kept (413)."""
     if len(request.body) > limit and messages.size_as_received(request.body, name) > limit:
         raise Refused("too_large", f"An envelope may have {limit} bytes here.")
-    envelope = body[name]
-    if envelope["repoId"] != repo_id:
-        raise Refused("bad_request", f"The repoId of {name} must be that of the repository.")
+    return body[name]
+
+
+def _envelope_about(request: Request, body: Any, name: str, limit: int) -> Any:
+    """The same for a later write: it must be about the repository in the path (400)."""
+    envelope = _envelope_in(request, body, name, limit)
+    if envelope["repoId"] != request.params["repoId"]:
+        raise Refused("bad_request", f"The repoId of {name} must be that of the path.")
     return envelope
 
 
@@ -161,16 +167,16 @@ def create_repo(request: Request, vault: Vault) -> Response:
     """POST /v1/repos."""
     caller_id = _caller(request, vault)
     body = request.valid_body()
-    manifest, envelope = body["manifest"], body["initialEnvelope"]
+    manifest = body["manifest"]
+    envelope = _envelope_in(request, body, "initialEnvelope", vault.max_envelope)
     if [entry["ed25519PublicKey"] for entry in manifest["members"]] != [caller_id]:
         raise Refused("forbidden", "The caller must be the sole member of a new repository.")
-    roster, sealed = Roster.of(manifest["members"]), encoded(envelope)
+    repository, sealed = created(manifest, digest_of(caller_id), vault.policy), encoded(envelope)
     row_key, count_key = key(manifest["repoId"]), key(caller_id)
     with vault.store.write() as tx:
         if tx.get(REPOSITORIES, row_key) is not None:
             raise Refused("duplicate_repo", "A repository with this id exists.")
-        _checked_envelope(request, body, "initialEnvelope", manifest["repoId"], vault.max_envelope)
-        repository = created(manifest, roster, envelope, digest_of(caller_id), vault.policy)
+        check_agreement(manifest, envelope)
         count = int.from_bytes(tx.get(CREATORS, count_key) or b"", "big")
         if count >= vault.max_repos:
             raise Refused("quota_exceeded", f"A member may create {vault.max_repos} repositories here.")
@@ -197,11 +203,10 @@ def pull(request: Request, vault: Vault) -> Response:
 def push(request: Request, vault: Vault) -> Response:
     """POST /v1/repos/{repoId}/push: a stale expectation is an answer, not an error."""
     caller = digest_of(_caller(request, vault))
-    repo_id = request.params["repoId"]
-    row_key = key(repo_id)
+    row_key = key(request.params["repoId"])
     _admitted(vault.store.get(REPOSITORIES, row_key), caller)
     body = _body_about(request)
-    envelope = _checked_envelope(request, body, "envelope", repo_id, vault.max_envelope)
+    envelope = _envelope_about(request, body, "envelope", vault.max_envelope)
     rotated = body.get("rotatedMembers")
     roster = None if rotated is None else Roster.of(rotated)
     sealed, expected = encoded(envelope), body["expectedPayloadVersion"]
@@ -223,10 +228,10 @@ def add_member(request: Request, vault: Vault) -> Response:
     caller = digest_of(_caller(request, vault))
     row_key = key(request.params["repoId"])
     _admitted(vault.store.get(REPOSITORIES, row_key), caller)
-    entry = _body_about(request)["member"]
+    added = Roster.of([_body_about(request)["member"]])
     with vault.store.write() as tx:
         before = _admitted(tx.get(REPOSITORIES, row_key), caller)
-        repository = with_member(before, entry, caller, vault.policy)
+        repository = with_member(before, added, caller, vault.policy)
         if repository is not before:
             _keep(tx, row_key, repository, None)
     return Response(200, repository.manifest())
@@ -236,12 +241,11 @@ def remove_member(request: Request, vault: Vault) -> Response:
     """POST /v1/repos/{repoId}/remove-member: one step, and the last write repeated gives its answer again."""
     caller_id = _caller(request, vault)
     caller = digest_of(caller_id)
-    repo_id = request.params["repoId"]
-    row_key = key(repo_id)
+    row_key = key(request.params["repoId"])
     identity = removal_identity(caller_id, request.body)
     _admitted_or_repeating(vault.store.get(REPOSITORIES, row_key), caller, identity)
     body = _body_about(request)
-    envelope = _checked_envelope(request, body, "rotatedEnvelope", repo_id, vault.max_envelope)
+    envelope = _envelope_about(request, body, "rotatedEnvelope", vault.max_envelope)
     roster, removed = Roster.of(body["rewrappedMembers"]), digest_of(body["removedMemberId"])
     removal = Removal(identity, removed, envelope, body["newKeyEpoch"], roster)
     sealed = encoded(envelope)
@@ -328,7 +332,10 @@ def _route(
         sentence = f"`{code}`: {meaning}"
         earlier = answers.get(status)
         answers[status] = f"{earlier}; {sentence}" if earlier else sentence
-    return Route(method, path, _refusing(handler), summary, answers, body=body, auth=auth, max_body=max_body)
+    example = messages.EXAMPLES.get(handler.__name__)
+    return Route(
+        method, path, _refusing(handler), summary, answers, body=body, example=example, auth=auth, max_body=max_body
+    )
 
 
 def _routes(max_body: int) -> tuple[Route, ...]:

@@ -18,7 +18,9 @@ from functools import partial
 
 from omp.protocols.avp.member import Keys, creation, new_keys, redemption
 from omp.rules.encodings import b64_decode, b64_encode
+from omp.rules.engines import CryptographyMissing, secret_keys
 from omp.tools.benchmarks.load import (
+    BenchmarkFailed,
     Connection,
     Plan,
     Result,
@@ -53,6 +55,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table and the ratios; the exit status is 0."""
     plan = Plan.of(args)
+    try:
+        secret_keys()
+    except CryptographyMissing as error:
+        raise BenchmarkFailed(str(error)) from None
     with our_server(storage=args.storage, pin=plan.pinned) as ours, stock_server(pin=plan.pinned) as stock:
         repositories = [_Repository(ours.port, f"bench-{number}") for number in range(plan.connections)]
         members = [new_keys(os.urandom) for _ in range(MEMBERS)]
@@ -72,10 +78,12 @@ def run(args: argparse.Namespace) -> int:
         resident = {"push, 4 KB": ours.resident(), "stock server, POST 4 KB": stock.resident()}
     print(plan.describe())
     print(table(results, resident))
+    in_memory = args.storage == "memory"  # the goals are set for it
     for name, stocks in itertools.product(("pull, unchanged", "push, 4 KB"), ("POST 4 KB", "POST small")):
         beside = ratio(results[name], results[f"stock server, {stocks}"])
-        print(goal(f"{name} beside the stock server's {stocks}", beside, at_least=0.8))
-    print(goal("token beside bare verification", ratio(results["token"], results["bare verification"]), at_least=0.4))
+        print(goal(f"{name} beside the stock server's {stocks}", beside, at_least=0.8 if in_memory else None))
+    beside = ratio(results["token"], results["bare verification"])
+    print(goal("token beside bare verification", beside, at_least=0.4 if in_memory else None))
     return 0
 
 
