@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import math
 import random
@@ -11,7 +10,6 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from omp.rules import canonical
 from omp.rules.canonical import MAX_DEPTH, CanonicalError, Malformed, NotCanonical, canonicalize, decode, encode
 from omp.rules.json_text import parse
 
@@ -156,11 +154,6 @@ class Canonicalize(unittest.TestCase):
 
     def test_the_deepest_value_allowed_is_written(self) -> None:
         self.assertEqual(canonicalize(_nested(MAX_DEPTH)), b"[" * MAX_DEPTH + b"0" + b"]" * MAX_DEPTH)
-
-    def test_the_examples_in_the_module(self) -> None:
-        result = doctest.testmod(canonical)
-        self.assertGreater(result.attempted, 0)
-        self.assertEqual(result.failed, 0)
 
 
 def _stage(data: bytes) -> int:

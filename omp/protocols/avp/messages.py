@@ -161,7 +161,7 @@ def size_as_received(body: bytes, member: str) -> int:
     `body` has been parsed before, and has that member.
 
     >>> size_as_received(b'{"a": "x", "envelope": { "iv" : ""}}', "envelope")
-    13
+    12
     """
     text = body.decode()
     at = text.index("{") + 1
