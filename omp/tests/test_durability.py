@@ -69,7 +69,8 @@ class Killed(Temporary):
             with Client(port, timeout=10) as client:
                 while True:
                     count += 1
-                    body: dict[str, Any] = {"namespace": "ns", "key": f"{number} {count}", "content": {"n": count, "fill": "x" * 300}}
+                    content = {"n": count, "fill": "x" * 300}
+                    body: dict[str, Any] = {"namespace": "ns", "key": f"{number} {count}", "content": content}
                     path = client.request("POST", "/objects", body).headers["location"]
                     answered[path] = body
                     changed: dict[str, Any] = {"content": {"n": -count, "fill": "y" * 300}}
