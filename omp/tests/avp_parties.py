@@ -1,14 +1,16 @@
-"""Members with fixed keys who talk to a vault over sockets: for the end-to-end tests of the vault."""
+"""Members with fixed keys who talk to a vault over sockets, and a test case with three of them."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Self
+import unittest
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64_decode, b64_encode
-from omp.tests.harness import Answer, Client
+from omp.tests.harness import Answer, Client, Running, running_server
 
 
 class Party:
@@ -108,3 +110,44 @@ class Caller(Client):
         """fetchMemberKey."""
         path = f"/v1/repos/{quote(repo_id, safe='')}/member/{quote(member_id, safe='')}"
         return self.request("GET", path, headers=self.headers)
+
+
+class VaultCase(unittest.TestCase):
+    """A server for the class, Alice, Bob and Carol with their connections, and a repository id for each test."""
+
+    environ: ClassVar[dict[str, str]] = {}
+    context: ClassVar[AbstractContextManager[Running]]
+    server: ClassVar[Running]
+    alice: ClassVar[Caller]
+    bob: ClassVar[Caller]
+    carol: ClassVar[Caller]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.context = running_server(cls.environ)
+        cls.server = cls.context.__enter__()
+        cls.alice, cls.bob, cls.carol = (Caller(cls.server.port, party) for party in (ALICE, BOB, CAROL))
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        for caller in (cls.alice, cls.bob, cls.carol):
+            caller.close()
+        cls.context.__exit__(None, None, None)
+
+    def setUp(self) -> None:
+        self.repo = self.id()
+
+    def answered(self, answer: Answer, status: int, code: str = "") -> Any:
+        """Assert the status, and the error's code where there is one; the JSON of the answer."""
+        value = answer.json
+        self.assertEqual((answer.status, value.get("code", "")), (status, code), str(value)[:500])
+        if code:
+            self.assertLessEqual(value.keys(), {"error", "code", "detail"})
+        return value
+
+    def created(self, **more: Any) -> Any:
+        return self.answered(self.alice.create(creation(self.repo, ALICE, **more)), 200)
+
+    def with_bob(self) -> None:
+        self.created()
+        self.answered(self.alice.add(self.repo, entry(BOB.id)), 200)
