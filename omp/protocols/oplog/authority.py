@@ -1,0 +1,203 @@
+"""Who may append what: oplog §4 up to the words "Expiry binds honest writers only", and stage 12 of §3.2.
+
+The root may do everything.  Any other key acts under grants, and only under those in the operation's own past:
+Auth(O).  Whether a grant covers an operation is one table, :data:`_COVERS`, with a row a type; attenuation is one
+function, :func:`attenuates`, with a line a rule.
+
+Everything here looks at past(O) alone, never at what else the node holds: so the verdict, and Auth(O) itself, are the
+same on every node and in every order of arrival, and are settled once and for all when an operation is stored.  What a
+revocation does to operations it is concurrent with is void.py.
+
+Patterns and time are needed by readers too (§6): :func:`matches`, :func:`in_force`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from omp.protocols.oplog.entries import ClaimEntry, Entry, GrantEntry
+from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
+from omp.rules import identifiers
+
+if TYPE_CHECKING:
+    from omp.protocols.oplog.verify import Candidate
+
+
+def root_key(log: str) -> str:
+    """The key ID with the same public key as the identity ID `log`: oplog §1.2."""
+    return identifiers.KEY_PREFIX + log.removeprefix(identifiers.IDENTITY_PREFIX)
+
+
+def matches(predicate: str, patterns: Iterable[str]) -> bool:
+    """Whether a predicate matches one of `patterns`: §2.2.
+
+    >>> matches("calendar.event", ["calendar.*"]), matches("calendars", ["calendar.*"])
+    (True, False)
+    """
+    # P is Q or starts with "Q.": with a point behind each, both are "starts with".
+    return any(
+        pattern == "*" or pattern == predicate or (pattern[-2:] == ".*" and f"{predicate}.".startswith(pattern[:-1]))
+        for pattern in patterns
+    )
+
+
+def in_force(grant: GrantEntry, ts: str) -> bool:
+    """``not_before`` ≤ `ts` < ``expires`` where they are not null; timestamps compare as strings (§1.3)."""
+    return (grant.not_before is None or grant.not_before <= ts) and (grant.expires is None or ts < grant.expires)
+
+
+def authorize(candidate: Candidate) -> str | None:
+    """Stage 12: set ``candidate.auth`` to Auth(O); a sentence where the author may not do this."""
+    operation, author = candidate.operation, candidate.author
+    if operation.type == GRANT and (problem := _grantee_problem(candidate)):
+        return problem
+    if author.is_root:
+        return _root_problem(candidate)
+    candidate.auth = _auth(candidate)
+    if not candidate.auth:
+        return f"no grant in this operation's past lets {operation.author} append this {operation.type}"
+    return None
+
+
+def _root_problem(candidate: Candidate) -> str | None:
+    operation = candidate.operation
+    if operation.seq == 1 and operation.deps:
+        return "the root's first operation begins the log: its deps must be empty"
+    if operation.type == GRANT and candidate.named["parent"]:
+        return "a grant by the root stands under no other: parent must be null"
+    if operation.type == INFERENCE and candidate.named["grant"]:
+        return "the root needs no grant for an inference-call: grant must be null"
+    return None
+
+
+def _grantee_problem(candidate: Candidate) -> str | None:
+    """§4: authority flows down only."""
+    operation = candidate.operation
+    grantee = operation.body["grantee"]
+    if grantee in (root_key(operation.log), operation.author):
+        return "the grantee must be another key than the root and the author"
+    for parent in candidate.named["parent"]:
+        assert isinstance(parent, GrantEntry)  # stage 11 saw to it
+        if any(grant.grantee == grantee for grant in parent.lineage()):
+            return "the grantee holds a grant above this one already"
+    return None
+
+
+def _auth(candidate: Candidate) -> tuple[GrantEntry, ...]:
+    """Auth(O) of an operation by another key than the root; empty where nothing allows it."""
+    if renounced := _renounced(candidate):
+        # §4: no capability, type or time is asked for; whoever holds a grant may give it up.
+        return () if _revoked_in_past(renounced, candidate) else (renounced,)
+    covers = _COVERS[candidate.operation.type]
+    return tuple(
+        grant
+        for grant in candidate.author.grants
+        if candidate.past.holds(grant)
+        and _admits(grant, candidate)
+        and covers(grant, candidate)
+        and not _revoked_in_past(grant, candidate)
+    )
+
+
+def _renounced(candidate: Candidate) -> GrantEntry | None:
+    """The grant that a revocation gives up, where its author is the target's grantee."""
+    if candidate.operation.type == REVOCATION:
+        (target,) = candidate.named["target"]
+        assert isinstance(target, GrantEntry)
+        if target.grantee == candidate.operation.author:
+            return target
+    return None
+
+
+def _revoked_in_past(grant: GrantEntry, candidate: Candidate) -> bool:
+    """Whether a revocation in past(O), void or not, targets the grant or an ancestor."""
+    holds = candidate.past.holds
+    return any(holds(revocation) for above in grant.lineage() for revocation in above.revocations)
+
+
+# --- Coverage ---------------------------------------------------------------------------------------------------
+
+
+def _admits(grant: GrantEntry, candidate: Candidate) -> bool:
+    """What every operation needs of a grant that covers it, whatever its type."""
+    operation = candidate.operation
+    return (
+        "author" in grant.caps
+        and (grant.ops is None or operation.type in grant.ops)
+        and in_force(grant, operation.ts)
+    )
+
+
+def _evidence(grant: GrantEntry, candidate: Candidate) -> bool:
+    return True  # nothing more
+
+
+def _claim(grant: GrantEntry, candidate: Candidate) -> bool:
+    return matches(candidate.operation.body["predicate"], grant.predicates)
+
+
+def _correction(grant: GrantEntry, candidate: Candidate) -> bool:
+    return _reads_as_covered(grant, [*candidate.named["target"], *candidate.named["replacement"]])
+
+
+def _refutation(grant: GrantEntry, candidate: Candidate) -> bool:
+    (target,) = candidate.named["target"]
+    return _reads_as_covered(grant, [target]) if isinstance(target, ClaimEntry) else "*" in grant.predicates
+
+
+def _reads_as_covered(grant: GrantEntry, claims: Iterable[Entry]) -> bool:
+    return all(isinstance(claim, ClaimEntry) and matches(claim.predicate, grant.predicates) for claim in claims)
+
+
+def _grant(grant: GrantEntry, candidate: Candidate) -> bool:
+    return (
+        "delegate" in grant.caps and grant in candidate.named["parent"] and attenuates(grant, candidate.operation.body)
+    )
+
+
+def _revocation(grant: GrantEntry, candidate: Candidate) -> bool:
+    (target,) = candidate.named["target"]
+    return isinstance(target, GrantEntry) and grant in target.lineage()[1:]  # a strict ancestor
+
+
+def _inference(grant: GrantEntry, candidate: Candidate) -> bool:
+    inputs = candidate.named["inputs"]
+    claims = [entry for entry in inputs if isinstance(entry, ClaimEntry)]
+    return (
+        "infer" in grant.caps
+        and grant in candidate.named["grant"]
+        and _reads_as_covered(grant, claims)
+        and (len(claims) == len(inputs) or grant.provenance == "full")  # the others are evidence
+    )
+
+
+_COVERS: dict[str, Callable[[GrantEntry, Candidate], bool]] = {
+    EVIDENCE: _evidence,
+    CLAIM: _claim,
+    CORRECTION: _correction,
+    REFUTATION: _refutation,
+    GRANT: _grant,
+    REVOCATION: _revocation,
+    INFERENCE: _inference,
+}
+
+
+def attenuates(parent: GrantEntry, body: dict[str, Any]) -> bool:
+    """Whether a grant with this body gives nothing that `parent` does not have: §4, rule by rule."""
+    scope, not_before, expires = body["scope"], body["not_before"], body["expires"]
+    return (
+        parent.caps.issuperset(body["caps"])
+        and all(_pattern_covered(pattern, parent.predicates) for pattern in scope["predicates"])
+        and (scope["provenance"] == "none" or parent.provenance == "full")
+        and (parent.ops is None or ("ops" in scope and parent.ops.issuperset(scope["ops"])))
+        and body["max_depth"] < parent.max_depth
+        # A null one is not allowed where the parent has one.
+        and (parent.not_before is None or (not_before is not None and not_before >= parent.not_before))
+        and (parent.expires is None or (expires is not None and expires <= parent.expires))
+    )
+
+
+def _pattern_covered(pattern: str, patterns: Iterable[str]) -> bool:
+    # "Q.*" covers Q, itself and every pattern that begins with "Q."; as a predicate Q.* would match the same way.
+    return pattern in patterns or (pattern != "*" and matches(pattern, patterns))

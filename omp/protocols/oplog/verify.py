@@ -1,0 +1,276 @@
+"""The verifier: the twelve stages of oplog §3.2, as the table :data:`STAGES`.
+
+They run in order, and the first that fails names the code.  Stages 1 to 7 look at the bytes alone
+(:func:`check_bytes`): they are the expensive ones, hold no lock, and give an :class:`Operation`.  Stages 8 to 12 look
+at the operation's causal past (:func:`judge`), never at what else the node holds: so the verdict is the same on every
+node and in every order of arrival.
+
+The first failing stage comes out as :class:`Refused`, with its code, its number and one sentence; a missing ancestor
+is no error but waits, so it is the subclass :class:`Deferred`, with the IDs it waits for.  Whatever the bytes, nothing
+else is raised: that, and which code, is what the vectors pin down.
+
+Handled here: all that a stranger can put into bytes.  The caller must bound the size of what it reads, and keep the
+log still while :func:`judge` runs and until its verdict is acted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from omp.protocols.oplog.authority import authorize
+from omp.protocols.oplog.causality import Author, Past
+from omp.protocols.oplog.entries import Entry, GrantEntry
+from omp.protocols.oplog.operation import (
+    MAX_CLOCK_STEP,
+    VERSION,
+    Operation,
+    limit_problem,
+    preimage,
+    range_problem,
+    references,
+    schema_problem,
+)
+from omp.rules import canonical, identifiers
+from omp.rules.encodings import b64u_decode
+from omp.rules.engines import Engine
+
+
+class Refused(Exception):
+    """An operation that a stage turned down: `code`, `stage` and a sentence for the sender.
+
+    `id` is its operation ID where there is one: from stage 4 on (§7).
+    """
+
+    def __init__(self, code: str, stage: int, message: str, operation_id: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.stage = stage
+        self.message = message
+        self.id = operation_id
+
+
+class Deferred(Refused):
+    """Stage 8: ancestors are `missing`, ``prev`` first, then in the order of ``deps``."""
+
+    def __init__(self, code: str, stage: int, missing: list[str], operation_id: str) -> None:
+        super().__init__(code, stage, "it waits for operations that are not here yet", operation_id)
+        self.missing = missing
+
+
+# --- Stages 1 to 7: the bytes -----------------------------------------------------------------------------------
+
+
+class _Draft:
+    """Bytes on their way to an :class:`Operation`; each stage finds what the ones before it left."""
+
+    __slots__ = ("data", "engine", "envelope", "known", "log", "not_canonical", "operation_id", "preimage")
+
+    def __init__(self, data: bytes, engine: Engine, log: str | None, known: Callable[[str], bytes | None]) -> None:
+        self.data = data
+        self.engine = engine
+        self.log = log
+        self.known = known
+        self.envelope: dict[str, Any] = {}
+        self.not_canonical: str | None = None
+        self.preimage = b""
+        self.operation_id: str | None = None
+
+
+def _encoding(draft: _Draft) -> str | None:
+    # One decoder settles stages 1 and 2, and says which of them failed: the second is reported when its turn comes.
+    try:
+        draft.envelope = canonical.decode(draft.data)
+    except canonical.Malformed as error:
+        return str(error)
+    except canonical.NotCanonical as error:
+        draft.not_canonical = str(error)
+    return None
+
+
+def _canonical(draft: _Draft) -> str | None:
+    return draft.not_canonical
+
+
+def _version(draft: _Draft) -> str | None:
+    if draft.envelope.get("v") != VERSION:
+        return f"v must be {VERSION}"
+    draft.preimage = preimage(draft.envelope)
+    draft.operation_id = identifiers.operation_id(draft.preimage)
+    return None
+
+
+def _schema(draft: _Draft) -> str | None:
+    problem = schema_problem(draft.envelope)
+    if problem is None and draft.log is not None and draft.envelope["log"] != draft.log:
+        return f"this operation belongs to {draft.envelope['log']}, not to the log it was sent to"  # §7
+    return problem
+
+
+def _limits(draft: _Draft) -> str | None:
+    return limit_problem(draft.data, draft.envelope)
+
+
+def _ranges(draft: _Draft) -> str | None:
+    return range_problem(draft.envelope)
+
+
+def _signature(draft: _Draft) -> str | None:
+    assert draft.operation_id is not None  # since stage 3
+    if draft.known(draft.operation_id) == draft.data:
+        return None  # the very bytes that are stored need no second look
+    public_key = identifiers.public_key_of(draft.envelope["author"])
+    if not draft.engine.verify(public_key, draft.preimage, b64u_decode(draft.envelope["sig"])):
+        return "sig is not the author's signature of this operation"
+    return None
+
+
+# --- Stages 8 to 12: the causal past ----------------------------------------------------------------------------
+
+
+class LogView(Protocol):
+    """What stages 8 to 12 ask of a log."""
+
+    def entry(self, operation_id: str, /) -> Entry | None:
+        """The stored operation with this ID, or None."""
+
+    def author(self, key: str, /) -> Author:
+        """What is known of a key: its chains and the grants that name it."""
+
+
+class Candidate:
+    """An :class:`Operation` on its way into the log, with what stages 8 to 12 found out about it.
+
+    `prev` and `deps` are the stored ancestors (stage 8), `named` the entries its body names, by member, in the order
+    of the body (stage 11), `auth` is Auth(O) (stage 12).
+    """
+
+    __slots__ = ("auth", "author", "deps", "log", "missing", "named", "operation", "past", "prev")
+
+    def __init__(self, operation: Operation, log: LogView) -> None:
+        self.operation = operation
+        self.log = log
+        self.author = log.author(operation.author)
+        self.missing: list[str] = []
+        self.prev: Entry | None = None
+        self.deps: list[Entry] = []
+        self.past: Past
+        self.named: dict[str, list[Entry]] = {}
+        self.auth: tuple[GrantEntry, ...] = ()
+
+
+def _ancestors(candidate: Candidate) -> str | None:
+    operation, entry = candidate.operation, candidate.log.entry
+    for parent in operation.parents():
+        if (found := entry(parent)) is None:
+            candidate.missing.append(parent)
+        elif parent == operation.prev:
+            candidate.prev = found
+        else:
+            candidate.deps.append(found)
+    return "ancestors are missing" if candidate.missing else None
+
+
+def _chain(candidate: Candidate) -> str | None:
+    operation, prev = candidate.operation, candidate.prev
+    if (prev is None) != (operation.seq == 1):
+        return "prev must be null where seq is 1, and nowhere else"
+    if prev is not None and (prev.author != operation.author or prev.seq != operation.seq - 1):
+        return "prev must be the same author's operation with seq one less"
+    return None
+
+
+def _clock(candidate: Candidate) -> str | None:
+    greatest = max((dep.lc for dep in candidate.deps), default=0)
+    if candidate.prev is not None:
+        greatest = max(greatest, candidate.prev.lc)
+    if greatest < candidate.operation.lc <= greatest + MAX_CLOCK_STEP:
+        return None
+    return f"lc must be greater than {greatest}, the greatest clock of prev and deps, by at most {MAX_CLOCK_STEP}"
+
+
+def _references(candidate: Candidate) -> str | None:
+    operation = candidate.operation
+    candidate.past = past = Past(candidate.prev, candidate.deps)
+    for name, ids, types in references(operation.type, operation.body):
+        entries = candidate.named[name] = []
+        for operation_id in ids:
+            found = candidate.log.entry(operation_id)
+            if found is None or not past.holds(found):
+                return f"body.{name} names {operation_id}, which is not in this operation's past"
+            if found.type not in types:
+                return f"body.{name} names {operation_id}, a {found.type}; it must be a {' or '.join(types)}"
+            entries.append(found)
+    if candidate.named.get("replacement", ()) == candidate.named.get("target"):
+        return "body.replacement must not be the target itself"  # §2.2
+    return None
+
+
+# --- The table --------------------------------------------------------------------------------------------------
+
+
+class Stage(NamedTuple):
+    """One stage of §3.2: `check` returns None, or the sentence that says what is wrong."""
+
+    number: int
+    name: str
+    code: str
+    check: Callable[[Any], str | None]
+
+
+STAGES = (
+    Stage(1, "encoding", "ERR_ENCODING", _encoding),
+    Stage(2, "canonical", "ERR_CANONICAL", _canonical),
+    Stage(3, "version", "ERR_VERSION", _version),
+    Stage(4, "schema", "ERR_SCHEMA", _schema),
+    Stage(5, "limits", "ERR_LIMIT", _limits),
+    Stage(6, "range", "ERR_RANGE", _ranges),
+    Stage(7, "signature", "ERR_SIGNATURE", _signature),
+    Stage(8, "ancestors", "DEFER", _ancestors),
+    Stage(9, "chain", "ERR_CHAIN", _chain),
+    Stage(10, "clock", "ERR_CLOCK", _clock),
+    Stage(11, "references", "ERR_REF", _references),
+    Stage(12, "authorization", "ERR_AUTHZ", authorize),
+)
+_OF_THE_BYTES = STAGES[:7]
+_OF_THE_PAST = STAGES[7:]
+
+
+def _nothing_known(operation_id: str) -> bytes | None:
+    return None
+
+
+def check_bytes(
+    data: bytes, engine: Engine, log: str | None = None, known: Callable[[str], bytes | None] = _nothing_known
+) -> Operation:
+    """Stages 1 to 7, without the question whether it is a duplicate: the operation whose exact bytes are `data`.
+
+    `log`, where given, is the log it was sent to (§7); `known` gives the bytes that are held under an operation ID, so
+    that the same bytes are not verified again (:meth:`Replica.known`).  Raises :class:`Refused`.
+    """
+    draft = _Draft(data, engine, log, known)
+    for stage in _OF_THE_BYTES:
+        if problem := stage.check(draft):
+            raise Refused(stage.code, stage.number, problem, draft.operation_id)
+    assert draft.operation_id is not None
+    return Operation(data, draft.operation_id, draft.envelope)
+
+
+def operation_unverified(data: bytes) -> Operation:
+    """The operation in bytes that passed :func:`check_bytes` once and were kept by ourselves since: no stage runs."""
+    envelope: Mapping[str, Any] = canonical.decode(data)
+    return Operation(data, identifiers.operation_id(preimage(envelope)), envelope)
+
+
+def judge(operation: Operation, log: LogView) -> Candidate:
+    """Stages 8 to 12 for an operation that is not stored: what they found out.
+
+    Raises :class:`Refused`, or its subclass :class:`Deferred`.
+    """
+    candidate = Candidate(operation, log)
+    for stage in _OF_THE_PAST:
+        if problem := stage.check(candidate):
+            if candidate.missing:
+                raise Deferred(stage.code, stage.number, candidate.missing, operation.id)
+            raise Refused(stage.code, stage.number, problem, operation.id)
+    return candidate

@@ -1,0 +1,188 @@
+"""The bounded pool in which operations wait for their ancestors: oplog §3.2, "DEFER is not an error".
+
+What waits is signed by some key but allowed by nobody yet, so anyone can fill the pool.  It is bounded per log and over
+all logs, and what a stranger sends goes first: :data:`RANKS`.  What is put out counts as never delivered.
+
+A pool serves all logs of a node.  Handled here: bounds, the order of going out, who waits for what.  The caller (a
+replica) must say when a log has its first stored operation and when a stored grant names a key.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from omp.protocols.oplog.operation import Operation
+
+RANKS = ("in a log with nothing stored", "by a key that no stored grant names", "the rest")
+"""The order of going out; within a rank, the oldest first."""
+_NOTHING_STORED, _STRANGER, _KNOWN = range(3)
+
+
+class Bounds(NamedTuple):
+    """§3.2: how much may wait; sizes in bytes of the operations as sent."""
+
+    operations_a_log: int = 10_000
+    bytes_a_log: int = 64 << 20
+    bytes: int = 256 << 20
+
+
+class _Waiting:
+    __slots__ = ("age", "missing", "operation", "rank")
+
+    def __init__(self, operation: Operation, missing: list[str], rank: int, age: int) -> None:
+        self.operation = operation
+        self.missing = missing
+        self.rank = rank
+        self.age = age
+
+
+_Queue = OrderedDict[tuple[str, str], _Waiting]  # (log, operation ID), the oldest first
+
+
+def _queues() -> tuple[_Queue, _Queue, _Queue]:
+    return OrderedDict(), OrderedDict(), OrderedDict()
+
+
+class _LogQueues:
+    """What waits in one log: `by_id`, by rank, and the IDs `waiting_for` each missing ancestor."""
+
+    __slots__ = ("by_id", "queues", "size", "waiting_for")
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, _Waiting] = {}
+        self.queues = _queues()
+        self.size = 0
+        self.waiting_for: dict[str, dict[str, None]] = {}
+
+
+class WaitingPool:
+    """The operations that wait, of all logs of a node."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
+        self._logs: dict[str, _LogQueues] = {}
+        self._queues = _queues()
+        self._size = 0
+        self._age = 0
+
+    def add(self, operation: Operation, missing: list[str], started: bool, known_key: bool) -> None:
+        """Let `operation` wait for `missing`; it, or others, may be put out for it.
+
+        `started`: the log has stored operations; `known_key`: its author is the root or named by a stored grant.
+        Delivered again while it waits, it keeps its place and its first bytes.
+        """
+        log = self._logs.setdefault(operation.log, _LogQueues())
+        if operation.id in log.by_id:
+            return
+        rank = _NOTHING_STORED if not started else _KNOWN if known_key else _STRANGER
+        self._age += 1
+        waiting = _Waiting(operation, missing, rank, self._age)
+        self._enqueue(log, waiting)
+        log.by_id[operation.id] = waiting
+        for ancestor in missing:
+            log.waiting_for.setdefault(ancestor, {})[operation.id] = None
+        log.size += len(operation.raw)
+        self._size += len(operation.raw)
+        self._shrink(log)
+
+    def _shrink(self, log: _LogQueues) -> None:
+        bounds = self._bounds
+        while len(log.by_id) > bounds.operations_a_log or log.size > bounds.bytes_a_log:
+            self.take(*_first(log.queues))
+        while self._size > bounds.bytes:
+            self.take(*_first(self._queues))
+
+    def take(self, log_id: str, operation_id: str) -> Operation | None:
+        """Take an operation out; None if it does not wait."""
+        log = self._logs.get(log_id)
+        waiting = log.by_id.pop(operation_id, None) if log is not None else None
+        if log is None or waiting is None:
+            return None
+        self._dequeue(log, waiting)
+        log.size -= len(waiting.operation.raw)
+        self._size -= len(waiting.operation.raw)
+        for ancestor in waiting.missing:
+            waiters = log.waiting_for.get(ancestor)
+            if waiters is not None:
+                waiters.pop(operation_id, None)
+                if not waiters:
+                    del log.waiting_for[ancestor]
+        if not log.by_id:
+            del self._logs[log_id]
+        return waiting.operation
+
+    def forget(self, log_id: str) -> None:
+        """Put out all that waits in a log."""
+        for operation_id, _ in self.items(log_id):
+            self.take(log_id, operation_id)
+
+    def arrived(self, log_id: str, operation_id: str) -> list[str]:
+        """An ancestor is stored now: the IDs of those that wait for nothing else any more, the oldest first."""
+        log = self._logs.get(log_id)
+        ready = []
+        for waiter in log.waiting_for.pop(operation_id, {}) if log is not None else {}:
+            missing = log.by_id[waiter].missing  # type: ignore[union-attr]
+            missing.remove(operation_id)
+            if not missing:
+                ready.append(waiter)
+        return ready
+
+    def log_started(self, log_id: str) -> None:
+        """The log has its first stored operation: what waits there is no longer of rank 0."""
+        self._promote(log_id, [_NOTHING_STORED], _STRANGER)
+
+    def key_known(self, log_id: str, key: str) -> None:
+        """A stored grant names `key`, or it is the root's: what it has waiting goes last."""
+        self._promote(log_id, [_NOTHING_STORED, _STRANGER], _KNOWN, key)
+
+    def _promote(self, log_id: str, ranks: Iterable[int], to: int, key: str | None = None) -> None:
+        log = self._logs.get(log_id)
+        if log is None:
+            return
+        moved = [
+            waiting
+            for rank in ranks
+            for waiting in log.queues[rank].values()
+            if key is None or waiting.operation.author == key
+        ]
+        if not moved:
+            return
+        for waiting in moved:
+            self._dequeue(log, waiting)
+            waiting.rank = to
+            self._enqueue(log, waiting)
+        for queue in (log.queues[to], self._queues[to]):
+            in_order = sorted(queue.items(), key=lambda item: item[1].age)
+            queue.clear()
+            queue.update(in_order)
+
+    def _enqueue(self, log: _LogQueues, waiting: _Waiting) -> None:
+        name = waiting.operation.log, waiting.operation.id
+        log.queues[waiting.rank][name] = self._queues[waiting.rank][name] = waiting
+
+    def _dequeue(self, log: _LogQueues, waiting: _Waiting) -> None:
+        name = waiting.operation.log, waiting.operation.id
+        del log.queues[waiting.rank][name], self._queues[waiting.rank][name]
+
+    def get(self, log_id: str, operation_id: str) -> Operation | None:
+        """The operation that waits under this ID, or None."""
+        log = self._logs.get(log_id)
+        waiting = log.by_id.get(operation_id) if log is not None else None
+        return waiting.operation if waiting is not None else None
+
+    def missing(self, log_id: str, operation_id: str) -> list[str] | None:
+        """What an operation waits for, ``prev`` first, then in the order of ``deps``; None if it does not wait."""
+        log = self._logs.get(log_id)
+        waiting = log.by_id.get(operation_id) if log is not None else None
+        return list(waiting.missing) if waiting is not None else None
+
+    def items(self, log_id: str) -> list[tuple[str, list[str]]]:
+        """What waits in a log, the oldest first: (operation ID, what it waits for)."""
+        log = self._logs.get(log_id)
+        return [(name, list(waiting.missing)) for name, waiting in log.by_id.items()] if log is not None else []
+
+
+def _first(queues: tuple[_Queue, _Queue, _Queue]) -> tuple[str, str]:
+    return next(iter(next(queue for queue in queues if queue)))
