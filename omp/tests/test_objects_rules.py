@@ -11,10 +11,11 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 from omp.protocols.objects.collection import Collection
-from omp.protocols.objects.paging import BadCursor, decode_cursor, encode_cursor, matches_strongly, matches_weakly
+from omp.protocols.objects.paging import decode_cursor, encode_cursor
 from omp.protocols.objects.record import new_id, new_record, timestamp
 from omp.rules.json_text import parse
 from omp.store import open_store
+from omp.web.paging import BadCursor, matches_strongly, matches_weakly
 
 
 class Rules(unittest.TestCase):

@@ -1,13 +1,7 @@
-"""The history of an owner's conversations: what a message is, when it was, and where a page of them ends.
+"""What a message of an owner's history is, and when it was.
 
-Implements the protocol's §II.6 and the cursor of §VIII.1.  Messages are answered newest first: by the instant
-of ``created_at``, and by the order in which they were stored where that is the same.
-
-Guarantees: a position (instant, sequence) is unique within an owner and never changes, so a cursor, which is the
-position of the last message of a page, stays valid whatever is stored in between: no message twice, and none left out
-that stood throughout.  A cursor is opaque, bound to its owner and bears a checksum: any change to it is refused.
-
-Handled here: shapes, instants, cursors.  The caller must keep the sequence, one for each owner.
+Implements the protocol's §II.6 and the body that stores messages.  ``created_at`` is kept as it was written and
+compared as the instant that it names, whatever its offset.
 """
 
 from __future__ import annotations
@@ -15,10 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Any
-
-from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
 
 ROLES = ("human", "ai", "tool")
 
@@ -38,10 +29,6 @@ _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_CHECKSUM_BYTES = 8
-
-Position = tuple[int, int]
-"""(microseconds since the year 1, number of the message among its owner's)."""
 
 
 def instant(text: str) -> int:
@@ -71,25 +58,3 @@ def stored_form(message: Mapping[str, Any], owner: str, now: str) -> dict[str, A
         "content": message["content"],
         "created_at": message.get("created_at", now),
     }
-
-
-def encode_cursor(owner: str, position: Position) -> str:
-    """The cursor of the page that follows `position`."""
-    raw = b"".join(number.to_bytes(8, "big") for number in position)
-    return b64u_encode(raw + _checksum(owner, raw))
-
-
-def decode_cursor(owner: str, cursor: str) -> Position:
-    """The position in `cursor`.  Raises ValueError for anything but a cursor made for `owner`."""
-    try:
-        data = b64u_decode(cursor)
-    except EncodingError:
-        data = b""
-    raw, checksum = data[:16], data[16:]
-    if len(raw) != 16 or checksum != _checksum(owner, raw):
-        raise ValueError("must be one that this server gave, for this owner, unchanged")
-    return int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big")
-
-
-def _checksum(owner: str, raw: bytes) -> bytes:
-    return sha256(b"nexus messages cursor\0" + owner.encode() + raw).digest()[:_CHECKSUM_BYTES]

@@ -4,9 +4,12 @@ Three tables, every key beginning with the owner's address in lower case, so tha
 reached with the address of another (the protocol's §VII.3):
 
 * ``nexus_overrides``: address → ``{"config": {…}, "prompts": {…}}``;
-* ``nexus_messages``: address, instant, sequence (both counted downwards, so that the newest comes first) → the
-  message as it is answered;
+* ``nexus_messages``: address, position → the message as it is answered;
 * ``nexus_sequence``: address → how many messages were ever stored.
+
+The position of a message is its instant and its number among its owner's, both counted downwards so that the newest
+comes first.  It is unique within the owner and never changes, so a page that starts after one gives no message twice,
+and leaves none out that stood throughout, whatever is stored in between.
 
 A change is a function of the open transaction: the row is read, merged and written inside one block, so that
 of two updates at the same time none is lost, and the changes of a batch are kept together or not at all.
@@ -19,7 +22,6 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from omp.protocols.nexus.messages import Position
 from omp.protocols.nexus.profile import merged
 from omp.rules.json_text import parse
 from omp.store.port import Store, Writer, after, key
@@ -29,6 +31,7 @@ OVERRIDES = "nexus_overrides"
 MESSAGES = "nexus_messages"
 SEQUENCE = "nexus_sequence"
 _LAST = 2**64 - 1
+POSITION_BYTES = 16
 
 Change = Callable[[Writer], None]
 """What a checked operation does inside a transaction."""
@@ -62,26 +65,17 @@ def _append(owner: str, rows: Sequence[tuple[int, bytes]], tx: Writer) -> None:
     stored = tx.get(SEQUENCE, key(owner))
     first = int.from_bytes(stored, "big") if stored else 0
     for sequence, (at, message) in enumerate(rows, first):
-        tx.put(MESSAGES, _message_key(owner, (at, sequence)), message)
+        tx.put(MESSAGES, key(owner, _LAST - at, _LAST - sequence), message)
     tx.put(SEQUENCE, key(owner), (first + len(rows)).to_bytes(8, "big"))
 
 
-def read_messages(store: Store, owner: str, limit: int, last: Position | None) -> tuple[list[bytes], Position | None]:
+def read_messages(store: Store, owner: str, limit: int, last: bytes | None) -> tuple[list[bytes], bytes | None]:
     """At most `limit` encoded messages of `owner`, newest first, after the position `last`; and where to go on.
 
     The second is the position of the last message given, None where it is the owner's oldest.
     """
-    start = key(owner) if last is None else _message_key(owner, last) + b"\0"
+    start = key(owner) if last is None else key(owner) + last + b"\0"
     with store.read() as tx:
         rows = list(islice(tx.scan(MESSAGES, start, after(key(owner))), limit + 1))
     messages = [message for _, message in rows[:limit]]
-    return messages, _position(rows[limit - 1][0]) if len(rows) > limit else None
-
-
-def _message_key(owner: str, position: Position) -> bytes:
-    at, sequence = position
-    return key(owner, _LAST - at, _LAST - sequence)
-
-
-def _position(row_key: bytes) -> Position:
-    return _LAST - int.from_bytes(row_key[-16:-8], "big"), _LAST - int.from_bytes(row_key[-8:], "big")
+    return messages, rows[limit - 1][0][-POSITION_BYTES:] if len(rows) > limit else None

@@ -14,18 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from omp.protocols.nexus.commands import commands, signature_required_commands
 from omp.protocols.nexus.defaults_file import DefaultsSource
-from omp.protocols.nexus.messages import MESSAGE_SCHEMA, decode_cursor, encode_cursor
-from omp.protocols.nexus.records import overrides_row, read_messages
+from omp.protocols.nexus.messages import MESSAGE_SCHEMA
+from omp.protocols.nexus.records import POSITION_BYTES, overrides_row, read_messages
 from omp.protocols.nexus.signatures import NotAuthenticated, authenticate, bearer
 from omp.protocols.nexus.writes import WRITES, Author, Unprocessable, Write
 from omp.rules.json_text import JsonError, parse, parse_exact
 from omp.store.port import Store
 from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle
 from omp.web.messages import JSON, Request, Response, json_response
+from omp.web.paging import BadCursor, decode_cursor, encode_cursor, matches_weakly, next_link
 from omp.web.routes import Route
 
 BASE = "/api/v1"
@@ -73,14 +73,9 @@ def get_profile(request: Request, nexus: Nexus) -> Response:
     row = overrides_row(nexus.store, _owner(request))
     body, tag = nexus.defaults.current().profile(row)
     known = request.headers.get("if-none-match")
-    if known is not None and _names(known, tag):
+    if known is not None and matches_weakly(known, tag):
         return Response(304, headers=(("ETag", tag),))
     return Response(200, body, JSON, (("ETag", tag),))
-
-
-def _names(field: str, tag: str) -> bool:
-    """Whether an ``If-None-Match`` field names `tag`, by the weak comparison (RFC 9110 §13.1.2)."""
-    return field.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in field.split(",")]
 
 
 def get_messages(request: Request, nexus: Nexus) -> Response:
@@ -88,16 +83,14 @@ def get_messages(request: Request, nexus: Nexus) -> Response:
     owner = _owner(request)
     query = request.valid_query()
     limit, cursor = query["limit"], query["cursor"]
+    listed = f"nexus messages of {owner}"
     try:
-        last = decode_cursor(owner, cursor) if cursor is not None else None
-    except ValueError as error:
-        raise ApiError(400, f"query.cursor: {error}") from None
+        last = decode_cursor(cursor, listed, POSITION_BYTES) if cursor is not None else None
+    except BadCursor:
+        raise ApiError(400, "query.cursor: must be one that this server gave, for this owner, unchanged") from None
     page, end = read_messages(nexus.store, owner, limit, last)
-    headers = []
-    if end is not None:
-        target = urlencode({"limit": limit, "cursor": encode_cursor(owner, end)})
-        headers.append(("Link", f'<{BASE}/messages?{target}>; rel="next"'))
-    return Response(200, b"[" + b",".join(page) + b"]", JSON, headers)
+    more = () if end is None else (next_link(f"{BASE}/messages", {"limit": limit}, encode_cursor(end, listed)),)
+    return Response(200, b"[" + b",".join(page) + b"]", JSON, more)
 
 
 # --- Writing -----------------------------------------------------------------------------------------------------

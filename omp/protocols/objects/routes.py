@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from omp.protocols.objects.collection import Collection, Exists, NotFound, Page
-from omp.protocols.objects.paging import BadCursor, decode_cursor, matches_strongly, matches_weakly, next_page
+from omp.protocols.objects.paging import decode_cursor, next_page
 from omp.protocols.objects.record import DELETE_ON_READ, TTL, Record
 from omp.web.errors import ApiError, InvalidRequest
 from omp.web.messages import JSON, Request, Response
+from omp.web.paging import BadCursor, matches_strongly, matches_weakly
 from omp.web.routes import Route, Schema
 
 MAX_PAGE = 1000
