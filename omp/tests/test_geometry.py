@@ -393,9 +393,7 @@ class AgainstEveryRegistration(unittest.TestCase):
         w = within / EARTH_RADIUS_M
         # A chord is no longer than its arc: 2 - 2 p·q <= (rho + w)² for all that can meet.
         least = 1 - w * w / 2 - 1e-9
-        candidates = [
-            one for one in known if one[1] * a + one[2] * b + one[3] * c + one[4] * w + one[5] >= least
-        ]
+        candidates = [one for one in known if one[1] * a + one[2] * b + one[3] * c + one[4] * w + one[5] >= least]
         order = [(one.volume, one.space.found(point, within), one.id) for one in candidates]
         return [name for _, metres, name in sorted(hit for hit in order if hit[1] is not None)]
 

@@ -9,6 +9,7 @@ browser on this machine sends what any page on the web tells it to: so is one wh
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 
 from omp.web.errors import ApiError
@@ -30,8 +31,12 @@ def require_admin(request: Request, token: str | None) -> None:
         )
 
 
+# Whole, or a name such as 127.evil.example would pass for an address.
+_LOOPBACK = re.compile(r"(::ffff:)?127\.\d+\.\d+\.\d+|::1", re.ASCII)
+
+
 def _is_loopback(address: str) -> bool:
-    return address.removeprefix("::ffff:").startswith("127.") or address == "::1"
+    return _LOOPBACK.fullmatch(address) is not None
 
 
 def _came_by_proxy(headers: Mapping[str, str]) -> bool:

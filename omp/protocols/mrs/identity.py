@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from omp.protocols.mrs.accounts import Accounts
 from omp.protocols.mrs.addresses import domain_of
@@ -29,13 +29,11 @@ from omp.protocols.mrs.key_ring import KeyRing
 from omp.protocols.mrs.remote_keys import RemoteKeys
 from omp.rules.engines import Engine
 from omp.rules.http_signatures import Policy, verify
-from omp.rules.signature_base import SignatureError, SignedRequest
-from omp.store.port import Store, key
+from omp.rules.signature_base import SignatureError
 from omp.web.errors import ApiError
 from omp.web.messages import Request
+from omp.web.signature_guard import NonceTable, signed_request
 
-NONCES = "mrs_nonces"  # SHA-256 of keyid and nonce -> nothing
-NONCES_BY_AGE = "mrs_nonces_by_age"  # epoch second until which to remember it, SHA-256 -> nothing
 KEY_PATH = "/.well-known/mrs/keys/"
 POLICY = Policy(
     required=(
@@ -61,21 +59,21 @@ class Authenticator:
 
     def __init__(
         self,
-        store: Store,
         clock: Callable[[], float],
         engine: Engine,
         accounts: Accounts,
         ring: KeyRing,
         remote: RemoteKeys,
+        nonces: NonceTable,
         url: str,
         domain: str,
     ) -> None:
-        self._store = store
         self._clock = clock
         self._engine = engine
         self._accounts = accounts
         self._ring = ring
         self._remote = remote
+        self._nonces = nonces
         self._url = url
         self._domain = domain
 
@@ -102,10 +100,8 @@ class Authenticator:
         if match is None:
             raise ApiError(401, "MRS-Identity must be user@domain.", headers=_CHALLENGE)
         user, domain = match[1], match[2]
-        signed = SignedRequest(
-            request.method, self._scheme(request), request.headers.get("host", ""), request.target, request.fields,
-            request.body,
-        )  # fmt: skip
+        signed = signed_request(request)
+        signed.scheme = self._scheme(request)
         try:
             verify(
                 signed,
@@ -113,7 +109,7 @@ class Authenticator:
                 lambda keyid: self._keys(keyid, user, domain),
                 self._engine.verify,
                 self._clock(),
-                self._fresh,
+                self._nonces.fresh,
             )
         except SignatureError as error:
             raise ApiError(error.status, error.message, headers=_CHALLENGE if error.status == 401 else ()) from None
@@ -135,7 +131,7 @@ class Authenticator:
             raise SignatureError(401, "The keyid must be the https address of the signer's key document.") from None
         if key_domain != domain.lower():
             raise SignatureError(401, f"The keyid is on {key_domain}, and the identity on {domain}: they must agree.")
-        if not keyid.endswith((f"{KEY_PATH}{user}", f"{KEY_PATH}{user}@{domain}")):
+        if urlsplit(keyid).path not in (f"{KEY_PATH}{user}", f"{KEY_PATH}{user}@{domain}"):
             raise SignatureError(401, f"The keyid must be the key document of the signer: …{KEY_PATH}{user}")
         if domain == self._domain:
             try:
@@ -145,23 +141,3 @@ class Authenticator:
         else:
             document = self._remote.document(keyid)
         return usable_keys(document, f"{user}@{domain}", self._clock())
-
-    def _fresh(self, keyid: str, nonce: str, until: int) -> bool:
-        digest = sha256(key(keyid, nonce)).digest()
-        with self._store.write() as tx:
-            if tx.get(NONCES, digest) is not None:
-                return False
-            tx.put(NONCES, digest, b"")
-            tx.put(NONCES_BY_AGE, key(until) + digest, b"")
-        return True
-
-    def forget_nonces(self, now: float) -> None:
-        """Drop nonces whose signatures are too old by now."""
-        end = key(int(now))
-        with self._store.read() as tx:
-            if next(tx.scan(NONCES_BY_AGE, b"", end), None) is None:
-                return
-        with self._store.write() as tx:
-            for row in [row for row, _ in tx.scan(NONCES_BY_AGE, b"", end)]:
-                tx.delete(NONCES_BY_AGE, row)
-                tx.delete(NONCES, row[8:])

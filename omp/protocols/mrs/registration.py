@@ -96,7 +96,7 @@ def read_claim(body: Any) -> Claim:
 
 
 def _service_point(text: str) -> str:
-    text = text.strip()
+    text = text.strip(" \t\r\n")
     if len(text) > MAX_SERVICE_POINT:
         raise BadRegistration(f"service_point must have at most {MAX_SERVICE_POINT} characters")
     # isprintable: no control, format or separator characters but the space itself.

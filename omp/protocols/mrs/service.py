@@ -19,6 +19,7 @@ from omp.protocols.mrs.settings import SETTINGS
 from omp.protocols.mrs.throttle import Throttle
 from omp.store.port import Store
 from omp.web.settings import Context, read_settings
+from omp.web.signature_guard import NonceTable
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Mrs:
     registry: Registry
     accounts: Accounts
     throttle: Throttle
+    nonces: NonceTable
     authenticator: Authenticator
     ring: KeyRing
     peers: Peers
@@ -39,7 +41,7 @@ class Mrs:
         """Drop what has expired."""
         self.throttle.forget(now)
         self.accounts.forget_tokens(now)
-        self.authenticator.forget_nonces(now)
+        self.nonces.housekeep(now)
 
 
 def service(context: Context) -> Mrs:
@@ -55,6 +57,7 @@ def service(context: Context) -> Mrs:
     ring.make_server_key()
     insecure = settings["insecure_keys"]
     remote = RemoteKeys(lambda address: fetch(address, insecure=insecure), clock, settings["key_cache_seconds"])
+    nonces = NonceTable(store, clock, "mrs_nonces")
     peers = Peers(store, url)
     bootstrap = [read_peer({"server_url": peer}, is_configured=True) for peer in settings["bootstrap_peers"]]
     if bootstrap:
@@ -66,7 +69,8 @@ def service(context: Context) -> Mrs:
         registry=Registry(store, clock, context.random_bytes, url),
         accounts=accounts,
         throttle=throttle,
-        authenticator=Authenticator(store, clock, context.engine, accounts, ring, remote, url, domain),
+        nonces=nonces,
+        authenticator=Authenticator(clock, context.engine, accounts, ring, remote, nonces, url, domain),
         ring=ring,
         peers=peers,
     )
