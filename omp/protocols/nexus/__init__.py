@@ -16,23 +16,14 @@ from __future__ import annotations
 from omp.protocols.nexus.defaults_file import DefaultsSource
 from omp.protocols.nexus.routes import BASE, ERRORS, ROUTES, Nexus
 from omp.web.routes import CORS_ANY_ORIGIN, Mount
-from omp.web.settings import Context, Setting, read_settings
-
-
-def _usable_file(text: str) -> str:
-    """The path `text`, if defaults can be read there; ValueError otherwise."""
-    try:
-        DefaultsSource(text, log=print)
-    except ValueError as error:
-        raise ValueError(f"it cannot be used: {error}") from None
-    return text
+from omp.web.settings import Context, Setting, SettingError, read_settings
 
 
 SETTINGS = (
     Setting(
         "nexus_defaults",
         "OMP_NEXUS_DEFAULTS",
-        _usable_file,
+        str,
         None,
         "JSON file with the default profile of NEXUS, read again when it changes; none: a built-in one",
         "--nexus-defaults",
@@ -43,12 +34,16 @@ SETTINGS = (
 def mount(context: Context) -> Mount:
     """NEXUS as the server serves it.  Raises SettingError where the defaults file cannot be used."""
     path = read_settings(SETTINGS, context.environ)["nexus_defaults"]
+    try:
+        defaults = DefaultsSource(path, context.log)
+    except ValueError as error:
+        raise SettingError(f"--nexus-defaults (OMP_NEXUS_DEFAULTS) is {path!r}, and cannot be used: {error}") from None
     return Mount(
         name="nexus",
         version="1",
         title="NEXUS: profile, prompts and messages of a key's owner",
         routes=ROUTES,
-        state=Nexus(context.store, DefaultsSource(path, context.log), context.clock),
+        state=Nexus(context.store, defaults, context.clock),
         owns=(BASE,),
         errors=ERRORS,
         cors=(*CORS_ANY_ORIGIN, ("Access-Control-Expose-Headers", "Link, ETag")),
