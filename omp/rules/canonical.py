@@ -3,7 +3,8 @@
 :func:`canonicalize` writes a value as RFC 8785 does: no white space (§3.2.1), strings with the fewest escapes
 (§3.2.2.2), numbers as ECMAScript prints doubles (§3.2.2.3), members sorted by the UTF-16 code units of their names
 (§3.2.3), UTF-8 (§3.2.4).  :func:`decode` takes bytes only if they are what OMP-CJ makes of some object, and tells
-what is no JSON at all (oplog §3.2 stage 1) from what is JSON written in another way (stage 2).
+what is no JSON at all (oplog §3.2 stage 1) from what is JSON written in another way (stage 2); :func:`encode` writes
+again what it gave.
 
 For OMP-CJ values both agree; outside them they differ in the order of names (OMP-CJ: code points) and in numbers
 (OMP-CJ: integers within ±(2^53 − 1)).
