@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import unittest.mock
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from omp.store.port import StoreUnavailable
 from omp.tests.avp_parties import ALICE, BOB, CAROL, VaultCase, creation, entry, envelope, removal
 from omp.tests.harness import Answer, Client
 
@@ -125,6 +127,23 @@ class Tolerance(VaultCase):
 
     def test_the_well_known_document_names_the_profile(self) -> None:
         self.assertEqual(self.alice.request("GET", "/.well-known/avp").json["profiles"], ["http-json"])
+
+
+class Trouble(VaultCase):
+    """What is not the caller's fault, in this protocol's shape."""
+
+    def test_a_store_that_cannot_be_written_is_unavailable_and_nothing_changes(self) -> None:
+        self.created()
+        store = self.server.parts.store
+        with unittest.mock.patch.object(store, "write", side_effect=StoreUnavailable("the disk is full")):
+            answer = self.alice.push(self.repo, 1, envelope(self.repo, 2))
+        self.assertIn("the disk is full", self.answered(answer, 503, "unavailable")["error"])
+        self.assertEqual(self.answered(self.alice.pull(self.repo), 200)["envelope"], envelope(self.repo, 1))
+
+    def test_a_bug_of_ours_says_nothing_but_where_to_look(self) -> None:
+        with unittest.mock.patch.object(self.server.parts.store, "get", side_effect=RuntimeError("secret")):
+            answer = self.alice.pull(self.repo)
+        self.assertNotIn("secret", self.answered(answer, 500, "internal_error")["error"])
 
 
 class Documentation(VaultCase):

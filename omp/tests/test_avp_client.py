@@ -320,6 +320,16 @@ class VaultCommand(unittest.TestCase):
             self.assertIn(words, said)
             self.assertEqual((said.count("\n"), said.startswith("vault: ")), (1, True))
 
+    def test_only_this_machine_is_spoken_to_without_tls(self) -> None:
+        from http.client import HTTPSConnection
+
+        from omp.tools.vault import _connection
+
+        for host in ("localhost", "localhost:8787", "127.0.0.1:8787", "127.9.9.9", "[::1]:8787"):
+            self.assertNotIsInstance(_connection(host), HTTPSConnection, host)
+        for host in ("vault.example", "vault.example:80", "127.evil.example", "localhost.evil.example", "10.0.0.1"):
+            self.assertIsInstance(_connection(host), HTTPSConnection, host)
+
     def test_a_server_that_is_no_vault_is_noticed(self) -> None:
         address = self.create()
         for body in (b"[]", b"{}", b"<html>", b'{"nonce": "AA=="}', b'{"nonce": 1}'):

@@ -16,6 +16,7 @@ import os
 import sys
 import uuid
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,13 +77,14 @@ def keys_in(path: Path, *, make: bool) -> Keys:
 
 def _new_keys(path: Path) -> Keys:
     keys = member.new_keys(os.urandom)
-    print(f"new member {keys.member_id}, keys in {path}", file=sys.stderr)  # first: it asks for cryptography
+    member_id = keys.member_id  # asks for cryptography before there is a file
     value = {name: b64_encode(getattr(keys, attribute)) for name, attribute in _KEY_MEMBERS.items()}
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(json.dumps(value, indent=1) + "\n")
     except OSError as error:
         raise Failed(f"The key file {path} cannot be written: {_reason(error)}.") from None
+    print(f"new member {member_id}, keys in {path}", file=sys.stderr)
     return keys
 
 
@@ -157,12 +159,18 @@ class Session:
 def _connection(host: str) -> HTTPConnection:
     from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    local = name in ("localhost", "[::1]") or name.startswith("127.")
     try:
-        return (HTTPConnection if local else HTTPSConnection)(host, timeout=60)
+        plain = HTTPConnection(host, timeout=60)
+        return plain if _is_this_machine(plain.host) else HTTPSConnection(host, timeout=60)
     except HTTPException:  # http.client reads the port out of it
         raise Failed(f"{host!r} is no host, or host:port.") from None
+
+
+def _is_this_machine(name: str) -> bool:
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:  # a name, which somebody else may own whatever it begins with
+        return False
 
 
 # --- the commands ---------------------------------------------------------------------------------------------
