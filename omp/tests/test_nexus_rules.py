@@ -64,6 +64,7 @@ class Templates(unittest.TestCase):
             ("ui/field_options/config.temperature/max", "2", "config.temperature.max must be a number"),
             ("ui/field_options/config.temperature/min", 3, "min must not be above max"),
             ("ui/field_options/config.tone", {"type": "select"}, "config.tone.options is required"),
+            ("ui/field_options/config.tone", "select", "config.tone must be an object"),
         ):
             with self.subTest(path=path, value=value), self.assertRaises(ValueError) as caught:
                 read_defaults(changed(path, value))
@@ -99,6 +100,25 @@ class Templates(unittest.TestCase):
         for value in (8193, 0, 1.5):
             with self.assertRaises(DoesNotFit):
                 checked_value(defaults, "config.max_tokens", value)
+
+    def test_other_fields_take_what_their_bounds_or_their_default_allow(self) -> None:
+        template = changed("user_defaults/config/stream", True)
+        template["user_defaults"]["config"]["tone"] = "dry"
+        template["ui"]["field_options"]["config.offset"] = {"type": "number", "max": -1}
+        template["ui"]["editable_fields"] += ["config.offset", "config.stream", "config.tone", "config.new"]
+        defaults = read_defaults(template)
+        cases: dict[str, tuple[list[Any], list[Any]]] = {
+            "offset": ([-1, -1.5], [0, "-2", True]),
+            "stream": ([True, False], [1, "true", []]),
+            "tone": (["", "warm"], [1, True, {}, "x" * 65_537]),
+            "new": (["x", 1, True], [[], {}, "x" * 65_537]),
+        }
+        for name, (good, bad) in cases.items():
+            for value in good:
+                self.assertEqual(checked_value(defaults, f"config.{name}", value), value)
+            for value in bad:
+                with self.subTest(name=name, value=value), self.assertRaises(DoesNotFit):
+                    checked_value(defaults, f"config.{name}", value)
 
     def test_a_name_as_long_as_a_body_is_not_sent_back_whole(self) -> None:
         with self.assertRaises(DoesNotFit) as caught:

@@ -18,7 +18,6 @@ from omp.protocols.nexus.routes import BASE, ERRORS, ROUTES, Nexus
 from omp.web.routes import CORS_ANY_ORIGIN, Mount
 from omp.web.settings import Context, Setting, SettingError, read_settings
 
-
 SETTINGS = (
     Setting(
         "nexus_defaults",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from omp.rules.schema import compile_schema
+from omp.rules.schema import Validator, compile_schema
 
 MODEL_FIELD = "config.model"
 EDITABLE_PROMPT = "prompts.friends_profile"
@@ -161,11 +161,11 @@ def _check_option(field: str, option: Any) -> None:
     _check(_validate_any_option, where, option)
     if field != MODEL_FIELD:  # its choices come from the catalog
         _check(_validate_option.get(option["type"], _validate_any_option), where, option)
-    if option.get("min", 0) > option.get("max", option.get("min", 0)):
+    if "min" in option and "max" in option and option["min"] > option["max"]:
         raise ValueError(f"{where}: min must not be above max")
 
 
-def _check(validate: Any, where: str, value: Any) -> None:
+def _check(validate: Validator, where: str, value: Any) -> None:
     for path, message, _ in validate(value):
         place = ".".join(str(step) for step in ([where] if where else []) + list(path))
         raise ValueError(f"{place or 'the template'} {message}")

@@ -5,8 +5,8 @@ how they turn a body into bytes, so there is a table of payloads (:data:`FORMS`)
 each hashed with Keccak-256 (which is not SHA3-256) and signed either as it is or as an EIP-191 personal message.
 The first that recovers the owner's address wins.
 
-Guarantees: a request passes only if the owner's key signed every member of it; numbers count as they are written
-in the request, since JavaScript writes ``1e-7`` where Python writes ``1e-07``.
+Guarantees: a request passes only if the owner's key signed every member of it that is read; numbers count as they are
+written in the request, since JavaScript writes ``1e-7`` where Python writes ``1e-07``.
 
 Refused, with the reason: the JavaScript example of §V.  It passes the names of the top-level members as the second
 argument of ``JSON.stringify``, which then drops every other name at every level: its payload is
@@ -19,7 +19,6 @@ whoever captured a request can send it again, and to another endpoint that takes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, NamedTuple
 
@@ -139,7 +138,8 @@ def authenticate(body: Any, owner: str) -> None:
 def _distinct_payloads(body: Mapping[str, Any]) -> Iterator[bytes]:
     """The payload of each form, once: the first four are mostly the same."""
     seen = set()
-    for one in map(partial(payload, body), FORMS):
+    for form in FORMS:
+        one = payload(body, form)
         if one not in seen:
             seen.add(one)
             yield one
