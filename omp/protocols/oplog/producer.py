@@ -151,7 +151,7 @@ class Producer:
         not_before: str | None = None,
         expires: str | None = None,
     ) -> Operation:
-        """Grant `caps` over a scope to the key ID `grantee`; `parent` is the grant it stands under, null for the root."""
+        """Grant `caps` over a scope to the key ID `grantee`, under the grant `parent` (None for the root)."""
         scope: dict[str, Any] = {"predicates": sorted(set(predicates)), "provenance": provenance}
         if ops is not None:
             scope["ops"] = sorted(set(ops))

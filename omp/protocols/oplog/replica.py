@@ -133,7 +133,7 @@ class Replica:
             events.append(Event("rejected", {"id": operation_id, "code": refusal.code}))
 
     def restore(self, data: bytes) -> None:
-        """Take back the bytes of an operation that this log accepted before, after its ancestors, into a new replica."""
+        """Take back, into a new replica, the bytes of an operation accepted before; its ancestors come first."""
         operation = operation_unverified(data)
         if operation.id not in self._entries:
             self._append(judge(operation, self), [], [])
