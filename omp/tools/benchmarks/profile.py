@@ -54,6 +54,7 @@ class Signed(NamedTuple):
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of every benchmark."""
     add_options(parser)
+    parser.add_argument("--storage", default="memory", help="of our server: memory (default) or sqlite:PATH")
     parser.epilog = "example:\n  python -m omp bench profile --quick"
 
 
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     signed = signed_requests(100 if plan.quick else OWNERS)
     reads = [http_request("GET", PATH, headers=_bearer(one.owner)) for one in signed]
     nobody = http_request("GET", PATH, headers=_bearer("0x" + "0" * 40))
-    with our_server(pin=plan.pinned) as ours, stock_server(pin=plan.pinned) as stock:
+    with our_server(storage=args.storage, pin=plan.pinned) as ours, stock_server(pin=plan.pinned) as stock:
         send_all(ours.port, [one.request for one in signed])
         with Connection(stock.port) as connection:
             number = json.loads(connection.request("POST", "/objects", _STOCK_OBJECT).body)["id"]
@@ -116,20 +117,9 @@ def run(args: argparse.Namespace) -> int:
         )
     print(plan.describe())
     print(table(results))
-    print(
-        goal(
-            "GET /config beside the stock server",
-            ratio(results["GET /config, all different"], results["stock server, GET"]),
-            at_least=0.7,
-            unit="x",
-        )
-    )
-    print(
-        goal(
-            "signed POST /config beside bare recovery",
-            ratio(results["POST /config, signed"], results["bare recovery, key"]),
-            at_least=0.7,
-            unit="x",
-        )
-    )
+    reading = ratio(results["GET /config, all different"], results["stock server, GET"])
+    writing = ratio(results["POST /config, signed"], results["bare recovery, key"])
+    bound = 0.7 if args.storage == "memory" else None  # the goals are set for it
+    print(goal("GET /config beside the stock server", reading, at_least=bound))
+    print(goal("signed POST /config beside bare recovery", writing, at_least=bound))
     return 0
