@@ -154,9 +154,17 @@ def _signature(label: str, covered: Member, value: Member) -> Signature:
         raise SignatureError(400, f"Signature-Input: {label} must list its components as strings.")
     if not isinstance(value, Item) or not isinstance(value.value, bytes):
         raise SignatureError(400, f"Signature: {label} must be a byte sequence, as {label}=:base64:.")
-    created, expires = (_parameter(label, covered, name, int) for name in ("created", "expires"))
-    keyid, alg, nonce, _tag = (_parameter(label, covered, name, str) for name in ("keyid", "alg", "nonce", "tag"))
-    return Signature(label, covered, value.value, keyid, alg, created, expires, nonce)
+    _parameter(label, covered, "tag", str)  # it is for the application: signed, and no more
+    return Signature(
+        label,
+        covered,
+        value.value,
+        keyid=_parameter(label, covered, "keyid", str),
+        alg=_parameter(label, covered, "alg", str),
+        created=_parameter(label, covered, "created", int),
+        expires=_parameter(label, covered, "expires", int),
+        nonce=_parameter(label, covered, "nonce", str),
+    )
 
 
 def _parameter(label: str, covered: InnerList, name: str, kind: type[_T]) -> _T | None:
@@ -257,15 +265,14 @@ class _Verification(NamedTuple):
 
     def uncovered(self, components: frozenset[str]) -> str | None:
         """Which required component is not covered."""
-        needless = set()
-        if not self.request.question_mark:
-            needless.add("@query")
-        if not self.request.body:
-            needless.add("content-digest")
+        # What the request does not have needs no cover.
+        parts = (("@query", self.request.question_mark), ("content-digest", self.request.body))
+        absent = {name for name, part in parts if not part}
+        held = components | absent
         for alternatives in self.policy.required:
-            wanted = [[name for name in alternative if name not in needless] for alternative in alternatives]
-            if not any(components.issuperset(names) for names in wanted):
-                return f"it must cover {', or '.join(_enumerated(names) for names in wanted)}."
+            if not any(map(held.issuperset, alternatives)):
+                wanted = [[name for name in alternative if name not in absent] for alternative in alternatives]
+                return f"it must cover {', or '.join(map(_enumerated, wanted))}."
         return None
 
     def bad_age(self, signature: Signature) -> str | None:

@@ -70,7 +70,6 @@ _PARAMETER = re.compile(r"; *([a-z*][a-z0-9_\-.*]*)(=?)")
 
 # §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
 _COMMA = re.compile(r"[ \t]*,[ \t]*")
-_SPACES = re.compile(r" *")
 
 _BARE_ITEM = re.compile(
     # §3.3.3  sf-string = DQUOTE *( unescaped / "\" ( DQUOTE / "\" ) ) DQUOTE
@@ -156,8 +155,8 @@ def _member(text: str, at: int) -> tuple[Member, int]:
 def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
     items: list[Item] = []
     while True:  # §4.2.1.2, behind the "("
-        spaces = _SPACES.match(text, at)
-        at = spaces.end() if spaces else at
+        while text.startswith(" ", at):
+            at += 1
         if text.startswith(")", at):
             params, at = _parameters(text, at + 1)
             return InnerList(items, params), at
@@ -238,7 +237,7 @@ def serialize_dictionary(members: Mapping[str, Member]) -> str:
     parts = []
     for name, member in members.items():
         if isinstance(member, Item) and member.value is True:
-            parts.append(_checked_key(name) + _serialize_parameters(member.params))
+            parts.append(_checked_key(name) + serialize_parameters(member.params))
         else:
             parts.append(f"{_checked_key(name)}={serialize_member(member)}")
     return ", ".join(parts)
@@ -251,16 +250,17 @@ def serialize_member(member: Member) -> str:
 
 def serialize_inner_list(inner: InnerList) -> str:
     """§4.1.1.1."""
-    return f"({' '.join(map(serialize_item, inner.items))}){_serialize_parameters(inner.params)}"
+    return f"({' '.join(map(serialize_item, inner.items))}){serialize_parameters(inner.params)}"
 
 
 def serialize_item(item: Item) -> str:
     """§4.1.3."""
     value = serialize_bare_item(item.value)
-    return value + _serialize_parameters(item.params) if item.params else value
+    return value + serialize_parameters(item.params) if item.params else value
 
 
-def _serialize_parameters(params: Parameters) -> str:
+def serialize_parameters(params: Parameters) -> str:
+    """§4.1.1.2: each with its semicolon in front."""
     return "".join(
         f";{_checked_key(name)}" if value is True else f";{_checked_key(name)}={serialize_bare_item(value)}"
         for name, value in params.items()
