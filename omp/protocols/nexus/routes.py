@@ -126,8 +126,8 @@ def _signed_body(request: Request, owner: str) -> Any:
 
 # --- The table -----------------------------------------------------------------------------------------------------
 
-_BEARER = "the owner's address as a bearer: Authorization: Bearer 0x…"
-_SIGNED = f"{_BEARER}, and its signature over the body in auth"
+_BEARER = "Bearer 0x…, the owner's address"
+_SIGNED = f"{_BEARER}; and in the body, as auth, a signature by its key"
 _UNAUTHORIZED = {401: "The authentication is missing or wrong; the detail says what"}
 _AUTH = {
     "type": "object",
