@@ -42,6 +42,9 @@ class User(Client):
         super().__init__(port)
         self.token = token
 
+    def __enter__(self) -> User:
+        return self
+
     @classmethod
     def new(cls, port: int, name: str) -> User:
         """Make an account on the server."""

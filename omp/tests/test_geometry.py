@@ -1,4 +1,4 @@
-"""Geometry on the sphere, and the cell index against comparing with every registration (mrs.md "Geometry", "Search")."""
+"""Geometry on the sphere; the cell index against comparing with every registration (mrs.md "Geometry", "Search")."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import random
 import unittest
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from omp.protocols.mrs.registration import document, read_claim
@@ -334,7 +335,7 @@ class Cells(unittest.TestCase):
         for _ in range(500):
             ranges = sorted(cover(unit_vector(*random_position(rng)), 10 ** rng.uniform(0, 6), range(LEVELS)))
             self.assertLessEqual(len(ranges), LEVELS * 27)
-            self.assertTrue(all(a[1] <= b[0] for a, b in zip(ranges, ranges[1:], strict=False)))
+            self.assertTrue(all(a[1] <= b[0] for a, b in pairwise(ranges)))
 
 
 class _Known(NamedTuple):

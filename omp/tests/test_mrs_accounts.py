@@ -57,7 +57,7 @@ class OverSockets(RegistryCase):
             self.refused(self.stranger.request("POST", "/auth/register", body), 400, word)
 
     def test_bad_accounts_are_400(self) -> None:
-        for body in (
+        bodies: tuple[Any, ...] = (
             {},
             [],
             {"username": "x"},
@@ -71,7 +71,8 @@ class OverSockets(RegistryCase):
             {"username": "x", "password": "x" * 129},
             {"username": "x", "password": 123456},
             {"username": "x", "password": "secret", "email": 5},
-        ):
+        )
+        for body in bodies:
             with self.subTest(body=body):
                 self.refused(self.stranger.request("POST", "/auth/register", body), 400)
 
@@ -253,7 +254,7 @@ class KeyDocuments(unittest.TestCase):
                 self.assertEqual(usable_keys(document, "ann@a.example", 1.8e9), [])
 
     def test_what_is_no_key_document_has_no_keys(self) -> None:
-        for document in (
+        documents: tuple[Any, ...] = (
             None,
             [],
             "x",
@@ -261,7 +262,8 @@ class KeyDocuments(unittest.TestCase):
             {"id": "a@b"},
             {"id": "a@b", "keys": [1]},
             {"id": "a@b", "public_key": "k"},
-        ):
+        )
+        for document in documents:
             self.assertEqual(usable_keys(document, "a@b", 0), [])
 
     def test_a_single_key_that_expires_takes_the_form_that_can_say_so(self) -> None:
@@ -276,9 +278,10 @@ class ServerKey(unittest.TestCase):
             path = str(Path(folder) / "mrs.db")
             documents = []
             for _ in range(2):
-                with running_server(
-                    storage=f"sqlite:{path}", environ={"MRS_SERVER_URL": "https://a.example"}
-                ) as server, User(server.port) as user:
+                with (
+                    running_server(storage=f"sqlite:{path}", environ={"MRS_SERVER_URL": "https://a.example"}) as server,
+                    User(server.port) as user,
+                ):
                     documents.append(user.request("GET", "/.well-known/mrs/keys/_server").json)
             self.assertEqual(documents[0], documents[1])
             self.assertEqual(documents[0]["id"], "_server@a.example")
@@ -290,9 +293,9 @@ class ServerKey(unittest.TestCase):
 
     def test_without_cryptography_its_document_says_what_is_missing(self) -> None:
         missing = mock.Mock(side_effect=CryptographyMissing("It needs the package cryptography"))
-        with mock.patch("omp.protocols.mrs.key_ring.secret_keys", missing):
-            with running_server() as server, User(server.port) as user:
-                answer = user.request("GET", "/.well-known/mrs/keys/_server")
+        patched = mock.patch("omp.protocols.mrs.key_ring.secret_keys", missing)
+        with patched, running_server() as server, User(server.port) as user:
+            answer = user.request("GET", "/.well-known/mrs/keys/_server")
         self.assertEqual(answer.status, 503)
         self.assertIn("cryptography", answer.json["detail"])
 

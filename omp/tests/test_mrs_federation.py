@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 from omp.protocols.mrs.addresses import domain_of, server_url
@@ -349,7 +349,10 @@ class Addresses(unittest.TestCase):
 
 
 class Referrals(RegistryCase):
-    environ = {"MRS_SERVER_URL": "https://here.example", "MRS_BOOTSTRAP_PEERS": '["https://bootstrap.example/"]'}
+    environ: ClassVar[dict[str, str]] = {
+        "MRS_SERVER_URL": "https://here.example",
+        "MRS_BOOTSTRAP_PEERS": '["https://bootstrap.example/"]',
+    }
 
     def peers(self, action: str, url: str, **more: Any) -> Answer:
         return self.stranger.request("POST", "/admin/peers", {"action": action, "server_url": url, **more})
@@ -444,9 +447,13 @@ class TwoServers(unittest.TestCase):
 @contextlib.contextmanager
 def two_servers() -> Iterator[tuple[User, User]]:
     """A user on each of two servers, the first of which knows the second."""
-    with running_server() as second, running_server({"MRS_BOOTSTRAP_PEERS": second.url}) as first:
-        with User.new(first.port, "mark") as one, User.new(second.port, "mark") as other:
-            yield one, other
+    with (
+        running_server() as second,
+        running_server({"MRS_BOOTSTRAP_PEERS": second.url}) as first,
+        User.new(first.port, "mark") as one,
+        User.new(second.port, "mark") as other,
+    ):
+        yield one, other
 
 
 if __name__ == "__main__":

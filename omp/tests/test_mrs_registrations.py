@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unittest
-from typing import Any
+from typing import Any, ClassVar
 
 from omp.protocols.mrs.registration import BadRegistration, read_claim
 from omp.tests.mrs_parties import OPERA, RegistryCase, around, claim
@@ -45,7 +45,8 @@ class Registering(RegistryCase):
         self.ann.register(claim(3, 3, 50))
 
     def test_without_authentication_it_is_401_whatever_the_body(self) -> None:
-        for body in (claim(), {}, []):
+        bodies: tuple[Any, ...] = (claim(), {}, [])
+        for body in bodies:
             answer = self.stranger.request("POST", "/register", body)
             self.refused(answer, 401)
             self.assertEqual(answer.headers["www-authenticate"], "Bearer")
@@ -206,7 +207,7 @@ class Listing(RegistryCase):
 
 
 class Searching(RegistryCase):
-    environ = {"MRS_MAX_RESULTS": "5", "MRS_MAX_RADIUS": "50000"}
+    environ: ClassVar[dict[str, str]] = {"MRS_MAX_RESULTS": "5", "MRS_MAX_RADIUS": "50000"}
 
     def test_hits_show_what_the_document_says(self) -> None:
         made = self.mark.register(claim(40, 40))
@@ -267,7 +268,7 @@ class Searching(RegistryCase):
 
 
 class TheServer(RegistryCase):
-    environ = {
+    environ: ClassVar[dict[str, str]] = {
         "MRS_SERVER_URL": "https://Owen.iz.net/",
         "MRS_ADMIN_EMAIL": "owen@iz.net",
         "MRS_AUTHORITATIVE_REGIONS": json.dumps([OPERA]),

@@ -288,7 +288,8 @@ class ExportAndImport(unittest.TestCase):
                     self.assertEqual((answer.status, list(answer.json)), (400, ["detail"]))
                     self.assertIn(f"{member}.{len(document[member])}", answer.json["detail"])
                     self.assertEqual(self.exported(operator), before)
-            for body in ([], {"registrations": {}}, {"peers": "x"}):
+            bodies: list[Any] = [[], {"registrations": {}}, {"peers": "x"}]
+            for body in bodies:
                 self.assertEqual(operator.request("POST", "/admin/import", body).status, 400)
             self.assertEqual(self.exported(operator), before)
 
