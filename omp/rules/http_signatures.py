@@ -4,7 +4,7 @@ A signature arrives in two header fields, each a Structured Fields dictionary: `
 what is covered and with which parameters (§4.1), ``Signature`` holds the bytes under the same label (§4.2)::
 
     Signature-Input: sig1=("@method" "@target-uri" "content-digest");created=1700000000;keyid="sig1";alg="ed25519"
-    Signature: sig1=:MEUCIQ…:
+    Signature: sig1=:GVr6wM2S4nncDbIe…6jDg==:
 
 :func:`parse_signatures` reads them, :func:`verify` decides under a :class:`Policy`, :func:`sign` makes them.  What a
 signature covers and the text it signs stands in :mod:`omp.rules.signature_base`.  The only algorithm is Ed25519.
@@ -179,11 +179,11 @@ def _parameter(label: str, covered: InnerList, name: str, kind: type[_T]) -> _T 
 
 
 def verify(
-    request: SignedRequest, policy: Policy, keys_of: KeysOf, verify: Verify, now: float, fresh: Fresh
+    request: SignedRequest, policy: Policy, keys_of: KeysOf, ed25519: Verify, now: float, fresh: Fresh
 ) -> Verified:
     """The first signature of `request` that verifies at time `now` (epoch seconds).
 
-    `verify(public_key, message, signature)` is the engine's; `fresh` is asked last, so that only a signature that
+    `ed25519(public_key, message, signature)` is the engine's; `fresh` is asked last, so that only a signature that
     verified uses a nonce up.  Raises :class:`SignatureError`: 400 for what is malformed in any label, or a
     Content-Digest that is wrong; 401 where there is no signature, or none verifies.
     """
@@ -196,13 +196,13 @@ def verify(
         digests = check_content_digest(digest, request.body) if digest is not None else frozenset()
     except DigestError as error:
         raise SignatureError(400, str(error)) from None
-    verification = _Verification(request, policy, keys_of, verify, now, fresh, digests)
+    verification = _Verification(request, policy, keys_of, ed25519, now, fresh, digests)
     reasons = []
     for signature, message in prepared:
         outcome = message if isinstance(message, str) else verification.outcome(signature, message)
         if isinstance(outcome, Verified):
             return outcome
-        reasons.append(f"Signature {signature.label}: {outcome}")
+        reasons.append(f"Signature {signature.label:.100}: {outcome}")
     raise SignatureError(401, " ".join(reasons))
 
 
@@ -224,7 +224,7 @@ class _Verification(NamedTuple):
     request: SignedRequest
     policy: Policy
     keys_of: KeysOf
-    verify: Verify
+    ed25519: Verify
     now: float
     fresh: Fresh
     digests: frozenset[str]
@@ -242,8 +242,8 @@ class _Verification(NamedTuple):
             return "keyid is missing."
         keys = self.keys_of(keyid)
         if not keys:
-            return f"the keyid {keyid} is unknown."
-        key = next((key for key in keys if self.verify(key, message, signature.value)), None)
+            return f"the keyid {keyid:.100} is unknown."
+        key = next((key for key in keys if self.ed25519(key, message, signature.value)), None)
         if key is None:
             return "it does not verify."
         # Nor does it sign its parameters: with a nonce in one, anyone could use up another's nonces.
@@ -290,7 +290,7 @@ class _Verification(NamedTuple):
         if signature.expires is not None and signature.expires < self.now:
             return "it has expired."
         if signature.alg not in (None, "ed25519"):
-            return f"alg must be ed25519, not {signature.alg}."
+            return f"alg must be ed25519, not {signature.alg:.100}."
         return None
 
 

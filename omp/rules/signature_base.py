@@ -162,7 +162,7 @@ def _query_param(request: SignedRequest, component: Item) -> str:
     name = str(component.params["name"])
     values = request.query_values.get(name, ())
     if len(values) > 1:  # "the named query parameter MUST NOT be included"
-        raise SignatureError(400, f"The query parameter {name} occurs {len(values)} times: cover @query instead.")
+        raise SignatureError(400, f"The query parameter {name:.100} occurs {len(values)} times: cover @query instead.")
     if not values:
         raise _absent(component)
     return values[0]
@@ -191,7 +191,7 @@ as more than one kind."""
 def _strict_value(component: Item, text: str) -> str:
     kind = FIELD_TYPES.get(str(component.value))
     if kind is None:
-        raise SignatureError(400, f"{serialize_item(component)}: not known to be a structured field; cover it plainly.")
+        raise SignatureError(400, f"{_shown(component)}: not known to be a structured field; cover it plainly.")
     return _STRICT[kind](text)
 
 
@@ -221,12 +221,16 @@ def _field_value(request: SignedRequest, component: Item) -> str:
         # §2.1.2 serializes the member strictly, so that "sf" beside "key" adds nothing.
         return _dictionary_member(request, component, text) if "key" in params else _strict_value(component, text)
     except StructuredFieldError as error:
-        raise SignatureError(400, f"{serialize_item(component)}: {error}") from None
+        raise SignatureError(400, f"{_shown(component)}: {error}") from None
+
+
+def _shown(component: Item) -> str:
+    return f"{serialize_item(component):.200}"
 
 
 def _absent(component: Item) -> SignatureError:
     # The component is well named and the request lacks it: nothing is malformed, but nothing can verify.
-    return SignatureError(401, f"The signature covers {serialize_item(component)}, which the request does not have.")
+    return SignatureError(401, f"The signature covers {_shown(component)}, which the request does not have.")
 
 
 # -- component identifiers, §2, and the signature base, §2.5
@@ -250,15 +254,15 @@ def check_components(components: Sequence[Item]) -> None:
         # §2: parameters keep their order, but "the order of parameters is not significant" for equality.
         identity = (name, frozenset(params.items())) if params else name
         if identity in seen:
-            raise SignatureError(400, f"The component {serialize_item(component)} is covered twice.")
+            raise SignatureError(400, f"The component {_shown(component)} is covered twice.")
         seen.add(identity)
 
 
 def _check_identifier(component: Item) -> None:
     name, params = component
     if type(name) is not str:
-        raise SignatureError(400, f"A covered component must be a string, not {serialize_item(component)}.")
-    shown = serialize_item(component)
+        raise SignatureError(400, f"A covered component must be a string, not {_shown(component)}.")
+    shown = _shown(component)
     if not params.keys().isdisjoint(("req", "tr")):
         raise SignatureError(400, f"{shown}: req and tr do not apply to a request without trailers.")
     if name == "@query-param":
@@ -273,7 +277,7 @@ def _check_identifier(component: Item) -> None:
         raise SignatureError(400, f"{shown} is no component of a request, nor a field name in lower case.")
     for param, value in params.items():
         if param not in known or type(value) is not known[param] or value is False:
-            raise SignatureError(400, f"{shown}: the parameter {param} is unknown or has the wrong type.")
+            raise SignatureError(400, f"{shown}: the parameter {param:.100} is unknown or has the wrong type.")
     if "bs" in params and len(params) > 1:  # §2.1.3
         raise SignatureError(400, f"{shown}: bs goes with neither sf nor key.")
 

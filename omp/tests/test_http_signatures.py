@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import unittest
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -622,6 +623,31 @@ class Strict(Verification):
         self.verify(resigned(f'("@method" "@path" "mrs-identity" "content-digest"){params}', post(fields)), mrs)
         short = resigned(f'("@method" "@path" "content-digest"){params}', post(fields))
         self.assertIn("mrs-identity", self.refused(401, short, mrs))
+
+
+class Hostile(Verification):
+    def test_whatever_the_fields_hold_the_answer_is_an_error_of_ours(self) -> None:
+        rng = random.Random(9421)
+        pieces = ["sig1", "=", "(", ")", '"@method"', '"@query-param"', '"x"', " ", ";", ",", "sf", "key", "name", "bs"]
+        pieces += ['"a"', "created=1", 'keyid="sig1"', ":AAAA:", "caf\xe9", "\\", "\n", "?1", "1.5", "*", "Sig1"]
+        statuses = set()
+        for _ in range(4000):
+            made = ["".join(rng.choices(pieces, k=rng.randrange(7))) for _ in range(3)]
+            inner = f"sig1=({' '.join(rng.choices(pieces, k=3))})" if rng.random() < 0.5 else made[0]
+            fields = [("signature-input", inner), ("signature", rng.choice(["sig1=:AAAA:", made[1]])), ("x", made[2])]
+            with self.assertRaises(SignatureError) as caught:
+                self.verify(post(fields, target="/objects?a=1&" + rng.choice(["a=2", "%zz", "%ff"])))
+            statuses.add(caught.exception.status)
+        self.assertEqual(statuses, {400, 401})
+
+    def test_a_message_does_not_repeat_a_long_text(self) -> None:
+        covered = f'("@method" "@target-uri" "content-digest");created={NOW}'
+        long = "x" * 9999
+        for text in (f'{covered};keyid="{long}"', f'("{long}")', f'("{long.upper()}")', f'("x";{long})'):
+            label, request = "s" * 999, post([("content-digest", content_digest(BODY))])
+            with self.assertRaises(SignatureError) as caught:
+                self.verify(with_signature(f"{label}={text}", f"{label}=:AAAA:", request))
+            self.assertLess(len(caught.exception.message), 600)
 
 
 class Nonces(Verification):

@@ -96,7 +96,9 @@ _FIELDS = (
     ("x-commas", "of, commas"),
     ("x-latin", "caf\xe9"),
 )
-_QUERY = "/p?var=this%20is%20a%20big%0Amultiline%20value&bar=with+plus+whitespace&fa%C3%A7ade%22%3A%20=something&a=1&a=2"
+_QUERY = (
+    "/p?var=this%20is%20a%20big%0Amultiline%20value&bar=with+plus+whitespace&fa%C3%A7ade%22%3A%20=something&a=1&a=2"
+)
 _COVERED = {
     "nothing": "()",
     "every derived component": '("@method" "@target-uri" "@authority" "@scheme" "@request-target" "@path" "@query")',

@@ -1,6 +1,6 @@
 """Vectors of Structured Fields: texts, what they hold, and how that is written again.
 
-What a parser makes of a text is computed, and looked at by a person once; which texts it must refuse is written here.
+What a parser makes of a text is computed; which texts it must refuse is written down here.
 """
 
 from __future__ import annotations
