@@ -103,11 +103,7 @@ def _read(line: bytes, engine: Engine) -> tuple[str, dict[str, Any]]:
         operation = canonical.decode(line)
     except canonical.CanonicalError:
         raise _Wrong(None, "not canonical JSON") from None
-    body = operation.get("body")
-    shape = _BODY_SHAPES.get(str(operation.get("type")))
-    if not _has(operation, _SHAPE) or shape is None or not _has(body, shape) or operation["v"] != "omp/0.2":
-        raise _Wrong(None, "not an operation")
-    if "scope" in shape and not _has({"ops": [], **body["scope"]}, _SCOPE_SHAPE):
+    if not _is_operation(operation):
         raise _Wrong(None, "not an operation")
     unsigned = {member: value for member, value in operation.items() if member != "sig"}
     preimage = b"omp/0.2\n" + canonical.canonicalize(unsigned)  # §1.4
@@ -119,6 +115,15 @@ def _read(line: bytes, engine: Engine) -> tuple[str, dict[str, Any]]:
     if len(signature) != 64 or not engine.verify(key, preimage, signature):
         raise _Wrong(name, "ERR_SIGNATURE")
     return name, operation
+
+
+def _is_operation(value: dict[str, Any]) -> bool:
+    if not _has(value, _SHAPE) or value["v"] != "omp/0.2" or value["type"] not in _BODY_SHAPES:
+        return False
+    body = value["body"]
+    if not _has(body, _BODY_SHAPES[value["type"]]):
+        return False
+    return value["type"] != "permission-grant" or _has({"ops": [], **body["scope"]}, _SCOPE_SHAPE)
 
 
 def _has(value: Any, shape: _Shape) -> bool:
