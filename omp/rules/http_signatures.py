@@ -149,11 +149,11 @@ def _paired(inputs: dict[str, Member], values: dict[str, Member]) -> list[Signat
 
 def _signature(label: str, covered: Member, value: Member) -> Signature:
     if not isinstance(covered, InnerList):
-        raise SignatureError(400, f'Signature-Input: {label} must be a list of components, as {label}=("@method").')
+        raise SignatureError(400, f'Signature-Input: {label:.100} must be a list of components, ("@method" …).')
     if any(type(component.value) is not str for component in covered.items):
-        raise SignatureError(400, f"Signature-Input: {label} must list its components as strings.")
+        raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
     if not isinstance(value, Item) or not isinstance(value.value, bytes):
-        raise SignatureError(400, f"Signature: {label} must be a byte sequence, as {label}=:base64:.")
+        raise SignatureError(400, f"Signature: {label:.100} must be a byte sequence, :base64:.")
     _parameter(label, covered, "tag", str)  # it is for the application: signed, and no more
     return Signature(
         label,
@@ -172,7 +172,7 @@ def _parameter(label: str, covered: InnerList, name: str, kind: type[_T]) -> _T 
     if value is None or type(value) is kind:  # by type(): True is no integer, and a token no string
         return value
     word = "an integer" if kind is int else "a string"
-    raise SignatureError(400, f"Signature-Input: {name} of {label} must be {word}.")
+    raise SignatureError(400, f"Signature-Input: {name} of {label:.100} must be {word}.")
 
 
 # -- verifying, §3.2
