@@ -34,15 +34,6 @@ if TYPE_CHECKING:
     import ssl
 
 PROTOCOLS = ("objects", "oplog", "avp", "mrs", "nexus")
-import importlib.util  # INTERIM
-
-PROTOCOLS = tuple(
-    p
-    for p in PROTOCOLS
-    if os.path.exists(f"omp/protocols/{p}.py")
-    or os.path.exists(f"omp/protocols/{p}/__init__.py")
-    and "def mount" in "".join(open(f).read() for f in __import__("glob").glob(f"omp/protocols/{p}/*.py"))
-)  # INTERIM
 STOP_SECONDS = 35.0  # longer than a request may take to arrive
 HOUSEKEEPING_SECONDS = 1.0
 
@@ -158,7 +149,7 @@ def all_settings() -> list[Setting]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="server.py",
-        description="Serve the OMP objects API, the omp/0.2 log, the AVP vault, the MRS registry and the NEXUS profiles.",
+        description="Serve the OMP objects API, omp/0.2 logs, AVP vaults, an MRS registry and NEXUS profiles.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)

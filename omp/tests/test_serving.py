@@ -23,7 +23,7 @@ GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 def read_answers(sock: socket.socket, count: int) -> list[tuple[int, dict[str, str], bytes]]:
     """`count` answers with Content-Length from `sock`, in order."""
     data = b""
-    answers = []
+    answers: list[tuple[int, dict[str, str], bytes]] = []
     while len(answers) < count:
         head, found, rest = data.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")

@@ -12,3 +12,30 @@ Read in this order; all of it is pure (no I/O, no clock, no threads) up to the r
 8. ``producer``: making operations;
 9. ``checker``: the same results by the shortest way, from exported bytes: the independent check.
 """
+
+from __future__ import annotations
+
+from omp.protocols.oplog.node import Node
+from omp.protocols.oplog.operation import VERSION
+from omp.protocols.oplog.reading import OpLog
+from omp.protocols.oplog.routes import MAX_PAGE, ROUTES
+from omp.web.routes import Mount
+from omp.web.settings import Context
+
+
+def mount(context: Context) -> Mount:
+    """The operation log over the store of `context`."""
+    node = Node(context.store)
+    return Mount(
+        "oplog",
+        VERSION,
+        "Signed operation log",
+        ROUTES,
+        OpLog(node, context.engine, context.signatures, context.clock),
+        owns=("/logs",),
+        close=node.close,
+        limits={"max_log_page_size": MAX_PAGE},
+    )
+
+
+__all__ = ["mount"]

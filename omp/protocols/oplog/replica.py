@@ -19,7 +19,7 @@ keep the bytes of what was accepted where they survive, and give them back, ance
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.authority import in_force, root_key
@@ -132,11 +132,16 @@ class Replica:
             self.rejected.appendleft((operation_id, refusal.code))
             events.append(Event("rejected", {"id": operation_id, "code": refusal.code}))
 
-    def restore(self, data: bytes) -> None:
-        """Take back, into a new replica, the bytes of an operation accepted before; its ancestors come first."""
+    def restore(self, data: bytes) -> Sequence[Event]:
+        """Take back, into a new replica, the bytes of an operation accepted before; its ancestors come first.
+
+        Gives the events that it caused when it was stored, in the same order.
+        """
+        events: list[Event] = []
         operation = operation_unverified(data)
         if operation.id not in self._entries:
-            self._append(judge(operation, self), [], [])
+            self._append(judge(operation, self), [], events)
+        return events
 
     def _append(self, candidate: Candidate, stored: list[Entry], events: list[Event]) -> None:
         """The one append: the operation passed all stages, and everything derived is brought up to date."""

@@ -1,0 +1,183 @@
+"""The logs of a node: replicas as caches over the tables, the one way in, and views for readers (oplog §3, §7).
+
+=====================  ==========================  =====================================================
+table                  key                         value
+=====================  ==========================  =====================================================
+``oplog_operations``   ``key(log, number)``        the exact bytes of the stored operation of that number
+``oplog_logs``         ``key(log)``                how many operations are stored, 8 bytes, big-endian
+=====================  ==========================  =====================================================
+
+Operations are numbered from 0 in the order of storing, so each comes after its ancestors, and reading a log again is
+handing its rows to :meth:`Replica.restore` one after the other.  A replica is a cache: whoever writes compares its
+length with the stored number first, and reads the log again where they differ (a commit failed after the replica had
+taken the operations in).
+
+Invariant: what the replica of a log holds is what the table holds, but for the block that is being committed.
+
+Locks: a write block of the store, then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before both.
+A large batch is let in a few operations at a time, so that others are served in between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from omp.protocols.oplog.feed import Feed
+from omp.protocols.oplog.operation import Operation
+from omp.protocols.oplog.replica import Outcome, Replica
+from omp.protocols.oplog.waiting import WaitingPool
+from omp.store.port import Reader, Store, Writer, after, key
+
+OPERATIONS = "oplog_operations"
+LOGS = "oplog_logs"
+
+_AT_ONCE = 64
+"""Operations let in by one write block."""
+
+
+class _Held:
+    """A log in memory: `events` is what :meth:`Feed.publish` needs to hear after the commit."""
+
+    __slots__ = ("events", "feed", "replica")
+
+    def __init__(self, log: str, pool: WaitingPool) -> None:
+        self.replica = Replica(log, pool)
+        self.feed = Feed()
+        self.events = 0
+
+
+class Node:
+    """Every log that this server stores, over the tables of `store`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._pool = WaitingPool()
+        self._logs: dict[str, _Held] = {}
+
+    # --- Writing
+
+    def known(self, log: str) -> Callable[[str], bytes | None]:
+        """For :func:`check_bytes`: the bytes that are held under an operation ID; without any lock."""
+        held = self._logs.get(log)
+        return held.replica.known if held is not None else lambda operation_id: None
+
+    def admit(self, log: str, operations: Sequence[Operation]) -> list[Outcome]:
+        """Stages 8 to 12 for each of `operations`, in order: what became of them.  What was accepted is durable.
+
+        Raises :class:`~omp.store.port.StoreUnavailable`; what was admitted before that is kept.
+        """
+        outcomes: list[Outcome] = []
+        for start in range(0, len(operations), _AT_ONCE):
+            outcomes += self._admit(log, operations[start : start + _AT_ONCE])
+        return outcomes
+
+    def _admit(self, log: str, operations: Sequence[Operation]) -> list[Outcome]:
+        held = None
+        try:
+            with self._store.write() as tx, self._lock:
+                held = self._current(tx, log)
+                outcomes = [held.replica.admit(operation) for operation in operations]
+                _store_accepted(tx, log, held, outcomes)
+                events = held.events
+                if len(held.replica):
+                    self._logs[log] = held
+        except BaseException:
+            self._forget(log, held)
+            raise
+        held.feed.publish(events)
+        return outcomes
+
+    def _current(self, tx: Reader, log: str) -> _Held:
+        """The log in memory, read again where it is not what the table holds."""
+        held = self._logs.get(log)
+        if held is not None and len(held.replica) != _stored_number(tx, log):
+            self._drop(log)
+            held = None
+        return held if held is not None else self._read(tx, log)
+
+    def _read(self, tx: Reader, log: str) -> _Held:
+        held = _Held(log, self._pool)
+        prefix = key(log)
+        for _, raw in tx.scan(OPERATIONS, prefix, after(prefix)):
+            for event in held.replica.restore(raw):
+                held.events = held.feed.append(event)
+        held.feed.publish(held.events)
+        return held
+
+    def _forget(self, log: str, held: _Held | None) -> None:
+        """The block failed: what the replica took in with it is not stored."""
+        with self._lock:
+            if held is not None and self._logs.get(log) in (held, None):
+                self._drop(log)
+
+    def _drop(self, log: str) -> None:
+        # What waits may have been waiting for what is lost: it counts as never delivered.
+        self._pool.forget(log)
+        held = self._logs.pop(log, None)
+        if held is not None:
+            held.feed.close()
+
+    # --- Reading
+
+    @contextmanager
+    def reading(self, log: str) -> Iterator[Replica | None]:
+        """The replica of `log`, standing still until the block ends; None where nothing is stored.
+
+        Keep the block short: nothing is let in meanwhile.
+        """
+        held = self._loaded(log)
+        with self._lock:
+            yield held.replica if held is not None else None
+
+    def feed(self, log: str) -> Feed | None:
+        """The events of `log`; None where nothing is stored."""
+        held = self._loaded(log)
+        return held.feed if held is not None else None
+
+    def _loaded(self, log: str) -> _Held | None:
+        held = self._logs.get(log)
+        if held is not None or self._store.get(LOGS, key(log)) is None:
+            return held
+        with self._store.read() as tx, self._lock:
+            held = self._logs.get(log)
+            if held is None and _stored_number(tx, log):
+                held = self._logs[log] = self._read(tx, log)
+            return held
+
+    def waiting(self, log: str) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
+        """What waits in `log`, the oldest first, and the last that waited and were rejected, the newest first."""
+        held = self._loaded(log)
+        with self._lock:
+            return self._pool.items(log), list(held.replica.rejected) if held is not None else []
+
+    def logs(self) -> list[str]:
+        """The identity IDs of all stored logs, sorted."""
+        with self._store.read() as tx:
+            return [row[:-2].decode() for row, _ in tx.scan(LOGS)]
+
+    def close(self) -> None:
+        """End the streams of events: the server stops."""
+        with self._lock:
+            for held in self._logs.values():
+                held.feed.close()
+
+
+def _stored_number(tx: Reader, log: str) -> int:
+    return int.from_bytes(tx.get(LOGS, key(log)) or b"", "big")
+
+
+def _store_accepted(tx: Writer, log: str, held: _Held, outcomes: Sequence[Outcome]) -> None:
+    """Write what `outcomes` added to the log, and tell its feed."""
+    entries = [entry for outcome in outcomes for entry in outcome.stored]
+    number = len(held.replica) - len(entries)
+    for entry in entries:
+        tx.put(OPERATIONS, key(log, number), entry.raw)
+        number += 1
+    if entries:
+        tx.put(LOGS, key(log), number.to_bytes(8, "big"))
+    for outcome in outcomes:
+        for event in outcome.events:
+            held.events = held.feed.append(event)

@@ -1,0 +1,512 @@
+"""The operation log over HTTP, on both storage adapters: oplog §7."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import tempfile
+import threading
+import time
+import unittest
+from collections.abc import Iterator
+from typing import Any, ClassVar
+from unittest.mock import patch
+from urllib.parse import quote
+
+from omp.protocols.oplog.checker import check
+from omp.protocols.oplog.operation import Operation
+from omp.protocols.oplog.producer import Producer, signed
+from omp.protocols.oplog.replica import Replica
+from omp.rules import ed25519
+from omp.rules.engines import best_engine
+from omp.rules.http_signatures import sign
+from omp.rules.identifiers import evidence_id, identity_id, key_id
+from omp.rules.signature_base import SignedRequest
+from omp.tests.harness import Answer, Client, Running, running_server
+
+TS = "2026-05-04T10:00:00.000Z"
+ENGINE = best_engine()
+
+
+class Key:
+    """A key for tests, signed with by hand."""
+
+    def __init__(self, number: int) -> None:
+        self.seed = bytes([number]) * 32
+        self.public_key = ed25519.public_key_slowly(self.seed)
+        self.id = key_id(self.public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        return ed25519.sign_slowly(self.seed, message)
+
+
+ROOT, PHONE, READER, STRANGER = (Key(number) for number in range(1, 5))
+LOG = identity_id(ROOT.public_key)
+
+
+class Writing:
+    """A log in memory, and what its writers produced: `operations`, in the order of producing."""
+
+    def __init__(self) -> None:
+        self.replica = Replica(LOG)
+        self.operations: list[Operation] = []
+
+    def by(self, key: Key) -> Producer:
+        return Producer(self.replica, key, ENGINE)
+
+    def put(self, operation: Operation) -> str:
+        self.replica.admit(operation)
+        self.operations.append(operation)
+        return operation.id
+
+
+def small_log() -> tuple[Writing, dict[str, str]]:
+    """Evidence, a claim on it, grants to a device and a reader, a refutation by the device; name -> operation ID."""
+    log = Writing()
+    ids = {}
+    ids["evidence"] = log.put(
+        log.by(ROOT).evidence_ingest(
+            TS, evidence=evidence_id(b"BEGIN:VCALENDAR"), media_type="text/calendar", size=15, source="calendar:ics"
+        )
+    )
+    ids["claim"] = log.put(
+        log.by(ROOT).claim_assert(
+            TS,
+            subject="self",
+            predicate="calendar.weekly",
+            object={"day": "monday"},
+            confidence_ppm=900_000,
+            method="rule:recurring-event/1",
+            derived_from=[ids["evidence"]],
+        )
+    )
+    ids["grant"] = log.put(
+        log.by(ROOT).permission_grant(
+            TS, grantee=PHONE.id, caps=["author", "read"], predicates=["*"], provenance="full"
+        )
+    )
+    ids["reading"] = log.put(
+        log.by(ROOT).permission_grant(TS, grantee=READER.id, caps=["read"], predicates=["calendar.*"])
+    )
+    ids["refutation"] = log.put(log.by(PHONE).refutation(TS, target=ids["evidence"], reason="cancelled"))
+    return log, ids
+
+
+WRITTEN, IDS = small_log()
+PATH = f"/logs/{quote(LOG, safe='')}"
+
+
+def path(rest: str, *ids: str) -> str:
+    return PATH + rest.format(*(quote(one, safe="") for one in ids))
+
+
+class LogCase(unittest.TestCase):
+    """A server with one storage for each test."""
+
+    environ: ClassVar[dict[str, str]] = {}
+    storage = "memory"
+
+    def setUp(self) -> None:
+        self.server: Running = self.enterContext(running_server(self.environ, self.storage))
+        self.client: Client = self.enterContext(Client(self.server.port))
+
+    def post(self, data: bytes, media_type: str = "application/json") -> Answer:
+        return self.client.request("POST", path("/operations"), body=data, headers={"Content-Type": media_type})
+
+    def post_lines(self, lines: list[bytes]) -> Any:
+        answer = self.post(b"\n".join(lines), "application/x-ndjson")
+        self.assertEqual(answer.status, 200)
+        return answer.json
+
+    def fill(self) -> None:
+        counts = self.post_lines([operation.raw for operation in WRITTEN.operations])
+        self.assertEqual(counts["accepted"], len(WRITTEN.operations))
+
+    def get(self, where: str, headers: dict[str, str] | None = None) -> Answer:
+        return self.client.request("GET", where, headers=headers)
+
+
+class Posting(LogCase):
+    """``POST /logs/{log}/operations``."""
+
+    def test_one_operation_is_accepted_then_a_duplicate(self) -> None:
+        first = WRITTEN.operations[0]
+        self.assertEqual(
+            [(answer.status, answer.json) for answer in (self.post(first.raw), self.post(first.raw))],
+            [
+                (201, {"status": "accepted", "id": first.id}),
+                (200, {"status": "duplicate", "id": first.id}),
+            ],
+        )
+
+    def test_one_before_its_ancestor_waits_and_is_let_in_with_it(self) -> None:
+        first, second = WRITTEN.operations[:2]
+        for _ in range(2):
+            answer = self.post(second.raw)
+            self.assertEqual(
+                (answer.status, answer.json), (202, {"status": "deferred", "id": second.id, "missing": [first.id]})
+            )
+        self.assertEqual(self.get(path("/heads")).status, 404)
+        pending = self.get(path("/pending"))
+        self.assertEqual((pending.status, pending.json["items"]), (200, [{"id": second.id, "missing": [first.id]}]))
+        self.assertEqual(self.post(first.raw).status, 201)
+        self.assertEqual(self.get(path("/heads")).json["heads"], [second.id])
+        self.assertEqual(self.get(path("/pending")).json, {"count": 0, "items": [], "rejected": []})
+
+    def test_each_half_of_the_stages_has_its_status(self) -> None:
+        first = WRITTEN.operations[0].raw
+        for data, status, code, stage in (
+            (b"", 400, "ERR_ENCODING", 1),
+            (b"{", 400, "ERR_ENCODING", 1),
+            (b"{} ", 400, "ERR_CANONICAL", 2),
+            (b"{}", 400, "ERR_VERSION", 3),
+            (b'{"v":"omp/0.2"}', 400, "ERR_SCHEMA", 4),
+            (first.replace(b"omp/0.2", b"omp/0.3"), 400, "ERR_VERSION", 3),
+            (first.replace(b'"size":15', b'"size":16'), 403, "ERR_SIGNATURE", 7),
+        ):
+            with self.subTest(data=data):
+                answer = self.post(data)
+                self.assertEqual(answer.status, status)
+                error = answer.json["error"]
+                self.assertEqual((error["status"], error["details"]), (status, {"code": code, "stage": stage}))
+
+    def test_an_operation_of_another_log_is_a_matter_of_schema(self) -> None:
+        other = f"/logs/{quote(identity_id(PHONE.public_key), safe='')}/operations"
+        answer = self.client.request(
+            "POST", other, body=WRITTEN.operations[0].raw, headers={"Content-Type": "application/json"}
+        )
+        self.assertEqual((answer.status, answer.json["error"]["details"]["code"]), (400, "ERR_SCHEMA"))
+
+    def test_an_unauthorized_operation_is_403(self) -> None:
+        self.fill()
+        stranger = {
+            "author": STRANGER.id, "body": {"reason": "", "target": IDS["claim"]}, "deps": [IDS["refutation"]], "lc": 9,
+            "log": LOG, "prev": None, "seq": 1, "ts": TS, "type": "refutation", "v": "omp/0.2",
+        }  # fmt: skip
+        answer = self.post(signed(stranger, STRANGER))
+        self.assertEqual((answer.status, answer.json["error"]["details"]), (403, {"code": "ERR_AUTHZ", "stage": 12}))
+
+    def test_many_in_any_order_with_bad_lines_among_them(self) -> None:
+        raws = [operation.raw for operation in WRITTEN.operations]
+        lines = [raws[4], b"nonsense", b"", *raws[:4], raws[4], raws[0], b"x" * (1 << 20) + b"x", b'{"v":1}']
+        answer = self.post_lines(lines)
+        outcomes = answer["outcomes"]
+        self.assertEqual([one["line"] for one in outcomes], [1, 2, 4, 5, 6, 7, 8, 9, 10, 11])
+        self.assertEqual(
+            [one["status"] for one in outcomes],
+            ["accepted", "rejected", *["accepted"] * 4, "duplicate", "duplicate", "rejected", "rejected"],
+        )
+        refused = [(one["code"], one["id"]) for one in outcomes if one["status"] == "rejected"]
+        self.assertEqual(refused, [("ERR_ENCODING", None), ("ERR_LIMIT", None), ("ERR_VERSION", None)])
+        counts = {name: answer[name] for name in ("accepted", "duplicate", "deferred", "rejected")}
+        self.assertEqual(counts, {"accepted": 5, "duplicate": 2, "deferred": 0, "rejected": 3})
+
+    def test_many_say_what_is_still_missing_at_the_end(self) -> None:
+        first, second, third = WRITTEN.operations[:3]
+        answer = self.post_lines([third.raw, second.raw, third.raw])
+        self.assertEqual([one["status"] for one in answer["outcomes"]], ["deferred"] * 3)
+        self.assertEqual([one["missing"] for one in answer["outcomes"]], [[second.id], [first.id], [second.id]])
+
+    def test_one_that_waited_and_is_then_refused_is_remembered(self) -> None:
+        first = WRITTEN.operations[0]
+        bad = {
+            "author": STRANGER.id, "body": {"reason": "", "target": first.id}, "deps": [first.id], "lc": 2,
+            "log": LOG, "prev": None, "seq": 1, "ts": TS, "type": "refutation", "v": "omp/0.2",
+        }  # fmt: skip
+        raw = signed(bad, STRANGER)
+        answer = self.post_lines([raw, first.raw])
+        self.assertEqual([one["status"] for one in answer["outcomes"]], ["rejected", "accepted"])
+        self.assertEqual(answer["outcomes"][0]["code"], "ERR_AUTHZ")
+        pending = self.get(path("/pending")).json
+        self.assertEqual(pending["rejected"], [{"id": answer["outcomes"][0]["id"], "code": "ERR_AUTHZ"}])
+
+    def test_another_media_type_is_415(self) -> None:
+        self.assertEqual(self.post(WRITTEN.operations[0].raw, "text/plain").status, 415)
+
+    def test_sixteen_threads_posting_the_same_log_store_each_operation_once(self) -> None:
+        raws = [operation.raw for operation in WRITTEN.operations]
+        statuses: list[int] = []
+
+        def send(turn: int) -> None:
+            with Client(self.server.port) as client:
+                for raw in raws[turn % len(raws) :] + raws[: turn % len(raws)]:
+                    answer = client.request(
+                        "POST", path("/operations"), body=raw, headers={"Content-Type": "application/json"}
+                    )
+                    statuses.append(answer.status)
+
+        threads = [threading.Thread(target=send, args=(turn,)) for turn in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertLessEqual(set(statuses), {200, 201, 202})
+        self.assertEqual(self.get(path("/heads")).json["state"], WRITTEN.replica.state_id())
+
+
+class Reading(LogCase):
+    """The reading routes, of a log that is there."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fill()
+
+    def test_logs_and_heads(self) -> None:
+        summary = {"heads": [IDS["refutation"]], "ops": 5, "state": WRITTEN.replica.state_id()}
+        self.assertEqual(self.get(path("/heads")).json, summary)
+        self.assertEqual(self.get("/logs").json, {"count": 1, "items": [{"log": LOG, **summary}]})
+
+    def test_an_unknown_log_is_404_everywhere(self) -> None:
+        for rest in ("heads", "operations", "pending", "state", "events", "claims", "grants", "evidence", "inferences"):
+            with self.subTest(rest=rest):
+                self.assertEqual(self.get(f"/logs/nobody/{rest}").status, 404)
+        self.assertEqual(self.client.request("POST", "/logs/nobody/missing", {"heads": []}).status, 404)
+
+    def test_the_exact_bytes_of_an_operation(self) -> None:
+        answer = self.get(path("/operations/{}", IDS["claim"]))
+        self.assertEqual(answer.body, WRITTEN.operations[1].raw)
+        self.assertEqual(self.get(path("/operations/{}", "omp:op:sha256:" + "0" * 64)).status, 404)
+
+    def test_pages_follow_the_total_order(self) -> None:
+        ordered = [entry.id for entry in WRITTEN.replica.operations()]
+        where, seen = path("/operations?limit=2"), []
+        while where:
+            answer = self.get(where)
+            self.assertEqual(answer.json["count"], len(answer.json["items"]))
+            seen += [item["sig"] for item in answer.json["items"]]
+            where = answer.headers.get("link", "").partition("<")[2].partition(">")[0]
+        self.assertEqual(seen, [json.loads(entry.raw)["sig"] for entry in WRITTEN.replica.operations()])
+        self.assertEqual(len(ordered), len(seen))
+        self.assertEqual(self.get(path("/operations?after=unknown")).status, 400)
+        self.assertEqual(self.get(path("/operations?limit=1001")).status, 400)
+
+    def test_lines_are_the_exact_bytes_and_the_checker_agrees(self) -> None:
+        answer = self.get(path("/operations"), {"Accept": "application/x-ndjson"})
+        self.assertEqual(answer.headers["content-type"], "application/x-ndjson")
+        self.assertEqual(answer.body, b"".join(entry.raw + b"\n" for entry in WRITTEN.replica.operations()))
+        self.assertEqual(check(answer.body.splitlines(), ENGINE).state_id, WRITTEN.replica.state_id())
+        few = self.get(path("/operations?limit=2"), {"Accept": "application/x-ndjson"})
+        self.assertEqual(few.body.count(b"\n"), 2)
+
+    def test_missing_is_what_the_caller_lacks(self) -> None:
+        for heads, count in (([], 5), ([IDS["claim"]], 3), ([IDS["refutation"]], 0), (["unknown"], 5)):
+            with self.subTest(heads=heads):
+                answer = self.client.request("POST", path("/missing"), {"heads": heads})
+                self.assertEqual((answer.status, answer.body.count(b"\n")), (200, count))
+        self.assertEqual(self.client.request("POST", path("/missing"), {"heads": 1}).status, 400)
+
+    def test_the_state_document_bears_its_id(self) -> None:
+        answer = self.get(path("/state"))
+        state_id = WRITTEN.replica.state_id()
+        self.assertEqual((answer.headers["etag"], answer.headers["omp-state"]), (f'"{state_id}"', state_id))
+        self.assertEqual(answer.body, WRITTEN.replica.state_document())
+        self.assertEqual(self.get(path("/state"), {"If-None-Match": f'"{state_id}"'}).status, 304)
+
+    def test_claims_with_their_filters(self) -> None:
+        (item,) = self.get(path("/claims")).json["items"]
+        self.assertEqual(item["taint"], [IDS["evidence"]])
+        self.assertEqual((item["author"], item["ts"], item["body"]["subject"]), (ROOT.id, TS, "self"))
+        for query, count in (
+            ("status=active", 1),
+            ("status=refuted", 0),
+            ("predicate=calendar.weekly", 1),
+            ("predicate=calendar.*", 1),
+            ("predicate=calendar", 0),
+            ("effective=false", 1),
+            ("effective=true", 0),
+        ):
+            with self.subTest(query=query):
+                self.assertEqual(self.get(path(f"/claims?{query}")).json["count"], count)
+        self.assertEqual(self.get(path("/claims?effective=maybe")).status, 400)
+
+    def test_the_other_lists(self) -> None:
+        self.assertEqual(
+            [item["id"] for item in self.get(path("/evidence?status=refuted")).json["items"]], [IDS["evidence"]]
+        )
+        self.assertEqual(self.get(path("/grants")).json["count"], 2)
+        self.assertEqual(self.get(path("/inferences")).json, {"count": 0, "items": []})
+
+    def test_why_leads_down_to_the_evidence(self) -> None:
+        tree = self.get(path("/claims/{}/why", IDS["claim"])).json
+        self.assertEqual((tree["id"], tree["status"], tree["changed_by"]), (IDS["claim"], "active", []))
+        (source,) = tree["sources"]
+        self.assertEqual((source["id"], source["status"]), (IDS["evidence"], "refuted"))
+        self.assertEqual((source["changed_by"], source["sources"]), ([IDS["refutation"]], []))
+        self.assertEqual(self.get(path("/claims/{}/why", IDS["evidence"])).status, 404)
+
+    def test_the_projection_of_a_key(self) -> None:
+        (item,) = self.get(path("/projection?key={}", READER.id)).json["items"]
+        self.assertEqual((item["predicate"], item["tainted"]), ("calendar.weekly", True))
+        self.assertNotIn("derived_from", item)
+        (item,) = self.get(path("/projection?key={}", PHONE.id)).json["items"]
+        self.assertEqual(item["derived_from"], [IDS["evidence"]])
+        self.assertEqual(self.get(path("/projection?key={}", STRANGER.id)).json, {"count": 0, "items": []})
+        self.assertEqual(self.get(path("/projection")).status, 400)
+
+
+class ReadingFromSqlite(Reading):
+    """The same from SQLite."""
+
+    def setUp(self) -> None:
+        self.storage = f"sqlite:{self.enterContext(tempfile.TemporaryDirectory())}/omp.db"
+        super().setUp()
+
+
+class PostingToSqlite(Posting):
+    """The same to SQLite."""
+
+    def setUp(self) -> None:
+        self.storage = f"sqlite:{self.enterContext(tempfile.TemporaryDirectory())}/omp.db"
+        super().setUp()
+
+
+class Restart(unittest.TestCase):
+    """The log is read again from the stored bytes."""
+
+    def test_after_a_restart_state_pages_and_events_are_the_same(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            storage = f"sqlite:{folder}/omp.db"
+            half = [operation.raw for operation in WRITTEN.operations[:3]]
+            rest = [operation.raw for operation in WRITTEN.operations[3:]]
+            for lines in (half, rest):
+                with running_server(storage=storage) as server, Client(server.port) as client:
+                    headers = {"Content-Type": "application/x-ndjson"}
+                    client.request("POST", path("/operations"), body=b"\n".join(lines), headers=headers)
+            with running_server(storage=storage) as server, Client(server.port) as client:
+                self.assertEqual(client.request("GET", path("/heads")).json["state"], WRITTEN.replica.state_id())
+                self.assertEqual(client.request("GET", path("/state")).body, WRITTEN.replica.state_document())
+                with listening(server, "3.1") as told:
+                    self.assertEqual([next(told)["id"] for _ in range(2)], ["4.1", "5.1"])
+
+    def test_what_could_not_be_stored_is_not_kept_in_memory(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            headers = {"Content-Type": "application/x-ndjson"}
+            client.request("POST", path("/operations"), body=WRITTEN.operations[0].raw, headers=headers)
+            block = type(server.parts.store.write())
+            with patch.object(block, "put", side_effect=OSError("no space")):
+                answer = client.request("POST", path("/operations"), body=WRITTEN.operations[1].raw, headers=headers)
+            self.assertEqual(answer.status, 500)
+            self.assertEqual(client.request("GET", path("/heads")).json["ops"], 1)
+            body = b"\n".join(operation.raw for operation in WRITTEN.operations)
+            self.assertEqual(
+                client.request("POST", path("/operations"), body=body, headers=headers).json["accepted"], 4
+            )
+            self.assertEqual(client.request("GET", path("/heads")).json["state"], WRITTEN.replica.state_id())
+
+
+@contextlib.contextmanager
+def listening(server: Running, last: str | None = None) -> Iterator[Iterator[dict[str, Any]]]:
+    """The events of the log, as they come: ``{"event", "id", "data"}``."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("GET", path("/events"), headers={"Last-Event-ID": last} if last else {})
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+    assert response.getheader("Content-Type") == "text/event-stream"
+
+    def events() -> Iterator[dict[str, Any]]:
+        fields: dict[str, Any] = {"id": None}
+        while line := response.readline():
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name in ("id", "event", "data"):
+                fields[name] = json.loads(value) if name == "data" else value
+            elif not name and "event" in fields:
+                yield fields
+                fields = {"id": None}
+
+    try:
+        yield events()
+    finally:
+        connection.close()
+
+
+class Events(LogCase):
+    """``GET /logs/{log}/events``."""
+
+    def test_what_happens_is_told_as_it_happens_and_again_after_a_break(self) -> None:
+        raws = [operation.raw for operation in WRITTEN.operations]
+        self.post_lines(raws[:2])
+        with listening(self.server) as told:
+            self.post_lines(raws[2:])
+            heard = [next(told) for _ in range(5)]
+        self.assertEqual(
+            [(one["id"], one["event"], one["data"]["id"]) for one in heard],
+            [
+                ("3.1", "accepted", IDS["grant"]),
+                ("4.1", "accepted", IDS["reading"]),
+                ("5.1", "accepted", IDS["refutation"]),
+                *[("5.2", "status", heard[3]["data"]["id"]), ("5.3", "status", heard[4]["data"]["id"])],
+            ],
+        )
+        self.assertEqual({heard[3]["data"]["id"], heard[4]["data"]["id"]}, {IDS["evidence"], IDS["claim"]})
+        with listening(self.server, "4.1") as told:
+            self.assertEqual([next(told) for _ in range(3)], heard[2:])
+
+    def test_a_fork_is_told(self) -> None:
+        self.fill()
+        fork = {
+            "author": PHONE.id, "body": {"reason": "again", "target": IDS["evidence"]},
+            "deps": [IDS["reading"]], "lc": 5, "log": LOG, "prev": None, "seq": 1, "ts": TS, "type": "refutation",
+            "v": "omp/0.2",
+        }  # fmt: skip
+        with listening(self.server) as told:
+            self.assertEqual(self.post(signed(fork, PHONE)).status, 201)
+            heard = [next(told) for _ in range(2)]
+        self.assertEqual([one["event"] for one in heard], ["accepted", "fork"])
+        self.assertEqual((heard[1]["data"]["author"], heard[1]["data"]["seq"]), (PHONE.id, 1))
+
+    def test_an_id_that_this_log_never_gave_is_a_reset_and_nonsense_is_400(self) -> None:
+        self.fill()
+        with listening(self.server, "99.1") as told:
+            self.assertEqual(next(told), {"id": "5.3", "event": "reset", "data": {"ops": 5}})
+        self.assertEqual(self.get(path("/events"), {"Last-Event-ID": "yesterday"}).status, 400)
+
+    def test_a_reader_who_does_not_read_holds_nobody_up(self) -> None:
+        self.fill()
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        self.addCleanup(connection.close)
+        connection.request("GET", path("/events"))
+        self.assertEqual(self.post(WRITTEN.operations[0].raw).status, 200)
+        self.assertTrue(self.server.parts.stop(5.0))
+
+
+class Strict(LogCase):
+    """Reading in mode ``strict``."""
+
+    environ: ClassVar[dict[str, str]] = {"OMP_SIG_MODE": "strict"}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fill()  # unsigned: operations carry their own signatures
+
+    def signed_get(self, key: Key, rest: str) -> Answer:
+        where = path(rest)
+        request = SignedRequest("GET", "http", f"127.0.0.1:{self.server.port}", where, [], b"")
+        headers = sign(request, keyid=key.id, signer=key.sign, created=int(time.time()))
+        return self.client.request("GET", where, headers=dict(headers))
+
+    def test_the_root_and_authors_read_everything_others_their_projection(self) -> None:
+        for key, status in ((ROOT, 200), (PHONE, 200), (READER, 403), (STRANGER, 403)):
+            for rest in ("/heads", "/operations", "/state", "/claims", "/grants", "/pending"):
+                with self.subTest(key=key.id, rest=rest):
+                    self.assertEqual(self.signed_get(key, rest).status, status)
+        counts = [self.signed_get(key, "/projection").json["count"] for key in (ROOT, PHONE, READER, STRANGER)]
+        self.assertEqual(counts, [1, 1, 1, 0])
+        self.assertEqual(self.signed_get(READER, f"/projection?key={quote(ROOT.id, safe='')}").status, 403)
+
+    def test_an_unsigned_reader_is_401(self) -> None:
+        for rest in ("/heads", "/operations", "/state", "/events", "/projection"):
+            with self.subTest(rest=rest):
+                answer = self.get(path(rest))
+                self.assertEqual((answer.status, answer.json["error"]["message"]), (401, "Missing required signature"))
+        self.assertEqual(self.get("/logs").status, 401)
+
+    def test_a_revoked_device_reads_no_more(self) -> None:
+        log, ids = small_log()
+        log.put(log.by(ROOT).revocation(TS, target=ids["grant"], reason="lost"))
+        self.assertEqual(self.post(log.operations[-1].raw).status, 201)
+        self.assertEqual(self.signed_get(PHONE, "/heads").status, 403)
+
+
+if __name__ == "__main__":
+    unittest.main()
