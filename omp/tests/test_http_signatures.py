@@ -643,7 +643,8 @@ class Hostile(Verification):
     def test_a_message_does_not_repeat_a_long_text(self) -> None:
         covered = f'("@method" "@target-uri" "content-digest");created={NOW}'
         long = "x" * 9999
-        for text in (f'{covered};keyid="{long}"', f'("{long}")', f'("{long.upper()}")', f'("x";{long})', "1", "(1)", "();tag=1"):
+        bad = (f'{covered};keyid="{long}"', f'("{long}")', f'("{long.upper()}")', f'("x";{long})', "1", "(1)", "();tag=1")
+        for text in bad:
             label, request = "s" * 999, post([("content-digest", content_digest(BODY))])
             with self.assertRaises(SignatureError) as caught:
                 self.verify(with_signature(f"{label}={text}", f"{label}=:AAAA:", request))
