@@ -643,7 +643,7 @@ class Hostile(Verification):
     def test_a_message_does_not_repeat_a_long_text(self) -> None:
         covered = f'("@method" "@target-uri" "content-digest");created={NOW}'
         long = "x" * 9999
-        bad = (f'{covered};keyid="{long}"', f'("{long}")', f'("{long.upper()}")', f'("x";{long})', "1", "(1)", "();tag=1")
+        bad = (f'{covered};keyid="{long}"', f'("{long}")', f'("{long.upper()}")', f'("x";{long})', "1", "();tag=1")
         for text in bad:
             label, request = "s" * 999, post([("content-digest", content_digest(BODY))])
             with self.assertRaises(SignatureError) as caught:
