@@ -12,13 +12,13 @@ earth is not gridded by latitude and longitude but projected on a cube:
   much farther as spaces of that level reach.
 
 A cell number is ``level << 56 | face << 52 | interleaved steps``: an ordered 64-bit key.  :func:`cover` gives the few
-ranges of cell numbers that hold every space of a level that could be found; what is in them besides, about three times
-as much, is sorted out by exact geometry.
+ranges of cell numbers that hold every space of a level that could be found; what is in them besides, about twice as
+much, is sorted out by exact geometry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from math import acos, asin, atan2, cos, hypot, pi, sin
 
 from omp.rules.geometry import EARTH_RADIUS_M, Vector
@@ -68,52 +68,46 @@ def _along_axis(face: tuple[int, float, float, float]) -> float:
     return face[1]
 
 
-def cover(point: Vector, within: float, levels: Iterable[int]) -> list[tuple[int, int]]:
-    """Ranges ``[first, last)`` of cell numbers that hold every space of `levels` that comes within `within` metres.
+def cover(point: Vector, within: float, level: int) -> list[tuple[int, int]]:
+    """Ranges ``[first, last)`` of cell numbers that hold every space of `level` that comes within `within` metres.
 
-    No two overlap; at most nine squares a level on each face that is touched.
+    No two overlap; on each face that is touched at most 25 squares, which make some six ranges.
     """
-    faces = _faces(point)
+    base = level << _LEVEL_SHIFT
+    if level == WHOLE:
+        return [(base, base + (1 << _LEVEL_SHIFT))]
+    rho = (within + LEVEL_REACHES[level]) / EARTH_RADIUS_M + _SLACK
+    sine = sin(rho) if rho < pi / 2 else 1.0
+    faced = cos(min(_CORNER + rho, pi))  # what is farther from a face's axis than this does not touch the face
     ranges: list[tuple[int, int]] = []
-    for level in levels:
-        base = level << _LEVEL_SHIFT
-        if level == WHOLE:
-            ranges.append((base, base + (1 << _LEVEL_SHIFT)))
-            continue
-        rho = (within + LEVEL_REACHES[level]) / EARTH_RADIUS_M + _SLACK
-        faced = cos(min(_CORNER + rho, pi))  # what is farther from a face's axis than this does not touch the face
-        for face, w, u, v in faces:
-            if w < faced:
-                continue
-            box_u, box_v = _extent(u, w, rho), _extent(v, w, rho)
-            if box_u and box_v:
-                ranges += _squares(base | face << _FACE_SHIFT, box_u, box_v)
+    for face, w, u, v in _faces(point):
+        if w >= faced and (columns := _extent(u, w, sine)) and (rows := _extent(v, w, sine)):
+            ranges += _squares(base | face << _FACE_SHIFT, columns, rows)
     return ranges
 
 
-def _extent(u: float, w: float, rho: float) -> tuple[int, int] | None:
-    """The first and last step of a face that a cap of angular radius `rho` reaches in one coordinate, or None.
+def _extent(u: float, w: float, sine: float) -> tuple[int, int] | None:
+    """The first and last step of a face that a cap reaches in one coordinate, or None; `sine` is that of its radius ρ.
 
     The planes through an axis that touch a cap lie asin(sin ρ / h) to both sides of its centre, h being how far the
     centre is from that axis: the same as for meridians and a cap (geometry.bounding_box).
     """
     h = hypot(u, w)
-    if rho >= pi / 2 or sin(rho) >= h:
+    if sine >= h:
         return 0, _SIDE - 1  # the cap holds the axis: it touches every plane through it
-    middle, half = atan2(u, w), asin(sin(rho) / h)
-    if middle - half > _QUARTER or middle + half < -_QUARTER:
+    middle, half = atan2(u, w) + _QUARTER, asin(sine / h)
+    first, last = int((middle - half) * _STEPS_PER_RADIAN), int((middle + half) * _STEPS_PER_RADIAN)
+    if last < 0 or first >= _SIDE:
         return None
-    first = int((middle - half + _QUARTER) * _STEPS_PER_RADIAN)
-    last = int((middle + half + _QUARTER) * _STEPS_PER_RADIAN)
     return max(first, 0), min(last, _SIDE - 1)
 
 
-def _squares(base: int, box_u: tuple[int, int], box_v: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """The ranges of the aligned squares, two or three each way, that hold a box of steps; neighbours joined."""
-    shift = max(max(box_u[1] - box_u[0], box_v[1] - box_v[0]).bit_length() - 1, 0)
-    columns = [_spread(i) << 1 for i in range(box_u[0] >> shift, (box_u[1] >> shift) + 1)]
-    rows = [_spread(j) for j in range(box_v[0] >> shift, (box_v[1] >> shift) + 1)]
-    codes = sorted(column | row for column in columns for row in rows)
+def _squares(base: int, columns: tuple[int, int], rows: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """The ranges of the aligned squares, three to five along the longer side, that hold a box; neighbours joined."""
+    shift = max(max(columns[1] - columns[0], rows[1] - rows[0]).bit_length() - 2, 0)
+    across = _spread_each(columns[0] >> shift, columns[1] >> shift)
+    up = _spread_each(rows[0] >> shift, rows[1] >> shift)
+    codes = sorted([i << 1 | j for i in across for j in up])
     first = last = codes[0]
     for code in codes[1:]:
         if code != last + 1:
@@ -123,10 +117,22 @@ def _squares(base: int, box_u: tuple[int, int], box_v: tuple[int, int]) -> Itera
     yield base + (first << 2 * shift), base + (last + 1 << 2 * shift)
 
 
+_EVEN = 0x5555555555555555
+
+
+def _spread_each(first: int, last: int) -> list[int]:
+    """:func:`_spread` of every number from `first` to `last`."""
+    spread = [_spread(first)]
+    for _ in range(last - first):
+        # + 1 among the even bits: the odd ones, all set by the borrow, carry through and are cleared.
+        spread.append((spread[-1] - _EVEN) & _EVEN)
+    return spread
+
+
 def _spread(number: int) -> int:
     """The bits of `number`, at most 32, each followed by a zero: 0b111 -> 0b10101."""
     number = (number | number << 16) & 0x0000FFFF0000FFFF
     number = (number | number << 8) & 0x00FF00FF00FF00FF
     number = (number | number << 4) & 0x0F0F0F0F0F0F0F0F
     number = (number | number << 2) & 0x3333333333333333
-    return (number | number << 1) & 0x5555555555555555
+    return (number | number << 1) & _EVEN

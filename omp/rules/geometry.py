@@ -17,11 +17,12 @@ Handled here: every finite latitude and longitude in range.  The caller must ref
 
 from __future__ import annotations
 
-from math import asin, atan2, cos, degrees, hypot, pi, radians, sin, sqrt
+from math import asin, atan2, cos, degrees, dist, hypot, pi, radians, sin, sqrt
 from typing import NamedTuple, Protocol
 
 EARTH_RADIUS_M = 6_371_000.0
 """R of seed §8.1."""
+_DIAMETER = 2 * EARTH_RADIUS_M
 HALF_CIRCUMFERENCE_M = pi * EARTH_RADIUS_M
 """No two points are farther apart."""
 
@@ -98,10 +99,9 @@ def unit(p: Vector) -> Vector:
 # --- distances ------------------------------------------------------------------------------------------------------
 
 
-def chord_metres(squared: float) -> float:
-    """Metres along the ground between two points whose vectors' difference has the `squared` length."""
-    half = sqrt(squared) / 2
-    return 2 * EARTH_RADIUS_M * asin(half if half < 1 else 1.0)
+def chord_metres(chord: float) -> float:
+    """Metres along the ground between two points whose vectors lie `chord` apart."""
+    return _DIAMETER * asin(chord / 2 if chord < 2 else 1.0)
 
 
 def distance(p: Vector, q: Vector) -> float:
@@ -110,8 +110,7 @@ def distance(p: Vector, q: Vector) -> float:
     >>> round(distance(unit_vector(0, 179.5), unit_vector(0, -179.5)))
     111195
     """
-    x, y, z = p[0] - q[0], p[1] - q[1], p[2] - q[2]
-    return chord_metres(x * x + y * y + z * z)
+    return chord_metres(dist(p, q))
 
 
 # --- spheres --------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Polygon:
         if squared < 2 and self._left_of(point, nearest, at_vertex):
             return 0.0
         # With 90° and more to the edge (a chord of √2), the point's side holds a half of the earth: it is outside.
-        metres = chord_metres(squared)
+        metres = chord_metres(sqrt(squared))
         return metres if metres <= within else None
 
     def _nearest(self, p: Vector) -> tuple[float, int, bool]:

@@ -30,8 +30,10 @@ from omp.rules.spaces import read_space
 HEADER = Struct("<5d??QII16s")
 _SHOWN = Struct("<I")
 _SHOWN_AT = Struct("<5d??QI").size
-PLACE = Struct("<5d?")
-"""The start of the header, all that a search compares: x, y, z, reach, volume, polygon."""
+CENTRE = Struct("<3d").unpack_from
+"""The start of the header: x, y, z."""
+SIZE = Struct("<24x2d?").unpack_from
+"""What a search needs besides: reach, volume, whether it is a polygon."""
 
 ID = "reg_[A-Za-z0-9_-]{1,60}"
 """Ids made here have 12 characters after ``reg_``; another server's may have another number."""
