@@ -138,17 +138,17 @@ class _WriteBlock(_ReadBlock):
         self._undo: list[tuple[_Table, bytes, bytes | None]] = []
 
     def __enter__(self) -> _WriteBlock:
-        super().__enter__()
+        self._store._enter()
+        self._open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is not None:
-                self._roll_back()
-        finally:
-            super().__exit__(kind, error, trace)
+        if kind is not None:
+            self._roll_back()
+        self._open = False
+        self._store._leave()
 
     def put(self, table: str, key: bytes, value: bytes, /) -> None:
         found = self._store._tables.get(table)

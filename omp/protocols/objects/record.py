@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import json
 from binascii import b2a_base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
+from json.encoder import encode_basestring
 from struct import Struct
 from time import gmtime
 from typing import Any
@@ -50,8 +52,13 @@ def new_id(now: int, random: int) -> str:
 def timestamp(now: int) -> str:
     """`now` (epoch microseconds) in RFC 3339, UTC, with six digits after the second."""
     seconds, rest = divmod(now, 1_000_000)
+    return f"{_to_the_second(seconds)}.{rest:06}Z"
+
+
+@lru_cache(maxsize=4)
+def _to_the_second(seconds: int) -> str:
     t = gmtime(seconds)
-    return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}.{rest:06}Z"
+    return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}"
 
 
 class Record:
@@ -128,15 +135,14 @@ def new_record(
 ) -> Record:
     """A new object created at `now` (epoch microseconds); without `key`, its key is its id."""
     identifier = new_id(now, random)
-    summary = {
-        "id": identifier,
-        "namespace": namespace,
-        "key": identifier if key is None else key,
-        "created_at": timestamp(now),
-        "metadata": metadata,
-    }
     flags = _HAS_KEY if key is not None else 0
-    return _record(summary, content, flags | _last_read(metadata, last_read_default), _deadline(metadata, now))
+    return _record(
+        (identifier, namespace, identifier if key is None else key, timestamp(now)),
+        metadata,
+        content,
+        flags | _last_read(metadata, last_read_default),
+        _deadline(metadata, now),
+    )
 
 
 def updated(
@@ -147,22 +153,40 @@ def updated(
     last_read_default: bool,
 ) -> Record:
     """`record` with another content; its metadata, and what follows from them, are replaced unless None."""
-    summary = json.loads(record.summary)
+    *names, present = json.loads(record.summary).values()  # in the order in which _record writes them
     if metadata is None:
-        return _record(summary, content, record._flags, record.deadline)
-    summary["metadata"] = metadata
+        return _record(names, present, content, record._flags, record.deadline)
     flags = record._flags & _HAS_KEY | _last_read(metadata, last_read_default)
-    return _record(summary, content, flags, _deadline(metadata, now))
+    return _record(names, metadata, content, flags, _deadline(metadata, now))
 
 
-def _record(summary: dict[str, Any], content: Mapping[str, Any], flags: int, deadline: int) -> Record:
+def _record(
+    names: Sequence[str], metadata: Mapping[str, Any], content: Mapping[str, Any], flags: int, deadline: int
+) -> Record:
+    """The row of an object; `names` are its id, namespace, key and time of creation.
+
+    Hot: every POST and PUT.  The members around metadata and content are written here, once as they are sent and
+    once in the order of RFC 8785; both write strings alike.
+    """
+    identifier, namespace, key, created_at = names
+    as_text = encode_basestring(namespace), encode_basestring(key)
+    head = (
+        f'{{"id":"{identifier}","namespace":{as_text[0]},"key":{as_text[1]},"created_at":"{created_at}",'
+        f'"metadata":{_encode(metadata) if metadata else "{}"}'
+    ).encode()
     # The same for every state of the object that is equal as JSON, in whichever order its members were sent.
-    digest = sha256(canonicalize({**summary, "content": content}, exact_integers=True)).digest()
-    etag = b'"' + b2a_base64(digest, newline=False).translate(_TO_URL, b"=") + b'"'
-    head = _encode(summary)[:-1].encode()
-    namespace, key = summary["namespace"].encode(), summary["key"].encode()
-    header = _HEADER.pack(deadline, flags, len(namespace), len(key), len(head))
-    return Record(b"".join((header, etag, namespace, key, head, b',"content":', _encode(content).encode(), b"}")))
+    canonical = b'{"content":%b,"created_at":"%b","id":"%b","key":%b,"metadata":%b,"namespace":%b}' % (
+        canonicalize(content, exact_integers=True),
+        created_at.encode(),
+        identifier.encode(),
+        as_text[1].encode(),
+        canonicalize(metadata, exact_integers=True) if metadata else b"{}",
+        as_text[0].encode(),
+    )
+    etag = b2a_base64(sha256(canonical).digest(), newline=False).translate(_TO_URL, b"=")
+    row_names = namespace.encode(), key.encode()
+    header = _HEADER.pack(deadline, flags, len(row_names[0]), len(row_names[1]), len(head))
+    return Record(b'%b"%b"%b%b%b,"content":%b}' % (header, etag, *row_names, head, _encode(content).encode()))
 
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
