@@ -69,11 +69,20 @@ def generalized(output: str) -> str:
     return "\n".join(line.rstrip() for line in output.strip().splitlines())
 
 
+_LISTENING = """listening() { for _ in $(seq 600); do grep -qs listening "$1" && return; sleep 0.05; done; }
+"""
+
+
+def _patient(command: str) -> str:
+    """`command`, waiting until a server that it starts listens, where a person would wait a second."""
+    return re.sub(r"^(.*> (\S+)) & sleep 1$", r"rm -f \2; \1 & listening \2", command)
+
+
 def run_session(commands: list[str], folder: Path) -> list[str]:
     """What each command prints, in one bash session in `folder`."""
     (folder / "bin").mkdir()
     (folder / "bin" / "python3").symlink_to(sys.executable)
-    script = "\n".join(f"{command}\nsleep 0.05; echo; echo {_MARK}" for command in commands)
+    script = _LISTENING + "\n".join(f"{_patient(command)}\necho; echo {_MARK}" for command in commands)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MRS_", "PORT"))}
     # The symlink alone would lose the packages of a virtual environment.
     environ = {
