@@ -2,7 +2,7 @@
 
 A log lists its operations in total order (oplog §3.3) and the objects of its state by ID (oplog §5), and both
 grow at any place: the IDs are hashes.  One sorted list would move, on average, half of itself for each insert, and
-the state document would be written anew for every change.  Blocks of at most 1,024 entries bound the first, and the
+the state document would be written anew for every change.  Blocks of at most 256 entries bound the first, and the
 `rendering` kept with each block the second.
 """
 
@@ -16,7 +16,7 @@ from omp.protocols.oplog.entries import Entry
 
 E = TypeVar("E", bound=Entry)
 
-_BLOCK = 1_024
+_BLOCK = 256
 
 
 class _Block(Generic[E]):
@@ -74,7 +74,7 @@ class Ordered(Generic[E]):
     def _split(self, at: int) -> None:
         entries = self._blocks[at].entries
         # At the end of all, where a log in total order grows, blocks are left nearly full.
-        keep = _BLOCK - 64 if at == len(self._blocks) - 1 else _BLOCK // 2
+        keep = _BLOCK - _BLOCK // 16 if at == len(self._blocks) - 1 else _BLOCK // 2
         self._blocks[at : at + 1] = [_Block(entries[:keep]), _Block(entries[keep:])]
 
     def remove(self, entry: E) -> None:
