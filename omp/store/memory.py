@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from threading import Lock, get_ident
 from types import TracebackType
+from typing import Self
 
 from omp.store.ordered import SortedKeys
 from omp.store.port import StoreUnavailable, check_table_name
@@ -96,7 +97,7 @@ class _ReadBlock:
         self._store = store
         self._open = False
 
-    def __enter__(self) -> _ReadBlock:
+    def __enter__(self) -> Self:
         self._store._enter()
         self._open = True
         return self
@@ -136,11 +137,6 @@ class _WriteBlock(_ReadBlock):
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
         self._undo: list[tuple[_Table, bytes, bytes | None]] = []
-
-    def __enter__(self) -> _WriteBlock:
-        self._store._enter()
-        self._open = True
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -104,6 +104,7 @@ def _lock_out_others(path: str) -> sqlite3.Connection | None:
             raise
         return None
     try:
+        lock.execute("PRAGMA journal_mode = MEMORY")  # no third file: nothing is ever written
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         lock.close()

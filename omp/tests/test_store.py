@@ -357,9 +357,11 @@ class SqliteStoreTest(Contract):
         self.addCleanup(again.close)
         self.assertEqual((rows(again), rows(again, "other")), ([(b"a", b"1")], [(b"a", b"1")]))
 
-    def test_the_file_is_its_owners_alone(self) -> None:
+    def test_the_file_and_what_lies_beside_it_are_their_owners_alone(self) -> None:
         self.put((b"a", b"1"))
-        for name in os.listdir(os.path.dirname(self.path)):
+        names = sorted(os.listdir(os.path.dirname(self.path)))
+        self.assertEqual(names, ["omp.db", "omp.db-lock", "omp.db-shm", "omp.db-wal"])
+        for name in names:
             mode = os.stat(os.path.join(os.path.dirname(self.path), name)).st_mode
             self.assertEqual(mode & 0o077, 0, name)
 
