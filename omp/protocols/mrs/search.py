@@ -39,7 +39,7 @@ def records_near(tx: Reader, point: Vector, within: float) -> Nearby:
 
 
 def hits_among(nearby: Nearby, point: Vector, within: float, most: int) -> list[Hit]:
-    """The first `most` of the registrations in `nearby` that intersect the search sphere, in the order of the answer."""
+    """The first `most` registrations of `nearby` that intersect the search sphere, in the order of the answer."""
     hits: list[Hit] = []
     for level, rows in nearby:
         farthest = _longest_chord(level, within)
@@ -65,5 +65,5 @@ def hits_among(nearby: Nearby, point: Vector, within: float, most: int) -> list[
 
 
 def _longest_chord(level: int, within: float) -> float:
-    """To the centre of anything on the level that could be found, and a little more: a chord is shorter than its arc."""
+    """To the centre of anything on the level that could be found: the arc, which is longer than its chord."""
     return 2.0 if level == WHOLE else (LEVEL_REACHES[level] + within) / EARTH_RADIUS_M + 1e-12

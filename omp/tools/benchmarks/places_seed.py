@@ -33,6 +33,7 @@ QUERY = """
 SELECT id, center_lat, center_lon, center_ele, radius, service_point FROM registrations
 WHERE bbox_max_lat >= ? AND bbox_min_lat <= ? AND bbox_max_lon >= ? AND bbox_min_lon <= ? AND foad = 0
 """
+INSERT = "INSERT INTO registrations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 MAX_RESULTS = 100
 _local = threading.local()
 
@@ -69,7 +70,7 @@ def fill(registrations: list[dict[str, Any]]) -> None:
         place = (one["id"], one["owner"], "sphere", centre["lat"], centre["lon"], centre["ele"], radius)
         rows.append((*place, one["service_point"], 0, one["created"], one["updated"], *box))
     database = connection()
-    database.executemany(f"INSERT INTO registrations VALUES ({','.join('?' * 15)})", rows)
+    database.executemany(INSERT, rows)
     database.commit()
 
 
@@ -90,7 +91,7 @@ def search(lat: float, lon: float, within: float) -> dict[str, Any]:
 class SeedHandler(Handler):
     """The two routes."""
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name of the parent class
         """Fill or search."""
         given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/fill":

@@ -1,0 +1,164 @@
+"""``python -m omp peers``: the servers that an MRS server refers to (seed §7.1, §7.3).
+
+`refresh` asks the server for its peers, fetches each one's ``/.well-known/mrs``, and gives the server what it learned:
+the operator as hint, the regions, the time; and the peers that the peer knows, which are learned so.  The fetching is
+done here and not by the server, so that nobody can make the server reach anything.  What peers say is untrusted: a
+configured peer is fetched wherever the operator said it is, a learned one at public https addresses only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from omp.protocols.mrs import schemas
+from omp.protocols.mrs.fetch import FetchError, fetch
+from omp.protocols.mrs.instants import iso_time
+from omp.protocols.mrs.peers import MAX_HINT, MAX_REGIONS, BadPeer, read_peer
+from omp.rules.json_text import JsonError, parse
+from omp.tools.mrs_client import DEFAULT_SERVER, Failed, RegistryClient, bearer, nobody
+from omp.tools.profile import printable
+
+HELP = "list, add, remove and refresh the peers of a registry"
+MAX_LEARNED = 100
+"""Peers learned from one peer in one refresh."""
+_EXAMPLES = """\
+examples:
+  python -m omp peers add https://sydney.mrs.example --hint "Sydney metropolitan area"
+  python -m omp peers refresh
+  python -m omp peers list
+  python -m omp peers remove https://sydney.mrs.example
+
+variables: MRS_SERVER_URL (--server), OMP_ADMIN_TOKEN (without it, only on the server's own machine)"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The actions and their options."""
+    parser.epilog = _EXAMPLES
+    common = argparse.ArgumentParser(add_help=False)
+    server = os.environ.get("MRS_SERVER_URL", DEFAULT_SERVER)
+    common.add_argument("--server", default=server, help="base URL of the server (default: %(default)s)")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("list", "show the peers"),
+        ("add", "add a configured peer: every search is referred to it"),
+        ("remove", "forget a peer"),
+        ("refresh", "fetch what each peer says about itself"),
+    ):
+        action = actions.add_parser(name, help=text, description=text, parents=[common])
+        if name in ("add", "remove"):
+            action.add_argument("peer", metavar="URL")
+        if name == "add":
+            action.add_argument("--hint", help="what people should know about it")
+        if name == "refresh":
+            action.add_argument(
+                "--insecure", action="store_true", help="fetch learned peers by http:// and from any address, for tests"
+            )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked for; 0, or 1 with a sentence on standard error."""
+    token = os.environ.get("OMP_ADMIN_TOKEN")
+    try:
+        server = RegistryClient(arguments.server, bearer(token) if token else nobody)
+        _ACTIONS[arguments.action](server, arguments)
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _list(server: RegistryClient, arguments: argparse.Namespace) -> None:
+    for peer in server.ask("GET", "/admin/peers", schemas.PEERS)["peers"]:
+        kind = "configured" if peer["is_configured"] else "learned"
+        seen = f"seen {peer['last_seen']}" if peer["last_seen"] else "never seen"
+        regions = len(peer["authoritative_regions"])
+        line = f"{peer['server_url']}  {kind}, {seen}, {regions} regions  {peer['hint'] or ''}"
+        print(printable(line.rstrip()))
+
+
+def _add(server: RegistryClient, arguments: argparse.Namespace) -> None:
+    answer = server.ask(
+        "POST",
+        "/admin/peers",
+        schemas.PEER_CHANGED,
+        {"action": "add", "server_url": arguments.peer, "hint": arguments.hint},
+    )
+    print(f"{answer['status']} {answer['server_url']}")
+
+
+def _remove(server: RegistryClient, arguments: argparse.Namespace) -> None:
+    answer = server.ask(
+        "POST", "/admin/peers", schemas.PEER_CHANGED, {"action": "remove", "server_url": arguments.peer}
+    )
+    print(f"{answer['status']} {answer['server_url']}")
+
+
+def _refresh(server: RegistryClient, arguments: argparse.Namespace) -> None:
+    peers = server.ask("GET", "/admin/peers", schemas.PEERS)["peers"]
+    known = {peer["server_url"] for peer in peers} | {
+        server.url,
+        server.ask("GET", "/.well-known/mrs", schemas.ABOUT)["server"],
+    }
+    for peer in peers:
+        url = peer["server_url"]
+        try:
+            about = parse(fetch(f"{url}/.well-known/mrs", insecure=peer["is_configured"] or arguments.insecure))
+            changes, learned = what_it_says(url, about, iso_time(time.time()))
+        except (FetchError, JsonError, BadPeer) as error:
+            print(f"warning: {url} is skipped: {error}", file=sys.stderr)
+            continue
+        server.ask("POST", "/admin/peers", schemas.PEER_CHANGED, {"action": "add", **changes})
+        print(printable(f"{url}  {changes.get('hint') or ''}".rstrip()))
+        for other in learned:
+            if other["server_url"] not in known:
+                known.add(other["server_url"])
+                server.ask("POST", "/admin/peers", schemas.PEER_CHANGED, {"action": "add", **other})
+                print(f"  learned {other['server_url']}")
+
+
+def what_it_says(url: str, about: Any, now: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """From a peer's ``/.well-known/mrs``: the changes to the peer itself, and the peers it knows.
+
+    Raises :class:`BadPeer` where the document is not what the protocol says; a peer that it knows and that cannot be
+    one is left out.
+    """
+    if not isinstance(about, dict) or not isinstance(about.get("authoritative_regions", []), list):
+        raise BadPeer("its document is not that of an MRS server")
+    changes = {
+        "server_url": url,
+        "last_seen": now,
+        "is_configured": False,  # configured peers stay so
+        "authoritative_regions": about.get("authoritative_regions", [])[:MAX_REGIONS],
+    }
+    operator = about.get("operator")
+    if isinstance(operator, str) and operator:
+        changes["hint"] = operator[:MAX_HINT]  # seed §7.3
+    read_peer(changes, is_configured=False)
+    learned = []
+    others = about.get("known_peers")
+    for other in others[:MAX_LEARNED] if isinstance(others, list) else []:
+        if isinstance(other, dict) and isinstance(other.get("server"), str):
+            hint = other.get("hint")
+            candidate = {
+                "server_url": other["server"],
+                "hint": hint[:MAX_HINT] if isinstance(hint, str) else None,
+                "is_configured": False,
+            }
+            try:
+                learned.append({**candidate, "server_url": read_peer(candidate, is_configured=False)["server_url"]})
+            except BadPeer:
+                continue
+    return changes, learned
+
+
+_ACTIONS: dict[str, Callable[[RegistryClient, argparse.Namespace], None]] = {
+    "list": _list,
+    "add": _add,
+    "remove": _remove,
+    "refresh": _refresh,
+}

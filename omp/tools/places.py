@@ -1,0 +1,229 @@
+"""``python -m omp places``: register places with an MRS server, and find what is around a point (seed, Appendix A).
+
+Who asks is told by the environment: ``MRS_TOKEN``, which `account` and `login` print, or, for an identity of another
+server, ``MRS_IDENTITY`` with ``SEED_B64U`` (see ``python -m omp keygen``).  Passwords come from ``MRS_PASSWORD`` or are
+asked for: never from the command line, which other users of a machine can read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from omp.protocols.mrs import schemas
+from omp.rules.engines import CryptographyMissing
+from omp.rules.geometry import GeometryError
+from omp.rules.spaces import read_space
+from omp.tools.mrs_client import DEFAULT_SERVER, Credentials, Failed, RegistryClient, bearer, signer
+from omp.tools.profile import printable
+
+HELP = "register places, and find what is around a point"
+MAX_SERVERS = 10
+_EXAMPLES = """\
+examples:
+  python -m omp places account mark                      make an account; prints the export of its token
+  python -m omp places register --at -33.8568 151.2153 --radius 50 --service-point https://example.com/my-place
+  python -m omp places register --vertex 48.2 16.36 --vertex 48.2 16.38 --vertex 48.21 16.37 --height 12 \\
+      --service-point https://example.com/park
+  python -m omp places search --at -33.8568 151.2153 --range 100 --follow
+  python -m omp places list
+  python -m omp places release reg_a1b2c3d4e5f6
+  python -m omp places peers
+
+variables: MRS_SERVER_URL (--server), MRS_TOKEN, MRS_PASSWORD, MRS_IDENTITY and SEED_B64U"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The actions and their options."""
+    parser.epilog = _EXAMPLES
+    common = argparse.ArgumentParser(add_help=False)
+    server = os.environ.get("MRS_SERVER_URL", DEFAULT_SERVER)
+    common.add_argument("--server", default=server, help="base URL of the server (default: %(default)s)")
+    common.add_argument("--json", action="store_true", help="print the server's answer as it is")
+    common.add_argument(
+        "--key-url", help="where the key of MRS_IDENTITY is published, if not at https:// on its domain"
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, parents=[common])
+
+    for name, text in (("account", "make an account"), ("login", "log in")):
+        action(name, f"{text}; prints the export of a token").add_argument("username")
+    register = action("register", "register a sphere or a polygon, or with --id update a registration")
+    register.add_argument("--at", nargs=2, type=float, metavar=("LAT", "LON"), help="centre of a sphere, degrees")
+    register.add_argument("--ele", type=float, default=0, help="its elevation, metres (default: 0)")
+    register.add_argument("--radius", type=float, help="its radius, metres")
+    register.add_argument(
+        "--vertex", nargs=2, type=float, action="append", metavar=("LAT", "LON"), help="corner of a polygon; repeat"
+    )
+    register.add_argument("--height", type=float, help="height of a polygon, metres (default: 1)")
+    register.add_argument("--service-point", help="absolute https:// address of the service")
+    register.add_argument("--foad", action="store_true", help="no service here, and not to be found")
+    register.add_argument("--id", help="of the registration to update")
+    search = action("search", "find what is around a point, smallest first")
+    search.add_argument("--at", nargs=2, type=float, required=True, metavar=("LAT", "LON"), help="degrees")
+    search.add_argument("--range", type=float, required=True, metavar="METRES")
+    search.add_argument(
+        "--follow", action="store_true", help=f"ask the servers referred to as well, up to {MAX_SERVERS}"
+    )
+    action("release", "remove a registration").add_argument("id")
+    action("list", "your registrations")
+    action("peers", "the servers that this one knows")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked for; 0, or 1 with a sentence on standard error."""
+    try:
+        _ACTIONS[arguments.action](arguments)
+    except (Failed, CryptographyMissing) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _credentials(arguments: argparse.Namespace) -> Credentials:
+    token, identity = os.environ.get("MRS_TOKEN"), os.environ.get("MRS_IDENTITY")
+    if token:
+        return bearer(token)
+    if identity:
+        return signer(identity, os.environ.get("SEED_B64U", ""), arguments.key_url)
+    raise Failed("This needs MRS_TOKEN (see: python -m omp places login), or MRS_IDENTITY and SEED_B64U.")
+
+
+def _client(arguments: argparse.Namespace) -> RegistryClient:
+    return RegistryClient(arguments.server, _credentials(arguments))
+
+
+def _token(arguments: argparse.Namespace, path: str) -> None:
+    password = os.environ.get("MRS_PASSWORD")
+    if password is None:
+        from getpass import getpass
+
+        try:
+            password = getpass(f"Password of {arguments.username}: ")
+        except EOFError:
+            raise Failed("A password is needed: give it at the terminal or in MRS_PASSWORD.") from None
+    answer = RegistryClient(arguments.server).ask(
+        "POST", path, schemas.TOKEN, {"username": arguments.username, "password": password}
+    )
+    print(json.dumps(answer) if arguments.json else f"export MRS_TOKEN={answer['token']}")
+
+
+def _register(arguments: argparse.Namespace) -> None:
+    claim: dict[str, Any] = {"space": _space(arguments), "foad": arguments.foad}
+    if arguments.service_point is not None:
+        claim["service_point"] = arguments.service_point
+    if arguments.id:
+        claim["id"] = arguments.id
+    answer = _client(arguments).ask("POST", "/register", schemas.REGISTERED, claim)
+    made = answer["registration"]
+    print(json.dumps(answer) if arguments.json else f"{answer['status']} {made['id']}, version {made['version']}")
+
+
+def _space(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.vertex and not arguments.at:
+        space = {"type": "polygon", "vertices": [{"lat": lat, "lon": lon} for lat, lon in arguments.vertex]}
+        return space if arguments.height is None else {**space, "height": arguments.height}
+    if arguments.at and arguments.radius is not None and not arguments.vertex:
+        lat, lon = arguments.at
+        return {"type": "sphere", "center": {"lat": lat, "lon": lon, "ele": arguments.ele}, "radius": arguments.radius}
+    raise Failed("A place is a sphere (--at LAT LON --radius METRES) or a polygon (--vertex LAT LON, three or more).")
+
+
+def _search(arguments: argparse.Namespace) -> None:
+    lat, lon = arguments.at
+    wanted = {"location": {"lat": lat, "lon": lon}, "range": arguments.range}
+    servers, asked = [RegistryClient(arguments.server)], 0
+    while asked < len(servers):
+        server = servers[asked]
+        try:
+            answer = server.ask("POST", "/search", schemas.FOUND, wanted)
+        except Failed as error:
+            if not asked:
+                raise
+            print(f"warning: {error}", file=sys.stderr)
+            answer = {"results": [], "referrals": []}
+        asked += 1
+        if arguments.json:
+            print(json.dumps(answer))
+        else:
+            _show(server.url, answer)
+        if arguments.follow:
+            servers += _unknown(servers, answer["referrals"])
+
+
+def _unknown(servers: list[RegistryClient], referrals: list[Any]) -> list[RegistryClient]:
+    """The servers referred to that are not among `servers`, as far as there is room."""
+    found: list[RegistryClient] = []
+    for referral in referrals:
+        try:
+            client = RegistryClient(referral["server"])
+        except Failed as error:
+            print(f"warning: a referral leads nowhere: {error}", file=sys.stderr)
+            continue
+        if client.url not in (other.url for other in [*servers, *found]) and len(servers) + len(found) < MAX_SERVERS:
+            found.append(client)
+    return found
+
+
+def _show(server: str, answer: Any) -> None:
+    for hit in answer["results"]:
+        _print(f"{hit['id']}  {hit['distance']:,.1f} m  {_describe(hit['space'])}  {hit['service_point']}")
+    if not answer["results"]:
+        print(f"nothing is registered there at {server}")
+    for referral in answer["referrals"]:
+        _print(f"see also {referral['server']}" + (f" ({referral['hint']})" if referral["hint"] else ""))
+
+
+def _print(line: str) -> None:
+    print(printable(line))  # what servers say may hold anything
+
+
+def _describe(space: Any) -> str:
+    try:
+        read_space(space)
+    except GeometryError:
+        return "a space of another kind"
+    if space["type"] == "sphere":
+        return f"{space['radius']} m around {space['center']['lat']} {space['center']['lon']}"
+    return f"polygon of {len(space['vertices'])} vertices"
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    answer = _client(arguments).ask("POST", "/release", schemas.RELEASED, {"id": arguments.id})
+    print(json.dumps(answer) if arguments.json else f"{answer['status']} {answer['id']}")
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    answer = _client(arguments).ask("GET", "/registrations", schemas.OWN)
+    if arguments.json:
+        print(json.dumps(answer))
+        return
+    for one in answer["registrations"]:
+        service = "not to be found" if one["foad"] else one["service_point"]
+        _print(f"{one['id']}  version {one['version']}  {_describe(one['space'])}  {service}")
+
+
+def _peers(arguments: argparse.Namespace) -> None:
+    answer = RegistryClient(arguments.server).ask("GET", "/.well-known/mrs", schemas.ABOUT)
+    if arguments.json:
+        print(json.dumps(answer))
+        return
+    for peer in answer["known_peers"]:
+        _print(peer["server"] + (f" ({peer['hint']})" if peer["hint"] else ""))
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "account": lambda arguments: _token(arguments, "/auth/register"),
+    "login": lambda arguments: _token(arguments, "/auth/login"),
+    "register": _register,
+    "search": _search,
+    "release": _release,
+    "list": _list,
+    "peers": _peers,
+}
