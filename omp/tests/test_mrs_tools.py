@@ -197,7 +197,8 @@ class Peers(ToolCase):
             (len(changes["hint"]), changes["authoritative_regions"], changes["last_seen"]), (500, [OPERA], NOW)
         )
         self.assertEqual(learned, [{"server_url": "https://a.example", "hint": None, "is_configured": False}])
-        for bad in ([], "x", {"authoritative_regions": {}}, {"authoritative_regions": [{"type": "cube"}]}):
+        bads: tuple[Any, ...] = ([], "x", {"authoritative_regions": {}}, {"authoritative_regions": [{"type": "cube"}]})
+        for bad in bads:
             with self.assertRaises(BadPeer):
                 what_it_says("https://p.example", bad, NOW)
 
