@@ -174,21 +174,24 @@ class SqliteStore:
         Raises :class:`StoreUnavailable` if they could not be written.
         """
         layer = self._open
-        if not self._led and not layer.tables:
-            self._turn.release()
+        if not self._led:
+            if layer.tables:
+                self._lead(layer)
+            else:
+                self._turn.release()
             return
-        if self._led:
-            mine = Lock()
-            mine.acquire()
-            layer.waiting.append(mine)
-            self._turn.release()
-            _wait(mine)
-            if layer.error is not None:
-                raise StoreUnavailable(str(layer.error)) from layer.error
-            if layer.leader is not mine:
-                return
+        mine = Lock()
+        mine.acquire()
+        layer.waiting.append(mine)
+        self._turn.release()
+        interrupt = _wait(mine)
+        if layer.leader is mine:
             self._turn.acquire()
-        self._lead(layer)
+            self._lead(layer)
+        if interrupt is not None:
+            raise interrupt
+        if layer.error is not None:
+            raise StoreUnavailable(str(layer.error)) from layer.error
 
     def _lead(self, layer: _Layer) -> None:
         """Commit `layer`, the open one, and wake its members; the caller holds the turn, which is let go."""
@@ -246,17 +249,19 @@ class SqliteStore:
         self._made.update(tables)
 
 
-def _wait(lock: Lock) -> None:
-    """Acquire `lock`, whatever signals arrive: who waits may have been named leader, and others rely on it."""
+def _wait(lock: Lock) -> BaseException | None:
+    """Acquire `lock`, whatever signal arrives meanwhile; what the last one raised.
+
+    Who waits may be named leader, and all the others rely on it: it cannot leave.
+    """
     interrupt = None
     while True:
         try:
             lock.acquire()
-            break
         except BaseException as error:
             interrupt = error
-    if interrupt is not None:
-        raise interrupt
+        else:
+            return interrupt
 
 
 def _get(connection: sqlite3.Connection, table: str, key: bytes) -> bytes | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sqlite3
 import tempfile
 import threading
@@ -482,6 +483,39 @@ class SqliteStoreTest(Contract):
         self.store._commit = commit  # type: ignore[attr-defined]
         self.put((b"a", b"at last"))
         self.assertEqual(self.store.get("t", b"a"), b"at last")
+
+
+    def test_an_interrupt_while_waiting_leaves_nobody_waiting(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            self.skipTest("signals reach the main thread only")
+        self.put((b"first", b""))
+        inside, release = threading.Event(), threading.Event()
+        commit = self.store._commit  # type: ignore[attr-defined]
+
+        def slow_commit(layer: object) -> None:
+            inside.set()
+            release.wait(10)
+            commit(layer)
+
+        def interrupt() -> None:
+            while not self.store._open.waiting:  # type: ignore[attr-defined]
+                threading.Event().wait(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+            threading.Event().wait(0.02)
+            release.set()
+
+        self.store._commit = slow_commit  # type: ignore[attr-defined]
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
+        other = threading.Thread(target=self.put, args=((b"other", b""),), daemon=True)
+        other.start()
+        inside.wait(10)
+        threading.Thread(target=interrupt, daemon=True).start()
+        with self.assertRaises(KeyboardInterrupt):
+            self.put((b"mine", b""))  # waits, and is to lead the next commit
+        other.join(10)
+        self.put((b"next", b""))
+        self.assertEqual([one for one, _ in rows(self.store)], [b"first", b"mine", b"next", b"other"])
 
 
 class OpenStoreTest(unittest.TestCase):
