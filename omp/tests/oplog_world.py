@@ -24,7 +24,7 @@ from omp.protocols.oplog.operation import (
 )
 from omp.protocols.oplog.producer import Producer, signed
 from omp.protocols.oplog.replica import ACCEPTED, Outcome, Replica
-from omp.rules import ed25519, identifiers
+from omp.rules import canonical, ed25519, identifiers
 from omp.rules.engines import CryptographyMissing, Engine, best_engine, secret_keys
 
 ENGINE = best_engine()
@@ -110,19 +110,24 @@ def envelope(kind: str, author: Key = ROOT, **members: Any) -> dict[str, Any]:
     }
 
 
+def sealed(value: dict[str, Any]) -> bytes:
+    """The bytes of an operation with a signature that only :data:`TRUSTING` takes."""
+    return canonical.canonicalize({**value, "sig": "A" * 86})
+
+
 def first_operation(**members: Any) -> bytes:
     """The root's first operation, valid by itself: a direct statement."""
     return signed(envelope(CLAIM, **members), ROOT)
 
 
 class Node:
-    """A replica and the producers of its keys: `node.by(KEY).claim_assert(…)` through :meth:`do`."""
+    """A replica and the producers of its keys; they sign in earnest, and verify with :data:`TRUSTING`."""
 
     def __init__(self, log: str = LOG) -> None:
         self.replica = Replica(log)
 
     def by(self, key: Key) -> Producer:
-        return Producer(self.replica, key, ENGINE)
+        return Producer(self.replica, key, TRUSTING)
 
     def do(self, author: Key, kind: str, ts: str = TS, **members: Any) -> str:
         """Produce an operation and take it in; its ID."""
@@ -156,10 +161,14 @@ class Node:
 
 
 class World:
-    """A random log: :meth:`step` tries one more operation; `outcomes` are all that were tried, with what became of them."""
+    """A random log: :meth:`step` tries one more operation; `outcomes` are all that were tried and what became of them.
 
-    def __init__(self, seed: int) -> None:
+    Its operations are sealed, not signed, unless `real` is true: signing by hand takes its time.
+    """
+
+    def __init__(self, seed: int, real: bool = False) -> None:
         self.random = random.Random(seed)
+        self._real = real
         self._revocations = 2 + seed % 2 * 3  # peaceful logs grow deep grants, others many voids
         self.replica = Replica(LOG)
         self.outcomes: list[tuple[bytes, Outcome]] = []
@@ -224,7 +233,8 @@ class World:
             return kind, body_of(kind, size=choose.randrange(1000))
         if kind == CLAIM:
             derived = some(sources, 3) if sources and choose.random() < 0.85 else []
-            return kind, body_of(kind, predicate=predicate, derived_from=derived, confidence_ppm=choose.randrange(10**6))
+            confidence = choose.randrange(10**6)
+            return kind, body_of(kind, predicate=predicate, derived_from=derived, confidence_ppm=confidence)
         if kind == CORRECTION and claims:
             replacement = choose.choice([None, choose.choice(claims[-6:]).id, choose.choice(claims[-6:]).id])
             return kind, body_of(kind, target=choose.choice(claims[-12:]).id, replacement=replacement)
@@ -233,8 +243,9 @@ class World:
         if kind == GRANT:
             return kind, self._grant(author, mine)
         if kind == REVOCATION and grants:
-            # Mostly somebody else's grant of those lately made, sometimes a renunciation.
-            return kind, body_of(kind, target=choose.choice(mine if mine and choose.random() < 0.15 else grants[-12:]).id)
+            # Mostly one of the grants lately made, sometimes a renunciation.
+            target = choose.choice(mine if mine and choose.random() < 0.15 else grants[-12:])
+            return kind, body_of(kind, target=target.id)
         if kind == INFERENCE and (claims or evidence):
             grant = choose.choice(mine).id if mine and author is not ROOT else None
             return kind, body_of(kind, inputs=some([*claims, *evidence], 3), grant=grant)
@@ -280,7 +291,7 @@ class World:
             lc=max((entry.lc for entry in parents), default=0) + self.random.choice([1, 1, 1, 3]),
             ts=self.random.choice([TS, TS, TS, "2023-06-01T00:00:00.000Z"]),
         )
-        raw = signed(made, author)
+        raw = signed(made, author) if self._real else sealed(made)
         outcome = self.replica.add(raw, TRUSTING)
         self.outcomes.append((raw, outcome))
         self.stored += outcome.stored

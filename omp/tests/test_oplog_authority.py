@@ -220,7 +220,8 @@ class Delegation(AuthorityTest):
         base = body_of(GRANT, caps=["author"], scope=scope, max_depth=2, not_before=EARLY, expires=LATE)
 
         def check_one(expected: bool, **members: Any) -> None:
-            in_scope = {name: members.pop(name) for name in list(members) if name in ("predicates", "provenance", "ops")}
+            names = {"predicates", "provenance", "ops"}.intersection(members)
+            in_scope = {name: members.pop(name) for name in names}
             body = {**base, "scope": {**scope, **in_scope}, **members}
             if in_scope.get("ops", ...) is None:
                 del body["scope"]["ops"]
@@ -231,8 +232,9 @@ class Delegation(AuthorityTest):
         check_one(False, caps=["author", "read"])
         for predicates, expected in (
             (["calendar"], True), (["calendar.*"], True), (["calendar.event"], True), (["calendar.event.*"], True),
-            (["health"], True), (["health.*"], False), (["health.sleep"], False), (["*"], False), (["calendars"], False),
-            (["calendars.*"], False), (["calendar", "health"], True), (["calendar", "x"], False),
+            (["health"], True), (["health.*"], False), (["health.sleep"], False), (["*"], False),
+            (["calendars"], False), (["calendars.*"], False), (["calendar", "health"], True),
+            (["calendar", "x"], False),
         ):  # fmt: skip
             check_one(expected, predicates=predicates)
         check_one(False, provenance="full")

@@ -119,7 +119,7 @@ class Schema(unittest.TestCase):
             self.assertEqual(verdict(with_body(kind, x_note="here", x_9=None)), "")
         self.refused(with_scope(x_note=1), note="not in scope")
         for name in ("x_", "x", "X_a", "x_A", "x_é", "x_a-b", "_x_a"):
-            self.refused(envelope(CLAIM, **{name: 1}), note=name)
+            self.refused({**envelope(CLAIM), name: 1}, note=name)
 
     def test_member_names_anywhere_are_plain(self) -> None:
         for name in ("A", "é", "a-b", "a.b", "", "a b", "a\n"):
@@ -154,7 +154,7 @@ class Schema(unittest.TestCase):
     def test_media_types(self) -> None:
         for good in ("text/calendar", "application/vnd.api+json", "A/b", "x/y!#$&-^_.+9"):
             self.assertEqual(verdict(with_body(EVIDENCE, media_type=good)), "", good)
-        for bad in ("text", "text/", "/calendar", "text/calendar;charset=utf-8", "a/b/c", ".a/b", "a/+b", "é/b", "a/b "):
+        for bad in ("text", "text/", "/calendar", "text/plain;charset=utf-8", "a/b/c", ".a/b", "a/+b", "é/b", "a/b "):
             self.refused(with_body(EVIDENCE, media_type=bad), note=bad)
 
     def test_sources(self) -> None:
@@ -314,10 +314,8 @@ class Identity(unittest.TestCase):
         value = envelope(CLAIM, DEVICES[1], seq=7, prev=OP, deps=[OTHER_OP], lc=9)
         raw = signed(value, DEVICES[1])
         operation = check_bytes(raw, ENGINE, LOG)
-        self.assertEqual(
-            {name: getattr(operation, name) for name in ("type", "log", "author", "seq", "prev", "deps", "lc", "ts", "body")},
-            {name: value[name] for name in ("type", "log", "author", "seq", "prev", "deps", "lc", "ts", "body")},
-        )
+        for name in ("type", "log", "author", "seq", "prev", "deps", "lc", "ts", "body"):
+            self.assertEqual(getattr(operation, name), value[name])
         self.assertEqual((operation.raw, operation.parents()), (raw, [OP, OTHER_OP]))
 
     def test_references_are_the_members_typed_as_operation_ids(self) -> None:

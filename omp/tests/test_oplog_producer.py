@@ -6,11 +6,10 @@ import unittest
 from typing import Any
 
 from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, TYPES
-from omp.protocols.oplog.producer import signed
 from omp.protocols.oplog.replica import ACCEPTED
 from omp.protocols.oplog.verify import Refused, check_bytes
 from omp.rules import canonical, identifiers
-from omp.tests.oplog_world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, Node, body_of, envelope
+from omp.tests.oplog_world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, Node, body_of, envelope, sealed
 
 PHONE = DEVICES[0]
 
@@ -55,13 +54,10 @@ class Filling(unittest.TestCase):
         self.assertEqual(self.members(operation.raw), {"seq": 4, "prev": longest, "deps": [other], "lc": 4})
 
     def test_of_more_heads_than_deps_may_be_those_that_matter_are_merged_first(self) -> None:
-        self.node.do(ROOT, GRANT)
-        named = ""
+        first = self.node.do(ROOT, GRANT)
         for number in range(70):
-            value = envelope(EVIDENCE, PHONE, deps=self.node.raw() and [self.first()], lc=2, body=body_of(EVIDENCE, size=number))
-            outcome = self.node.replica.add(signed(value, PHONE), TRUSTING)
-            self.assertEqual(outcome.status, ACCEPTED)
-            named = str(outcome.id) if number == 0 else named
+            value = envelope(EVIDENCE, PHONE, deps=[first], lc=2, body=body_of(EVIDENCE, size=number))
+            self.assertEqual(self.node.replica.add(sealed(value), TRUSTING).status, ACCEPTED)
         heads = [entry for entry in map(self.node.replica.entry, self.node.replica.heads()) if entry is not None]
         named = min(heads, key=lambda head: head.id).id  # the last in the order of merging
         operation = self.node.by(ROOT).refutation(TS, target=named)
@@ -69,15 +65,13 @@ class Filling(unittest.TestCase):
         self.assertIn(named, operation.deps)
         self.assertEqual(self.node.replica.admit(operation).status, ACCEPTED)
 
-    def first(self) -> str:
-        return next(self.node.replica.operations()).id
-
     def test_sets_are_sorted_for_the_caller(self) -> None:
         operation = self.node.by(ROOT).permission_grant(
             TS, grantee=PHONE.id, caps=["read", "author"], predicates=["b", "a", "b"], ops=[EVIDENCE, CLAIM]
         )
         self.assertEqual(operation.body["caps"], ["author", "read"])
-        self.assertEqual(operation.body["scope"], {"predicates": ["a", "b"], "provenance": "none", "ops": [CLAIM, EVIDENCE]})
+        scope = {"predicates": ["a", "b"], "provenance": "none", "ops": [CLAIM, EVIDENCE]}
+        self.assertEqual(operation.body["scope"], scope)
 
     def test_extensions_are_signed_with_the_rest(self) -> None:
         operation = self.node.by(ROOT).produce(EVIDENCE, body_of(EVIDENCE, x_a=1), TS, {"x_note": {"a": [1]}})

@@ -30,6 +30,7 @@ from omp.tests.oplog_world import (
     World,
     envelope,
     first_operation,
+    sealed,
 )
 
 
@@ -103,12 +104,13 @@ class Shuffles(unittest.TestCase):
             random.Random(seed).shuffle(raws)
             replica = Replica(LOG)
             outcomes = [replica.admit(operation) for operation in checked(raws)]
-            late = {event.data["id"]: event.data["code"] for o in outcomes for event in o.events if event.kind == "rejected"}
+            events = [event for outcome in outcomes for event in outcome.events]
+            late = {event.data["id"]: event.data["code"] for event in events if event.kind == "rejected"}
             at_once = {outcome.id: outcome.code for outcome in outcomes if outcome.status == REJECTED}
             self.assertEqual({**late, **at_once}, refused)
 
     def test_real_signatures_pass_both_implementations(self) -> None:
-        raws = [raw for raw, _ in World(seed=3).grow(25).outcomes]
+        raws = [raw for raw, _ in World(seed=3, real=True).grow(25).outcomes]
         replica = Replica(LOG)
         for raw in raws:
             replica.add(raw, ENGINE)
@@ -227,7 +229,7 @@ class Outcomes(unittest.TestCase):
         ids = []
         for number in range(102):
             value = envelope(CLAIM, STRANGER, deps=[first], lc=2 + number)
-            outcome = replica.add(signed(value, STRANGER), TRUSTING)
+            outcome = replica.add(sealed(value), TRUSTING)
             self.assertEqual(outcome.status, DEFERRED)
             ids.append(outcome.id)
         outcome = replica.add(node.raw()[0], ENGINE)

@@ -261,7 +261,8 @@ class _Log:
         patterns = terms["scope"]["predicates"]
 
         def matching(names: Iterable[str]) -> bool:
-            claims = [self._body(name) for name in names if self.operations[self.number[name]]["type"] == "claim-assert"]
+            named = [self.operations[self.number[name]] for name in names]
+            claims = [one["body"] for one in named if one["type"] == "claim-assert"]
             return all(_matches(claim["predicate"], patterns) for claim in claims)
 
         def on_evidence(names: Iterable[str]) -> bool:
