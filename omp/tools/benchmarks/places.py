@@ -38,7 +38,6 @@ from omp.tools.benchmarks.load import (
     Connection,
     Plan,
     Server,
-    add_options,
     drive,
     goal,
     http_request,
@@ -60,8 +59,7 @@ TIME = "2026-01-26T08:30:00Z"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options of every benchmark, and how many registrations."""
-    add_options(parser)
+    """The options of this benchmark."""
     parser.add_argument("--registrations", type=int, help="of the large registry (1,000,000; with --quick 100,000)")
     parser.add_argument("--no-sqlite", action="store_true", help="leave the start over a SQLite file out")
     parser.epilog = "example:\n  python -m omp bench places --quick"

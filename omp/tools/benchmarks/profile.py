@@ -22,7 +22,6 @@ from omp.rules.secp256k1 import N, Signature, public_key_slowly, recover, sign_s
 from omp.tools.benchmarks.load import (
     Connection,
     Plan,
-    add_options,
     drive,
     goal,
     http_request,
@@ -52,8 +51,7 @@ class Signed(NamedTuple):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options of every benchmark."""
-    add_options(parser)
+    """The option of this benchmark."""
     parser.add_argument("--storage", default="memory", help="of our server: memory (default) or sqlite:PATH")
     parser.epilog = "example:\n  python -m omp bench profile --quick"
 

@@ -24,7 +24,6 @@ from omp.tools.benchmarks.load import (
     Connection,
     Plan,
     Result,
-    add_options,
     drive,
     goal,
     http_request,
@@ -46,8 +45,7 @@ REDEMPTIONS = 8000  # a measurement; within the number of challenges that a serv
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options of every benchmark."""
-    add_options(parser)
+    """The option of this benchmark."""
     parser.add_argument("--storage", default="memory", help="of our server: memory (default) or sqlite:PATH")
     parser.epilog = "example:\n  python -m omp bench vault --quick"
 
