@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 import unittest
@@ -135,7 +136,7 @@ class RegistryCase(unittest.TestCase):
 
 
 @contextlib.contextmanager
-def raw_server(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+def raw_server(behave: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """A server that does with each connection, its request read, what `behave` says; its port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -148,9 +149,9 @@ def raw_server(behave: Callable[[socket.socket], None]) -> Iterator[int]:
             threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
     def answer(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.recv(65536)
-            behave(connection)
+        with contextlib.suppress(OSError), tls.wrap_socket(connection, server_side=True) if tls else connection as sock:
+            sock.recv(65536)
+            behave(sock)
 
     threading.Thread(target=serve, daemon=True).start()
     try:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import ssl
+import tempfile
 import threading
 import time
 import unittest
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -142,6 +147,30 @@ class FederatedIdentity(unittest.TestCase):
             self.refused(secure.request(client, strict.url, "GET", "/auth/me"), 401, "no public address")
 
 
+def self_signed(name: str) -> tuple[bytes, bytes]:
+    """A certificate for `name` that vouches for itself, and its key, both in PEM; ImportError without cryptography."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    return made.public_bytes(pem), key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+
+
 def answering(head: str, body: bytes = b"") -> Callable[[socket.socket], None]:
     """What a server does that sends `head` and `body`."""
 
@@ -227,6 +256,25 @@ class Fetching(unittest.TestCase):
             fetch(f"https://127.0.0.1:{port}/", insecure=True)
         self.assertIn("could not be reached", str(caught.exception))
 
+    def test_over_tls_the_chain_and_the_name_are_verified(self) -> None:
+        try:
+            certificate, key = self_signed("localhost")
+        except ImportError:
+            self.skipTest("making a certificate needs the package cryptography")
+        with tempfile.TemporaryDirectory() as folder:
+            chain, private = Path(folder) / "chain.pem", Path(folder) / "key.pem"
+            chain.write_bytes(certificate)
+            private.write_bytes(key)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(chain, private)
+            with raw_server(answering("HTTP/1.1 200 OK\nContent-Length: 2", b"{}"), context) as port:
+                with mock.patch.dict(os.environ, {"SSL_CERT_FILE": str(chain)}):
+                    self.assertEqual(fetch(f"https://localhost:{port}/", insecure=True), b"{}")
+                    with self.assertRaises(FetchError):  # the right server, by another name
+                        fetch(f"https://127.0.0.1:{port}/", insecure=True)
+                with self.assertRaises(FetchError):  # signed by nobody that the system trusts
+                    fetch(f"https://localhost:{port}/", insecure=True)
+
     def test_a_name_that_resolves_to_an_inner_address_is_not_connected_to(self) -> None:
         for address in ("10.0.0.1", "127.0.0.1", "169.254.169.254", "::1", "fd00::1"):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -266,7 +314,7 @@ class Fetching(unittest.TestCase):
             self.assertFalse(is_public(address), address)
 
 
-class RemembringKeys(unittest.TestCase):
+class RememberingKeys(unittest.TestCase):
     def setUp(self) -> None:
         self.now = 1000.0
         self.fetched: list[str] = []

@@ -30,17 +30,18 @@ class FetchError(Exception):
 
 def fetch(url: str, *, insecure: bool = False, seconds: float = SECONDS) -> bytes:
     """The body of the answer to ``GET url``; :class:`FetchError` for anything but a 200 within the bounds above."""
-    deadline = monotonic() + seconds
-    split = urlsplit(url)
-    if split.scheme != "https" and not (insecure and split.scheme == "http"):
-        raise FetchError("its address must begin with https://")
-    host, port = split.hostname or "", split.port or (443 if split.scheme == "https" else 80)
     # Only here: ssl and http.client are slow to import, and most servers never fetch anything.
     from http.client import HTTPException
 
+    deadline = monotonic() + seconds
     try:
+        split = urlsplit(url)
+        secure = split.scheme == "https"
+        if not secure and not (insecure and split.scheme == "http"):
+            raise FetchError("its address must begin with https://")
+        host, port = split.hostname or "", split.port or (443 if secure else 80)
         plain = _connect(host, port, insecure, deadline)
-        with _secured(plain, host, deadline) if split.scheme == "https" else plain as sock:
+        with _secured(plain, host, deadline) if secure else plain as sock:
             target = (split.path or "/") + (f"?{split.query}" if split.query else "")
             fields = f"Host: {split.netloc}\r\nAccept: application/json\r\nConnection: close\r\n"
             sock.sendall(f"GET {target} HTTP/1.1\r\n{fields}\r\n".encode("ascii"))
@@ -141,13 +142,13 @@ class _Bounded(io.RawIOBase):
 def _body(connection: _Bounded) -> bytes:
     from http.client import HTTPResponse
 
-    response = HTTPResponse(connection, method="GET")  # type: ignore[arg-type]
-    response.begin()
-    if response.status != 200:
-        raise FetchError(f"its server answered {response.status} and not 200")
-    body = response.read(MAX_BYTES + 1)
-    if len(body) > MAX_BYTES:
-        raise FetchError(f"its document is larger than {MAX_BYTES // 1024} KiB")
-    if response.length:
-        raise FetchError("its document was cut short")
-    return body
+    with HTTPResponse(connection, method="GET") as response:  # type: ignore[arg-type]
+        response.begin()
+        if response.status != 200:
+            raise FetchError(f"its server answered {response.status} and not 200")
+        body = response.read(MAX_BYTES + 1)
+        if len(body) > MAX_BYTES:
+            raise FetchError(f"its document is larger than {MAX_BYTES // 1024} KiB")
+        if response.length:
+            raise FetchError("its document was cut short")
+        return body
