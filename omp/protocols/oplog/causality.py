@@ -6,10 +6,10 @@ beginning at its first operation or at the operation it branches off from.  With
 earlier ones of its chain; so the past of O is known by **one number a chain**: the highest ``seq`` in it.  That is a
 version vector, indexed by chain and not by author, so that equivocating authors fit in.
 
-The vectors are not kept for each operation either.  Along a chain they only grow, so each chain keeps, for each other
-chain, the steps at which its knowledge of that chain grew (:class:`_Steps`); a vector's entry is found by bisection,
-and a fork looks further in the chain it branched off from.  An operation costs memory only for what it newly merges,
-and "is X in past(O)?" costs a bisection, plus one for each fork on the way down.
+The vectors are not kept for each operation either.  Along a chain they only grow, so each chain keeps the steps by
+which its knowledge of other chains grew; a vector's entry is found by bisection in them, and a fork looks further in
+the chain it branched off from.  An operation costs memory and time for what it newly merges, however many chains there
+are, and "is X in past(O)?" costs a bisection, plus one for each fork on the way down.
 
 Handled here: chains, forks, pasts of operations still to be placed.  The caller must place operations after their
 ancestors.
@@ -24,30 +24,30 @@ from collections.abc import Iterable
 from omp.protocols.oplog.entries import Entry, GrantEntry
 
 
-class _Steps:
-    """How knowledge of one chain grew along another: from ``seq`` `at[i]` on, everything up to `upto[i]` is known."""
-
-    __slots__ = ("at", "upto")
-
-    def __init__(self) -> None:
-        self.at = array("Q")
-        self.upto = array("Q")
-
-
 class Chain:
     """Consecutive operations of one author, each the ``prev`` of the next, from ``seq`` `first` on.
 
-    `base` is the operation that the first one has as ``prev``: None, or where the author forked.
+    `base` is the operation that the first one has as ``prev``: None, or where the author forked.  `steps` are
+    (``seq``, other chain, the highest ``seq`` known of it from there on), ascending; `seen` has the same by chain:
+    the first and the last of the three, as two arrays.
     """
 
-    __slots__ = ("author", "base", "entries", "first", "seen")
+    __slots__ = ("author", "base", "entries", "first", "seen", "steps")
 
     def __init__(self, author: Author, base: Entry | None) -> None:
         self.author = author
         self.base = base
         self.first = base.seq + 1 if base is not None else 1
         self.entries: list[Entry] = []
-        self.seen: dict[Chain, _Steps] = {}
+        self.steps: list[tuple[int, Chain, int]] = []
+        self.seen: dict[Chain, tuple[array[int], array[int]]] = {}
+
+    def learn(self, seq: int, chain: Chain, upto: int) -> None:
+        """From the operation with this ``seq`` on, `chain` is known up to `upto`."""
+        self.steps.append((seq, chain, upto))
+        seqs, uptos = self.seen.setdefault(chain, (array("Q"), array("Q")))
+        seqs.append(seq)
+        uptos.append(upto)
 
     def after(self, seq: int) -> list[Entry]:
         """The operations of this chain with a greater ``seq``."""
@@ -78,9 +78,9 @@ def reach(entry: Entry, chain: Chain) -> int:
     while True:
         if at is chain:
             return seq
-        steps = at.seen.get(chain)
-        if steps is not None and (i := bisect_right(steps.at, seq)):
-            return steps.upto[i - 1]
+        seen = at.seen.get(chain)
+        if seen is not None and (i := bisect_right(seen[0], seq)):
+            return seen[1][i - 1]
         if (base := at.base) is None:
             return 0
         at, seq = base.chain, base.seq
@@ -89,21 +89,6 @@ def reach(entry: Entry, chain: Chain) -> int:
 def in_past(ancestor: Entry, entry: Entry) -> bool:
     """Whether `ancestor` is in past(`entry`); an operation is not in its own past."""
     return ancestor is not entry and reach(entry, ancestor.chain) >= ancestor.seq
-
-
-def vector(entry: Entry) -> dict[Chain, int]:
-    """The whole version vector of `entry`, itself included: chain to highest ``seq``."""
-    known: dict[Chain, int] = {}
-    at, seq = entry.chain, entry.seq
-    while True:
-        known.setdefault(at, seq)
-        for chain, steps in at.seen.items():
-            if i := bisect_right(steps.at, seq):
-                # The chains nearest to the entry come first, and know most.
-                known.setdefault(chain, steps.upto[i - 1])
-        if (base := at.base) is None:
-            return known
-        at, seq = base.chain, base.seq
 
 
 class Past:
@@ -115,10 +100,26 @@ class Past:
         self.prev = prev
         self.added: dict[Chain, int] = {}
         for dep in deps:
-            if not self.holds(dep):
-                for chain, seq in vector(dep).items():
-                    if seq > self.upto(chain):
-                        self.added[chain] = seq
+            self._add(dep)
+
+    def _add(self, entry: Entry) -> None:
+        """Add `entry` and its past: of its chain, the steps since what is known of it already."""
+        new: list[tuple[Entry, int]] = []  # the last operation of a chain, and what of the chain is known already
+        at: Entry | None = entry
+        while at is not None and at.seq > (known := self.upto(at.chain)):
+            new.append((at, known))
+            # Of a chain that was not known at all, what it branched off from may be new too.
+            at = at.chain.base if known < at.chain.first else None
+        for last, known in new:
+            steps = last.chain.steps
+            self._raise(last.chain, last.seq)
+            for step in range(bisect_right(steps, known, key=_seq_of), bisect_right(steps, last.seq, key=_seq_of)):
+                _, chain, upto = steps[step]
+                self._raise(chain, upto)
+
+    def _raise(self, chain: Chain, seq: int) -> None:
+        if seq > self.upto(chain):
+            self.added[chain] = seq
 
     def upto(self, chain: Chain) -> int:
         """The highest ``seq`` of `chain` in this past, or 0."""
@@ -131,6 +132,10 @@ class Past:
         return entry.seq <= self.upto(entry.chain)
 
 
+def _seq_of(step: tuple[int, Chain, int]) -> int:
+    return step[0]
+
+
 def place(entry: Entry, author: Author, past: Past) -> None:
     """Give `entry`, whose ``seq`` is set, its place behind its ``prev``: at the end of that chain, or on a new one."""
     prev = past.prev
@@ -141,12 +146,8 @@ def place(entry: Entry, author: Author, past: Past) -> None:
         author.chains.append(chain)
     entry.chain = chain
     chain.entries.append(entry)
-    for other, seq in past.added.items():
-        steps = chain.seen.get(other)
-        if steps is None:
-            steps = chain.seen[other] = _Steps()
-        steps.at.append(entry.seq)
-        steps.upto.append(seq)
+    for other, upto in past.added.items():
+        chain.learn(entry.seq, other, upto)
     # Stored sets are closed, so the operations with lower seq are there: seq is at most one beyond the last.
     if entry.seq > len(author.by_seq):
         author.by_seq.append(entry)

@@ -71,7 +71,7 @@ class EvidenceEntry(SourceEntry):
 
     __slots__ = ("refuted_by",)
     type = EVIDENCE
-    refuted_by: tuple[RefutationEntry, ...]
+    refuted_by: list[RefutationEntry] | tuple[()]
 
 
 class ClaimEntry(SourceEntry):
@@ -80,8 +80,8 @@ class ClaimEntry(SourceEntry):
     __slots__ = ("predicate", "refuted_by", "superseded_by")
     type = CLAIM
     predicate: str
-    refuted_by: tuple[RefutationEntry, ...]
-    superseded_by: tuple[CorrectionEntry, ...]
+    refuted_by: list[RefutationEntry] | tuple[()]
+    superseded_by: list[CorrectionEntry] | tuple[()]
 
 
 class InferenceEntry(SourceEntry):

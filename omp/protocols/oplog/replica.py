@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.authority import in_force, root_key
-from omp.protocols.oplog.causality import Author, Chain, place, vector
+from omp.protocols.oplog.causality import Author, Past, place
 from omp.protocols.oplog.document import LISTS, StateDocument, forks_of, sorted_ids
 from omp.protocols.oplog.entries import Entry, GrantEntry, total_order
 from omp.protocols.oplog.operation import Operation
@@ -45,7 +45,7 @@ class Event(NamedTuple):
 
     * ``accepted``: ``id``, ``type``, ``author``, ``void``;
     * ``rejected``: ``id``, ``code``: an operation that had waited;
-    * ``fork``: ``author``, ``seq``, ``ops``: all operations of this ``seq``, sorted (§3.4);
+    * ``fork``: ``author``, ``seq``, ``ops``: the operation of this ``seq`` stored first and the new one (§3.4);
     * ``status``: ``id``, ``type``, ``status``: a stored operation whose object in the state document is another now, or
       that turned void or valid.
     """
@@ -169,7 +169,7 @@ class Replica:
         if isinstance(entry, GrantEntry):
             self._pool.key_known(self.log, entry.grantee)
         stored.append(entry)
-        events += _events(entry, author, [*flipped, *(one for one in touched if one not in flipped)])
+        events += _events(entry, author, dict.fromkeys([*flipped, *touched]))
 
     # --- What the verifier asks
 
@@ -227,13 +227,9 @@ class Replica:
 
     def lacking(self, heads: Iterable[str]) -> list[Entry]:
         """In total order, all stored operations but `heads` and their pasts, unknown IDs ignored: §7, ``missing``."""
-        has: dict[Chain, int] = {}
-        for head in heads:
-            if (entry := self._entries.get(head)) is not None and has.get(entry.chain, 0) < entry.seq:
-                for chain, seq in vector(entry).items():
-                    has[chain] = max(seq, has.get(chain, 0))
+        has = Past(None, (self._entries[head] for head in heads if head in self._entries))
         chains = (chain for author in self._authors.values() for chain in author.chains)
-        return sorted((entry for chain in chains for entry in chain.after(has.get(chain, 0))), key=total_order)
+        return sorted((entry for chain in chains for entry in chain.after(has.upto(chain))), key=total_order)
 
     def pending(self) -> list[tuple[str, list[str]]]:
         """What waits, the oldest first: (ID, what it waits for)."""
@@ -259,7 +255,7 @@ class Replica:
 def _events(entry: Entry, author: Author, changed: Iterable[Entry]) -> Iterator[Event]:
     yield Event("accepted", {"id": entry.id, "type": entry.type, "author": author.key, "void": entry.void})
     if entry.seq in author.forks:
-        ops = sorted_ids(author.forks[entry.seq])
+        ops = [author.by_seq[entry.seq - 1].id, entry.id]
         yield Event("fork", {"author": author.key, "seq": entry.seq, "ops": ops})
     for one in changed:
         yield Event("status", {"id": one.id, "type": one.type, "status": status_of(one)})

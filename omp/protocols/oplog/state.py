@@ -19,8 +19,9 @@ sources, and say which entries changed their ``void``.
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterable
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from omp.protocols.oplog.causality import in_past
 from omp.protocols.oplog.entries import (
@@ -37,6 +38,7 @@ from omp.protocols.oplog.entries import (
 )
 from omp.protocols.oplog.void import grant_status
 
+E = TypeVar("E", bound=Entry)
 _NO_TAINT: frozenset[SourceEntry] = frozenset()
 
 
@@ -66,10 +68,10 @@ def replacement_of(claim: ClaimEntry) -> ClaimEntry | None:
 class DerivedState:
     """Keeps ``dependents``, ``taint``, ``refuted_by`` and ``superseded_by`` of every entry."""
 
-    def add(self, entry: Entry, flipped: Iterable[Entry]) -> set[Entry]:
+    def add(self, entry: Entry, flipped: Iterable[Entry]) -> list[Entry]:
         """Take in a new entry, and the stored ones that turned void or valid with it.
 
-        Gives the stored entries whose object in the state document is another now (`entry` itself is not among them).
+        Gives the stored entries whose object in the state document is another now, each once, without `entry` itself.
         """
         before: dict[Entry, _Bearing | None] = {}
         if isinstance(entry, SourceEntry):
@@ -79,12 +81,12 @@ class DerivedState:
         for turned in flipped:
             self._apply(turned, before)
         # Statuses first, all of them; then the taint that follows from them.
-        touched = set(before)
+        touched = dict.fromkeys(before)
         for source, bearing in before.items():
             if isinstance(source, SourceEntry) and bearing != _bearing(source):
-                touched.update(_spread(source))
-        touched.discard(entry)
-        return touched
+                touched.update(dict.fromkeys(_spread(source)))
+        touched.pop(entry, None)
+        return list(touched)
 
     def _link(self, entry: SourceEntry) -> None:
         entry.taint = _inherited_taint(entry)
@@ -102,21 +104,30 @@ class DerivedState:
         if isinstance(entry, RefutationEntry):
             target = entry.target
             before.setdefault(target, _bearing(target))
-            refutations = [one for one in target.refuted_by if one is not entry]
-            if not entry.void:
-                insort(refutations, entry, key=by_id)
-            target.refuted_by = tuple(refutations)
+            target.refuted_by = _with_or_without(entry, target.refuted_by, by_id)
         elif isinstance(entry, CorrectionEntry):
             claim = entry.target
             before.setdefault(claim, _bearing(claim))
-            corrections = [one for one in claim.superseded_by if one is not entry]
-            if not entry.void:
-                insort(corrections, entry, key=total_order)
-            claim.superseded_by = tuple(corrections)
+            claim.superseded_by = _with_or_without(entry, claim.superseded_by, total_order)
         elif isinstance(entry, RevocationEntry):
             before.update(dict.fromkeys(entry.target.below()))
         else:
             before[entry] = None
+
+
+def _with_or_without(entry: E, entries: list[E] | tuple[()], key: Callable[[E], Any]) -> list[E] | tuple[()]:
+    """`entries`, ordered by `key`, with `entry` where it is not void, without it where it is.
+
+    Most operations are refuted and corrected by none: the empty tuple, which is no object of its own.
+    """
+    if entry.void:
+        assert isinstance(entries, list)  # it was in effect before
+        del entries[bisect_left(entries, key(entry), key=key)]
+        return entries or ()
+    if isinstance(entries, list):
+        insort(entries, entry, key=key)
+        return entries
+    return [entry]
 
 
 # --- Taint ------------------------------------------------------------------------------------------------------
