@@ -56,6 +56,8 @@ def service(context: Context) -> Mrs:
     ring = KeyRing(store, clock, domain)
     ring.make_server_key()
     insecure = settings["insecure_keys"]
+    if insecure:
+        context.log("MRS_ALLOW_INSECURE_KEYS=1: keys are fetched by http and from any address; for tests only")
     remote = RemoteKeys(lambda address: fetch(address, insecure=insecure), clock, settings["key_cache_seconds"])
     nonces = NonceTable(store, clock, "mrs_nonces")
     peers = Peers(store, url)

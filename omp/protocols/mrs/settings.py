@@ -58,8 +58,20 @@ def _peers(text: str) -> list[str]:
 
 
 SETTINGS = (
-    Setting("url", "MRS_SERVER_URL", server_url, None, "this registry's address as others reach it"),
-    Setting("domain", "MRS_SERVER_DOMAIN", _domain, None, "what follows the @ in its users' identities"),
+    Setting(
+        "url",
+        "MRS_SERVER_URL",
+        server_url,
+        None,
+        "this registry's address as others reach it; where it listens if absent",
+    ),
+    Setting(
+        "domain",
+        "MRS_SERVER_DOMAIN",
+        _domain,
+        None,
+        "what follows the @ in its users' identities; that of MRS_SERVER_URL if absent",
+    ),
     Setting("admin_email", "MRS_ADMIN_EMAIL", str, None, "the operator's address that /.well-known/mrs shows"),
     Setting(
         "max_radius", "MRS_MAX_RADIUS", whole_number(1, _HALF_WAY_ROUND), 1_000_000, "largest range of a search, metres"
