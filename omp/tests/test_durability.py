@@ -114,7 +114,7 @@ class Killed(Temporary):
         self.assertEqual(records.keys(), by_namespace)
         self.assertEqual(by_key, {key(record.namespace, record.key) + one for one, record in records.items()})
         for record in records.values():
-            self.assertEqual(record.id, json.loads(record.body)["id"])
+            self.assertEqual(record.id.decode(), json.loads(record.body)["id"])
 
     def test_a_block_is_kept_whole_or_not_at_all_when_its_process_is_killed(self) -> None:
         writer = (

@@ -68,9 +68,8 @@ class Api(unittest.TestCase):
         return made
 
     def create_many(self, count: int, namespace: str = "ns") -> list[str]:
-        return [
-            self.objects.create(namespace, f"key {number}", {"number": number}, {}).id for number in range(count)
-        ]
+        made = [self.objects.create(namespace, f"key {number}", {"number": number}, {}) for number in range(count)]
+        return [record.id.decode() for record in made]
 
     def error(self, answer: Answer) -> dict[str, Any]:
         """The error of an answer in the shape of §3."""

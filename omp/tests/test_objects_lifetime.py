@@ -45,7 +45,7 @@ class TimeToLive(Api):
         self.assertEqual(self.counts(), [ROWS_A_BLOCK + 6] * 4)
         self.objects.housekeep(clock.now + 5)
         self.assertEqual(self.counts(), [1] * 4)
-        self.call("GET", "/objects/" + stays.id, 200)
+        self.call("GET", "/objects/" + stays.id.decode(), 200)
 
     def test_replace_without_metadata_keeps_the_deadline_and_with_them_sets_it_anew(self) -> None:
         clock = self.stop_clock()

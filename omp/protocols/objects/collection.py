@@ -219,35 +219,35 @@ def _exists(tx: Reader, namespace: str, name: str, now: int) -> bool:
     prefix = key(namespace, name)
     candidates = [tx.get(OBJECTS, index[-ID_BYTES:]) for index, _ in tx.scan(BY_KEY, prefix, after(prefix))]
     candidates.append(tx.get(OBJECTS, name.encode()))  # a key that nobody gave is an id
+    wanted = namespace.encode(), name.encode()
     records = [Record(row) for row in candidates if row is not None]
-    return any((one.namespace, one.key) == (namespace, name) and not one.is_gone(now) for one in records)
+    return any((one.namespace, one.key) == wanted and not one.is_gone(now) for one in records)
 
 
 def _insert(tx: Writer, record: Record) -> None:
-    identifier = record.id.encode()
-    namespace = record.namespace
-    name = record.key if record.has_key else ""
+    identifier, namespace = record.id, record.namespace
+    name = record.key if record.has_key else b""
     tx.put(OBJECTS, identifier, record.row)
-    tx.put(BY_NAMESPACE, key(namespace) + identifier, name.encode())
+    tx.put(BY_NAMESPACE, key(namespace) + identifier, name)
     if name:
         tx.put(BY_KEY, key(namespace, name) + identifier, b"")
     _set_deadline(tx, record)
 
 
 def _erase(tx: Writer, record: Record) -> None:
-    identifier = record.id.encode()
+    identifier, namespace = record.id, record.namespace
     tx.delete(OBJECTS, identifier)
-    tx.delete(BY_NAMESPACE, key(record.namespace) + identifier)
+    tx.delete(BY_NAMESPACE, key(namespace) + identifier)
     if record.has_key:
-        tx.delete(BY_KEY, key(record.namespace, record.key) + identifier)
+        tx.delete(BY_KEY, key(namespace, record.key) + identifier)
     _unset_deadline(tx, record)
 
 
 def _set_deadline(tx: Writer, record: Record) -> None:
     if record.deadline:
-        tx.put(BY_DEADLINE, key(record.deadline) + record.id.encode(), b"")
+        tx.put(BY_DEADLINE, key(record.deadline) + record.id, b"")
 
 
 def _unset_deadline(tx: Writer, record: Record) -> None:
     if record.deadline:
-        tx.delete(BY_DEADLINE, key(record.deadline) + record.id.encode())
+        tx.delete(BY_DEADLINE, key(record.deadline) + record.id)

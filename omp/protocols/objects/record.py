@@ -65,7 +65,7 @@ class Record:
     """One object, over the bytes of its row.
 
     `deadline` is the epoch microsecond from which on it is gone, 0 for never; `last_read` says that the first
-    successful GET ends it.
+    successful GET ends it; `id`, `namespace` and `key` are in UTF-8, as the keys of the tables have them.
     """
 
     __slots__ = ("_flags", "_json_at", "_key_at", "_summary", "deadline", "row")
@@ -93,12 +93,12 @@ class Record:
         return self.row[_HEADER.size : _NAMES].decode()
 
     @property
-    def namespace(self) -> str:
-        return self.row[_NAMES : self._key_at].decode()
+    def namespace(self) -> bytes:
+        return self.row[_NAMES : self._key_at]
 
     @property
-    def key(self) -> str:
-        return self.row[self._key_at : self._json_at].decode()
+    def key(self) -> bytes:
+        return self.row[self._key_at : self._json_at]
 
     @property
     def body(self) -> bytes:
@@ -111,16 +111,16 @@ class Record:
         return self.row[self._json_at : self._json_at + self._summary] + b"}"
 
     @property
-    def id(self) -> str:
+    def id(self) -> bytes:
         start = self._json_at + len('{"id":"')
-        return self.row[start : start + ID_BYTES].decode()
+        return self.row[start : start + ID_BYTES]
 
     def is_gone(self, now: int) -> bool:
         """Whether its deadline is reached at `now` (epoch microseconds)."""
         return 0 < self.deadline <= now
 
     def key_contains(self, part: bytes) -> bool:
-        """Whether the key, in UTF-8, contains `part`."""
+        """Whether the key contains `part`."""
         return self.row.find(part, self._key_at, self._json_at) >= 0
 
 

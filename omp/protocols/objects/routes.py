@@ -35,7 +35,7 @@ def create(request: Request, objects: Collection) -> Response:
         )
     except Exists:
         raise ApiError(409, "There is an object with this namespace and key already.") from None
-    return Response(201, record.summary, JSON, (("Location", f"/objects/{record.id}"), ("ETag", record.etag)))
+    return Response(201, record.summary, JSON, (("Location", f"/objects/{record.id.decode()}"), ("ETag", record.etag)))
 
 
 def fetch(request: Request, objects: Collection) -> Response:
