@@ -375,6 +375,18 @@ class SqliteStoreTest(Contract):
         self.assertEqual(again.get("t", b"a"), b"1")
         again.close()
 
+    def test_a_backup_made_while_the_store_is_open_is_a_store(self) -> None:
+        self.put((b"a", b"1"))
+        copy = os.path.join(os.path.dirname(self.path), "copy.db")
+        target = sqlite3.connect(copy)
+        with self.raw() as connection:
+            connection.backup(target)
+        target.close()
+        self.put((b"b", b"2"))
+        restored = open_store(f"sqlite:{copy}")
+        self.addCleanup(restored.close)
+        self.assertEqual(rows(restored), [(b"a", b"1")])
+
     def test_a_file_of_another_version_is_refused_and_left_as_it_is(self) -> None:
         self.store.close()
         with self.raw() as connection:
