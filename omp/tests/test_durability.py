@@ -290,6 +290,28 @@ class ReadOnly(Temporary):
         self.assertEqual(printed.splitlines(), [f"StorageError cannot store in {self.path}: Permission denied"])
 
 
+class Damaged(Temporary):
+    def test_a_damaged_file_is_unavailable_where_it_is_damaged_and_says_so(self) -> None:
+        store = open_store(self.spec)
+        for number in range(50):
+            with store.write() as tx:
+                tx.put("t", key(number), b"x" * 2000)
+        store.close()
+        with open(self.path, "r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * (os.path.getsize(self.path) - 4096))  # all but the first page
+        store = open_store(self.spec)
+        self.addCleanup(store.close)
+        with self.assertRaisesRegex(StoreUnavailable, "^the database file is damaged$"):
+            store.get("t", key(1))
+        with self.assertRaisesRegex(StoreUnavailable, "^the database file is damaged$"), store.read() as reading:
+            list(reading.scan("t"))
+        with self.assertRaisesRegex(StoreUnavailable, "^the database file is damaged$"), store.write() as tx:
+            tx.get("t", key(1))
+        with self.assertRaisesRegex(StoreUnavailable, "^the database file is damaged$"), store.write() as tx:
+            tx.put("t", key(1), b"")
+
+
 class OneProcess(Temporary):
     def test_a_second_server_on_the_same_file_is_refused_with_its_reason(self) -> None:
         with running_server(storage=self.spec):

@@ -148,7 +148,11 @@ def _require_json(request: Request) -> None:
 _NAME = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
 _METADATA: Schema = {
     "type": ["object", "null"],
-    "properties": {TTL: {"type": "integer", "minimum": 1}, DELETE_ON_READ: {"type": "boolean"}},
+    "properties": {
+        TTL: {"type": "integer", "minimum": 1, "description": "seconds until the object is gone"},
+        DELETE_ON_READ: {"type": "boolean", "description": "whether the first GET is the last"},
+        "omp.memory.class": {"description": "kept as given"},
+    },
 }
 _LIMIT = {"minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
 _FILTERS = ("namespace", "key_contains")
