@@ -371,6 +371,16 @@ class Pool(unittest.TestCase):
         self.assertEqual([entry.raw for entry in replica.add(raws[1], ENGINE).stored], raws[1:])
         self.assertEqual(pool.items(LOG), [])
 
+    def test_delivered_again_it_keeps_its_place_and_counts_once(self) -> None:
+        one, two = self.orphan(1), self.orphan(2)
+        pool = WaitingPool(Bounds(operations_a_log=2, bytes_a_log=len(one.raw) + len(two.raw)))
+        replica = Replica(LOG, pool)
+        for operation in (one, two, one, one):
+            self.assertEqual(replica.admit(operation).status, DEFERRED)
+        self.assertEqual([name for name, _ in replica.pending()], [one.id, two.id])
+        replica.admit(self.orphan(3))
+        self.assertEqual(self.waiting(pool, LOG, [one.id, two.id]), [False, True])
+
     def test_forget_puts_out_one_log(self) -> None:
         pool = WaitingPool()
         other = identifiers.identity_id(STRANGER.public_key)

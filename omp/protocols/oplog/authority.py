@@ -188,7 +188,8 @@ def attenuates(parent: GrantEntry, body: dict[str, Any]) -> bool:
     scope, not_before, expires = body["scope"], body["not_before"], body["expires"]
     return (
         parent.caps.issuperset(body["caps"])
-        and all(_pattern_covered(pattern, parent.predicates) for pattern in scope["predicates"])
+        # As a predicate, a pattern matches just those that cover it: Q.* begins with "Q.", and * matches * alone.
+        and all(matches(pattern, parent.predicates) for pattern in scope["predicates"])
         and (scope["provenance"] == "none" or parent.provenance == "full")
         and (parent.ops is None or ("ops" in scope and parent.ops.issuperset(scope["ops"])))
         and body["max_depth"] < parent.max_depth
@@ -196,8 +197,3 @@ def attenuates(parent: GrantEntry, body: dict[str, Any]) -> bool:
         and (parent.not_before is None or (not_before is not None and not_before >= parent.not_before))
         and (parent.expires is None or (expires is not None and expires <= parent.expires))
     )
-
-
-def _pattern_covered(pattern: str, patterns: Iterable[str]) -> bool:
-    # "Q.*" covers Q, itself and every pattern that begins with "Q."; as a predicate Q.* would match the same way.
-    return pattern in patterns or (pattern != "*" and matches(pattern, patterns))

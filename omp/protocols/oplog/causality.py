@@ -108,8 +108,7 @@ class Past:
         at: Entry | None = entry
         while at is not None and at.seq > (known := self.upto(at.chain)):
             new.append((at, known))
-            # Of a chain that was not known at all, what it branched off from may be new too.
-            at = at.chain.base if known < at.chain.first else None
+            at = at.chain.base  # what the chain branched off from may be new too
         for last, known in new:
             steps = last.chain.steps
             self._raise(last.chain, last.seq)

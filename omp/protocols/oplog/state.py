@@ -157,9 +157,11 @@ def _inherited_taint(entry: SourceEntry) -> frozenset[SourceEntry]:
 def _rests_on_correction(entry: SourceEntry, superseded: SourceEntry) -> bool:
     """Whether a new `entry` has a replacement of `superseded` among its transitive sources."""
     targets = _replacements(superseded)
-    # A source that `superseded` taints has no such replacement among its own: nothing to find below it.
-    untainted = [one for one in entry.sources if one in targets or superseded not in one.taint]
-    return bool(targets) and any(_derives_from(one, targets, {}) for one in untainted)
+    known: dict[SourceEntry, bool] = {}
+    # A source that `superseded` taints has no such replacement among its own, nor is it one.
+    return bool(targets) and any(
+        superseded not in one.taint and _derives_from(one, targets, known) for one in entry.sources
+    )
 
 
 def _replacements(entry: SourceEntry) -> frozenset[SourceEntry]:
