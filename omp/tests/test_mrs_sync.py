@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 import threading
@@ -170,16 +171,24 @@ class SequenceNumbers(unittest.TestCase):
     def follow(self, store: Store) -> None:
         now = 1_800_000_000.0
         registry = Registry(store, lambda: now, random.Random(1).randbytes, "https://a.example")
+        mark = "mark@a.example"
         told = []
         cursor = 0
         for step, jump in enumerate((0, 0, -3600, 0, 7200, -1, 0)):
             now += jump
-            registry.register("mark@a.example", read_claim(claim(step, step)))
-            page = registry.changes(cursor + 1, 10)
-            told.append(len(page.registrations))
-            self.assertGreater(page.last, cursor)
-            cursor = page.last
-        self.assertEqual(told, [1] * 7)
+            name = json.loads(registry.register(mark, read_claim(claim(step, step))))["id"]
+            # What stood last in the feed goes, and something else comes: it must come later.
+            for change in (
+                lambda: None,
+                lambda: registry.update(mark, name, read_claim(claim(step, step, 60))),  # noqa: B023 - called at once
+                lambda: registry.release(mark, name),  # noqa: B023
+            ):
+                change()
+                page = registry.changes(cursor + 1, 10)
+                told.append((len(page.registrations), len(page.tombstones)))
+                self.assertGreater(page.last, cursor)
+                cursor = page.last
+        self.assertEqual(told, [(1, 0), (1, 0), (0, 1)] * 7)
 
     def test_they_rise_whatever_the_clock_does(self) -> None:
         self.follow(MemoryStore())
@@ -250,6 +259,22 @@ class ExportAndImport(unittest.TestCase):
             self.assertEqual(user.search(5, 5, 10)["results"], [])
             user.request("POST", "/admin/import", newer)
             self.assertEqual(user.search(5, 5, 10)["results"], [])
+            newest = {"registrations": [{**made, "space": claim(6, 6)["space"], "version": 4}]}
+            user.request("POST", "/admin/import", newest)
+            document = self.exported(user)
+            self.assertEqual([len(document[name]) for name in ("registrations", "tombstones")], [1, 0])
+            follower = Follower(user)
+            follower.catch_up()
+            self.assertEqual(follower.told, [(made["id"], 4)])
+
+    def test_an_id_that_another_servers_registration_has_is_400(self) -> None:
+        with running_server() as server, User.new(server.port, "mark") as user:
+            made = user.register(claim(1, 1))
+            before = self.exported(user)
+            fresh = {**made, "id": "reg_fresh", "origin_id": "reg_fresh"}
+            taken = {**made, "origin_server": "https://elsewhere.example", "version": 9}
+            answer = user.request("POST", "/admin/import", {"registrations": [fresh, taken]})
+            self.assertEqual((answer.status, self.exported(user)), (400, before))
 
     def test_one_bad_entry_is_400_and_changes_nothing(self) -> None:
         with running_server() as first, User.new(first.port, "mark") as user:

@@ -9,6 +9,7 @@ table               key                           value
 ``mrs_changes``     sequence number               the id of a registration, or the JSON of a tombstone
 ``mrs_tombstones``  origin server, origin id      the sequence number of the tombstone
 ``mrs_state``       ``levels``                    how many registrations each level holds (64-bit numbers)
+``mrs_state``       ``sequence``                  the last sequence number
 ==================  ============================  ====================================================================
 
 Four rows a registration, whatever its size.  Registrations that are not to be found (``foad``) lie behind every cell.
@@ -25,7 +26,7 @@ the registration exists, whose it is, where it originated, and that it is not th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -46,7 +47,7 @@ from omp.web.errors import ApiError
 PLACES, IDS, OWNERS = "mrs_places", "mrs_ids", "mrs_owners"
 CHANGES, TOMBSTONES, STATE = "mrs_changes", "mrs_tombstones", "mrs_state"
 _FOAD_CELL = 0xFF << 56
-_LEVELS = b"levels"
+_LEVELS, _SEQUENCE = b"levels", b"sequence"
 _COUNTS = Struct(f"<{LEVELS}Q")
 
 
@@ -160,31 +161,45 @@ class Registry:
         Of one registration the higher version wins, whether it is a registration or a tombstone.
         """
         for registration in registrations:
-            record = _record(tx, registration.id.encode())
-            if record is not None:
-                if header(record).version >= registration.version:
-                    continue
-                self._drop(tx, document(record), record)
-            if _buried_version(tx, registration.origin_server, registration.origin_id) < registration.version:
-                self._keep(tx, registration)
+            self._adopt_registration(tx, registration)
         for value in tombstones:
-            if _buried_version(tx, value["origin_server"], value["origin_id"]) >= value["version"]:
-                continue
-            record = _record(tx, value["origin_id"].encode())
-            if record is not None:
-                old = document(record)
-                if old["origin_server"] == value["origin_server"]:
-                    if old["version"] >= value["version"]:
-                        continue
-                    self._drop(tx, old, record)
-            self._bury(tx, value)
+            self._adopt_tombstone(tx, value)
+
+    def _adopt_registration(self, tx: Writer, new: Registration) -> None:
+        grave = key(new.origin_server, new.origin_id)
+        if _buried_version(tx, grave) >= new.version:
+            return
+        record = _record(tx, new.id.encode())
+        if record is not None:
+            old = document(record)
+            if (old["origin_server"], old["origin_id"]) != (new.origin_server, new.origin_id):
+                raise ApiError(400, f"The id {new.id} is taken by a registration from {old['origin_server']}.")
+            if old["version"] >= new.version:
+                return
+            self._drop(tx, old, record)
+        self._exhume(tx, grave)
+        self._keep(tx, new)
+
+    def _adopt_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
+        if _buried_version(tx, key(value["origin_server"], value["origin_id"])) >= value["version"]:
+            return
+        record = _record(tx, value["origin_id"].encode())
+        if record is not None:
+            old = document(record)
+            if old["origin_server"] == value["origin_server"]:
+                if old["version"] >= value["version"]:
+                    return
+                self._drop(tx, old, record)
+        self._bury(tx, value)
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
     def _sequence(self, tx: Writer) -> bytes:
-        last = _first_key(tx.scan(CHANGES, reverse=True))
-        now = int(self._clock() * 1_000_000)
-        return key(now if last is None else max(now, int.from_bytes(last, "big") + 1))
+        # Kept by itself: the last row of the feed may just have been taken out by this very block.
+        last = tx.get(STATE, _SEQUENCE) or b""
+        number = key(max(int(self._clock() * 1_000_000), int.from_bytes(last, "big") + 1))
+        tx.put(STATE, _SEQUENCE, number)
+        return number
 
     def _keep(self, tx: Writer, registration: Registration) -> bytes:
         sequence = self._sequence(tx)
@@ -216,12 +231,17 @@ class Registry:
 
     def _bury(self, tx: Writer, value: dict[str, Any]) -> None:
         grave = key(value["origin_server"], value["origin_id"])
-        before = tx.get(TOMBSTONES, grave)
-        if before is not None:
-            tx.delete(CHANGES, before)
+        self._exhume(tx, grave)
         sequence = self._sequence(tx)
         tx.put(CHANGES, sequence, tombstone(value))
         tx.put(TOMBSTONES, grave, sequence)
+
+    def _exhume(self, tx: Writer, grave: bytes) -> None:
+        """Take a tombstone out, if there is one: something newer comes in its place."""
+        sequence = tx.get(TOMBSTONES, grave)
+        if sequence is not None:
+            tx.delete(TOMBSTONES, grave)
+            tx.delete(CHANGES, sequence)
 
 
 def level_counts(tx: Reader) -> tuple[int, ...]:
@@ -250,13 +270,14 @@ def _owned(tx: Reader, owner: str, name: str) -> bytes:
 
 def _refuse_identical(tx: Reader, owner: str, claim: Claim) -> None:
     prefix = key(owner) + claim.digest
-    row = _first_key(tx.scan(OWNERS, prefix, after(prefix)))
+    row = next((row for row, _ in tx.scan(OWNERS, prefix, after(prefix))), None)
     if row is not None:
         raise ApiError(409, f"You have an identical registration: {row[len(prefix) :].decode()}.")
 
 
-def _buried_version(tx: Reader, origin_server: str, origin_id: str) -> int:
-    sequence = tx.get(TOMBSTONES, key(origin_server, origin_id))
+def _buried_version(tx: Reader, grave: bytes) -> int:
+    """The version of a tombstone, 0 where there is none."""
+    sequence = tx.get(TOMBSTONES, grave)
     return int(json.loads(_present(tx.get(CHANGES, sequence)))["version"]) if sequence is not None else 0
 
 
@@ -269,9 +290,3 @@ def _present(row: bytes | None) -> bytes:
     """A row that another row says is there."""
     assert row is not None
     return row
-
-
-def _first_key(rows: Iterator[tuple[bytes, bytes]]) -> bytes | None:
-    for row, _ in rows:
-        return row
-    return None
