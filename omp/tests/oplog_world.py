@@ -11,6 +11,7 @@ import random
 from typing import Any
 
 from omp.protocols.oplog.causality import Past
+from omp.protocols.oplog.document import state_object
 from omp.protocols.oplog.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, InferenceEntry
 from omp.protocols.oplog.operation import (
     CLAIM,
@@ -153,8 +154,6 @@ class Node:
 
     def object(self, operation_id: str) -> dict[str, Any]:
         """The object of a claim, evidence, grant or inference in the state document."""
-        from omp.protocols.oplog.document import state_object
-
         entry = self.replica.entry(operation_id)
         assert entry is not None
         return state_object(entry)

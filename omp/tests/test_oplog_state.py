@@ -108,14 +108,13 @@ class Taint(StateTest):
         claim = self.derive(evidence)
         inference = self.do(INFERENCE, inputs=[claim])
         last = self.derive(inference)
-        refutation = self.do(REFUTATION, target=evidence)
+        self.do(REFUTATION, target=evidence)
         for one in (claim, inference, last):
             self.assertEqual(self.taint(one), [evidence])
         self.assertEqual(self.status(last), "active")
         self.assertFalse(self.node.object(last)["effective"])
         late = self.derive(last)
         self.assertEqual(self.taint(late), [evidence])
-        self.assertTrue(refutation)
 
     def test_several_sources_taint_sorted_by_id(self) -> None:
         sources = [self.do(EVIDENCE, size=number) for number in range(4)]
