@@ -12,6 +12,8 @@ from typing import ClassVar
 
 from omp.tests.browser import Page, chromium
 from omp.tests.harness import Client, Running, running_server
+from omp.tests.oplog_world import LOG, first_operation
+from omp.web.messages import JSON
 
 PROGRAM = chromium()
 
@@ -165,6 +167,19 @@ class InABrowser(unittest.TestCase):
         _, body = self.send("get_objects_by_id", **{"path-id": made["id"]})
         self.assertEqual(json.loads(body)["content"]["text"], hostile)
         self.assertEqual(self.browser.evaluate("document.querySelectorAll('img').length"), 0)
+
+    def test_a_stream_is_shown_until_it_is_stopped(self) -> None:
+        with Client(self.server.port) as client:
+            client.request("POST", f"/logs/{LOG}/operations", body=first_operation(), headers={"Content-Type": JSON})
+        route = "get_logs_by_log_events"
+        self.open(route)
+        self.browser.evaluate(f"document.getElementById('{route}-path-log').value = '{LOG}'")
+        self.browser.evaluate(f"document.querySelector('#{route} button[type=submit]').click()")
+        self.browser.wait_for(f"document.querySelector('#{route} .status')?.textContent.startsWith('200')")
+        self.assertTrue(self.browser.evaluate(f"document.querySelector('#{route} button[type=submit]').disabled"))
+        self.browser.evaluate(f"document.querySelector('#{route} .buttons .plain').click()")
+        self.browser.wait_for(f"document.querySelector('#{route} .status').textContent.endsWith(', stopped')")
+        self.assertFalse(self.browser.evaluate(f"document.querySelector('#{route} button[type=submit]').disabled"))
 
     def test_filter_keeps_what_matches_every_word(self) -> None:
         self.browser.evaluate("document.body.focus()")

@@ -51,7 +51,7 @@ def _operation(mount: Mount, route: Route) -> dict[str, Any]:
         "summary": route.summary,
     }
     if route.auth:
-        operation["description"] = f"Needs {route.auth}."
+        operation["description"] = f"Access: {route.auth.rstrip('.')}."
     if parameters := _parameters(route):
         operation["parameters"] = parameters
     if body := _request_body(route):
