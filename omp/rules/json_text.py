@@ -14,7 +14,7 @@ Every request body comes through here, so the scanner written in C does the work
 for some texts is first asked whether it can matter: depth where there are more brackets than levels, surrogates where
 there is ``\\ud``, long integers where the text is long.
 
-:func:`parse_exact` keeps beside every number the characters that it was written with.
+:func:`parse_exact` keeps beside every number the characters that it was written with; ``compact`` writes what was parsed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import accumulate
+from json import encoder as json_encoder
 from math import isinf
 from typing import Any, NoReturn, cast
 
@@ -186,3 +187,17 @@ _scan = scanner(_integer, _float)
 _scan_short = scanner(None, _float)  # for texts too short to hold an integer that a double cannot
 _scan_exact = scanner(_written_integer, _written_float)
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
+
+
+def _compact() -> Callable[[Any], str]:
+    plain = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), allow_nan=False)
+    make_encoder = getattr(json_encoder, "c_make_encoder", None)
+    if make_encoder is None:  # an interpreter without the encoder in C
+        return plain.encode
+    # JSONEncoder.encode makes an encoder in C for each call, which takes as long as a small value takes to be written.
+    write = make_encoder(None, plain.default, json_encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(write(value, 0))
+
+
+compact = _compact()
+"""``compact(value) -> str``: `value` as JSON without white space, members in their own order, no NaN or infinity."""

@@ -135,7 +135,8 @@ class _WriteBlock(_ReadBlock):
     __slots__ = ("_undo",)
 
     def __init__(self, store: MemoryStore) -> None:
-        super().__init__(store)
+        self._store = store
+        self._open = False
         self._undo: list[tuple[_Table, bytes, bytes | None]] = []
 
     def __exit__(

@@ -119,14 +119,12 @@ def key(*parts: str | int | bytes) -> bytes:
     >>> key("ns", 1) < key("ns", 2) < key("ns2", 0)
     True
     """
-    out = []
-    for part in parts:
-        if isinstance(part, int):
-            out.append(part.to_bytes(8, "big"))
-        else:
-            raw = part.encode() if isinstance(part, str) else part
-            out.append((raw.replace(b"\0", b"\0\xff") if b"\0" in raw else raw) + b"\0\1")
-    return b"".join(out)
+    return b"".join([part.to_bytes(8, "big") if isinstance(part, int) else _ended(part) for part in parts])
+
+
+def _ended(part: str | bytes) -> bytes:
+    raw = part.encode() if isinstance(part, str) else part
+    return (raw.replace(b"\0", b"\0\xff") if b"\0" in raw else raw) + b"\0\1"
 
 
 def after(prefix: bytes) -> bytes | None:

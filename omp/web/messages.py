@@ -10,12 +10,11 @@ compare ETags, check signatures and tokens itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, unquote_to_bytes
 
-from omp.rules.json_text import JsonError, parse
+from omp.rules.json_text import JsonError, compact, parse
 from omp.rules.schema import Problem, Validator
 from omp.web.errors import ApiError, InvalidRequest
 
@@ -189,12 +188,9 @@ class Response:
         self.stream = stream
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-
 def json_bytes(value: Any) -> bytes:
     """`value` as compact JSON in UTF-8, members in their own order."""
-    return _encode(value).encode()
+    return compact(value).encode()
 
 
 def json_response(value: Any, status: int = 200, headers: Sequence[tuple[str, str]] = ()) -> Response:

@@ -21,6 +21,7 @@ from time import gmtime
 from typing import Any
 
 from omp.rules.canonical import canonicalize
+from omp.rules.json_text import compact
 
 TTL = "omp.ttl_sec"
 DELETE_ON_READ = "omp.delete_on_read"
@@ -34,9 +35,6 @@ _LAST_READ = 1  # flags
 _HAS_KEY = 2
 _FOR_EVER = 0
 _LATEST = 2**63 - 1
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-
 
 def new_id(now: int, random: int) -> str:
     """A UUID of version 7 for the time `now` (epoch microseconds) with 62 of the bits of `random`.
@@ -172,7 +170,7 @@ def _record(
     as_text = encode_basestring(namespace), encode_basestring(key)
     head = (
         f'{{"id":"{identifier}","namespace":{as_text[0]},"key":{as_text[1]},"created_at":"{created_at}",'
-        f'"metadata":{_encode(metadata) if metadata else "{}"}'
+        f'"metadata":{compact(metadata) if metadata else "{}"}'
     ).encode()
     # The same for every state of the object that is equal as JSON, in whichever order its members were sent.
     canonical = b'{"content":%b,"created_at":"%b","id":"%b","key":%b,"metadata":%b,"namespace":%b}' % (
@@ -186,7 +184,7 @@ def _record(
     etag = b2a_base64(sha256(canonical).digest(), newline=False).translate(_TO_URL, b"=")
     row_names = namespace.encode(), key.encode()
     header = _HEADER.pack(deadline, flags, len(row_names[0]), len(row_names[1]), len(head))
-    return Record(b'%b"%b"%b%b%b,"content":%b}' % (header, etag, *row_names, head, _encode(content).encode()))
+    return Record(b'%b"%b"%b%b%b,"content":%b}' % (header, etag, *row_names, head, compact(content).encode()))
 
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
