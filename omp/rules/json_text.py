@@ -14,7 +14,7 @@ Every request body comes through here, so the scanner written in C does the work
 for some texts is first asked whether it can matter: depth where there are more brackets than levels, surrogates where
 there is ``\\ud``, long integers where the text is long.
 
-:func:`parse_exact` keeps beside every number the characters that it was written with; ``compact`` writes what was parsed.
+:func:`parse_exact` keeps beside every number the characters that it was written with; ``compact`` writes a value.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Connection:
         return data
 
     def _read_body(self, request: Request, fields: Fields, minor: int) -> bytes:
-        limit = self._application.body_limit(request.method, request.path)
+        limit = self._application.body_limit(request.method, request.path, fields.length)
         if fields.length is not None and fields.length > limit:
             raise too_large(limit)
         if fields.chunked and minor == 0:

@@ -49,6 +49,9 @@ class Application:
         for mount in mounts:
             for route in mount.routes:
                 self._add(route, mount)
+        # Most bodies fit every route, and need not be told which one it will be.
+        limits = [route.max_body for mount in mounts for route in mount.routes if route.max_body]
+        self._least_body = min([max_body, *limits])
         owners = [(prefix, mount) for mount in mounts for prefix in mount.owns]
         self._owners = sorted(owners, key=lambda owner: len(owner[0]), reverse=True)
 
@@ -134,8 +137,10 @@ class Application:
                 return mount
         return None
 
-    def body_limit(self, method: str, path: str) -> int:
-        """How many bytes the body of such a request may have."""
+    def body_limit(self, method: str, path: str, length: int | None) -> int:
+        """How many bytes the body of such a request may have, if it has `length` of them (None: not known yet)."""
+        if length is not None and length <= self._least_body:
+            return self._least_body
         try:
             node, _ = self._find(path)
         except ApiError:
