@@ -193,7 +193,7 @@ class _Log:
 
     def _references_hold(self, operation: dict[str, Any], past: int) -> bool:
         body = operation["body"]
-        wanted: dict[str, list[tuple[list[str], tuple[str, ...]]]] = {
+        wanted: dict[str, list[tuple[list[str | None], tuple[str, ...]]]] = {
             "evidence-ingest": [],
             "claim-assert": [(body.get("derived_from"), ("evidence-ingest", "claim-assert", "inference-call"))],
             "correction": [([body.get("target")], ("claim-assert",)), ([body.get("replacement")], ("claim-assert",))],

@@ -136,10 +136,11 @@ class GrantEntry(Entry):
 
     def lineage(self) -> list[GrantEntry]:
         """This grant and its ancestors over ``parent``, upwards: at most 9, since ``max_depth`` falls from 8."""
-        grants, grant = [], self
+        grants = []
+        grant: GrantEntry | None = self
         while grant is not None:
             grants.append(grant)
-            grant = grant.parent  # type: ignore[assignment]
+            grant = grant.parent
         return grants
 
     def below(self) -> list[GrantEntry]:
