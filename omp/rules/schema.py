@@ -55,7 +55,10 @@ def compile_schema(schema: Schema) -> Validator:
     def validate(value: Any) -> list[Problem]:
         if fits_type is not None and (wrong := fits_type(value)):
             return [wrong]
-        return [problem for check in checks for problem in check(value)]
+        found: list[Problem] = []
+        for check in checks:
+            found += check(value)
+        return found
 
     return validate
 
@@ -64,10 +67,8 @@ def _type_check(types: str | list[str]) -> Callable[[Any], Problem | None]:
     names = [types] if isinstance(types, str) else types
     tests = tuple(_TYPES[name] for name in names)
     wrong = Problem((), "must be " + " or ".join(_ARTICLES.get(name, f"a {name}") for name in names), "type")
-    if len(tests) == 1:
-        (only,) = tests
-        return lambda value: None if only(value) else wrong
-    return lambda value: None if any(test(value) for test in tests) else wrong
+    first, *others = tests
+    return lambda value: None if first(value) or any(test(value) for test in others) else wrong
 
 
 def _properties(members: Mapping[str, Schema], schema: Schema) -> _Check:
@@ -86,8 +87,10 @@ def _properties(members: Mapping[str, Schema], schema: Schema) -> _Check:
 
 
 def _required(names: list[str], schema: Schema) -> _Check:
+    wanted = frozenset(names)
+
     def check(value: Any) -> Iterable[Problem]:
-        if type(value) is not dict:
+        if type(value) is not dict or wanted <= value.keys():
             return ()
         return [Problem((name,), "is required", "missing") for name in names if name not in value]
 

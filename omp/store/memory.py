@@ -68,7 +68,7 @@ class MemoryStore:
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            self._tables = {}
+            self._tables.clear()
 
     def _wait(self) -> None:
         if self._holder == get_ident():
@@ -91,10 +91,11 @@ class MemoryStore:
 class _ReadBlock:
     """``with store.read() as tx``: holds the lock, so nothing changes under it."""
 
-    __slots__ = ("_open", "_store")
+    __slots__ = ("_open", "_store", "_tables")
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+        self._tables = store._tables
         self._open = False
 
     def __enter__(self) -> Self:
@@ -109,13 +110,13 @@ class _ReadBlock:
         self._store._leave()
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
-        found = self._store._tables.get(table)
+        found = self._tables.get(table)
         return found.rows.get(key) if found is not None else None
 
     def scan(
         self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        found = self._store._tables.get(table)
+        found = self._tables.get(table)
         if found is None:
             return
         rows = found.rows
@@ -125,7 +126,7 @@ class _ReadBlock:
             yield key, rows[key]
 
     def count(self, table: str, /) -> int:
-        found = self._store._tables.get(table)
+        found = self._tables.get(table)
         return len(found.rows) if found is not None else 0
 
 
@@ -136,6 +137,7 @@ class _WriteBlock(_ReadBlock):
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+        self._tables = store._tables
         self._open = False
         self._undo: list[tuple[_Table, bytes, bytes | None]] = []
 
@@ -148,9 +150,9 @@ class _WriteBlock(_ReadBlock):
         self._store._leave()
 
     def put(self, table: str, key: bytes, value: bytes, /) -> None:
-        found = self._store._tables.get(table)
+        found = self._tables.get(table)
         if found is None:
-            found = self._store._tables[check_table_name(table)] = _Table()
+            found = self._tables[check_table_name(table)] = _Table()
         before = found.rows.get(key)
         self._undo.append((found, key, before))
         found.rows[key] = value
@@ -158,7 +160,7 @@ class _WriteBlock(_ReadBlock):
             found.keys.add(key)
 
     def delete(self, table: str, key: bytes, /) -> bool:
-        found = self._store._tables.get(table)
+        found = self._tables.get(table)
         before = found.rows.get(key) if found is not None else None
         if found is None or before is None:
             return False
