@@ -228,7 +228,8 @@ def _searches(registry: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             found = sorted((volume, metres, key) for volume, metres, key in hits if metres is not None)
             results = [{"id": key, "distance": _metres(metres)} for _, metres, key in found]
             searches.append({"location": _point(position), "range": within, "results": results})
-    return {"name": "registrations at awkward places, and searches around others", "registry": registry, "searches": searches}
+    name = "registrations at awkward places, and searches around others"
+    return {"name": name, "registry": registry, "searches": searches}
 
 
 # --- signed requests ------------------------------------------------------------------------------------------------
