@@ -13,7 +13,6 @@ import sys
 COMMANDS = {
     "keygen": "omp.tools.keygen",
     "sign": "omp.tools.sign",
-    "log": "omp.tools.log",
     "vault": "omp.tools.vault",
     "places": "omp.tools.places",
     "peers": "omp.tools.peers",
