@@ -100,7 +100,10 @@ class Feed:
         Ends where the reader is too slow, or the feed closes.  While nothing happens it yields ``b""`` at least once
         a second, and now and then a comment, which finds out whether the reader is still there.
         """
-        number, reset = self._start(after)
+        # Here and now, not when the first bytes are asked for: who has seen the answer begin misses nothing after it.
+        return self._told(*self._start(after))
+
+    def _told(self, number: int, reset: Position | None) -> Iterator[bytes]:
         yield b": omp/0.2\nretry: 2000\n\n"
         if reset is not None:
             yield _event("reset", reset, {"ops": reset.operation})
