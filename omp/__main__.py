@@ -13,6 +13,7 @@ import sys
 COMMANDS = {
     "keygen": "omp.tools.keygen",
     "sign": "omp.tools.sign",
+    "log": "omp.tools.log",
     "vault": "omp.tools.vault",
     "places": "omp.tools.places",
     "peers": "omp.tools.peers",
