@@ -114,6 +114,12 @@ class Walk(unittest.TestCase):
                         self.assertEqual((status, first, complained), (0, "Status: 201", ""))
                         self.assertEqual(json.loads(body)["namespace"], "ns")
 
+    def test_a_seed_never_begins_as_an_option_does(self) -> None:
+        seeds = iter([b"\xf8" + bytes(31), b64u_decode(SEED)])
+        secrets = unittest.mock.Mock(generate=lambda: next(seeds), public_key=public_key_slowly)
+        with unittest.mock.patch.object(keygen, "secret_keys", return_value=secrets):
+            self.assertEqual(exported(command("keygen")[1])["SEED_B64U"], SEED)
+
     @unittest.skipIf(MISSING, MISSING)
     def test_as_a_command_of_its_own_with_seed_and_keyid_from_the_environment(self) -> None:
         with running_server(STRICT) as server:

@@ -12,7 +12,7 @@ import re
 import sys
 
 from omp.rules.encodings import b64u_encode
-from omp.rules.engines import CryptographyMissing, secret_keys
+from omp.rules.engines import CryptographyMissing, SecretKeys, secret_keys
 from omp.rules.identifiers import key_id
 
 HELP = "make a key pair for HTTP signatures and print the exports for both sides"
@@ -51,7 +51,7 @@ def print_new_key(keyid: str) -> int:
     except CryptographyMissing as error:
         print(error, file=sys.stderr)
         return 1
-    seed = secrets.generate()
+    seed = _seed(secrets)
     public_key = secrets.public_key(seed)
     print("\n".join(exports(keyid, public_key, seed)))
     print(
@@ -60,6 +60,11 @@ def print_new_key(keyid: str) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+def _seed(secrets: SecretKeys) -> bytes:
+    # "--seed-b64u -x…" is two options to every command line, that of the reference server's client too.
+    return next(seed for seed in iter(secrets.generate, b"") if not b64u_encode(seed).startswith("-"))
 
 
 def exports(keyid: str, public_key: bytes, seed: bytes) -> list[str]:
