@@ -53,7 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     option = parser.add_argument
     option("--host", default="http://127.0.0.1:8787", help="base URL of the server (default: %(default)s)")
-    option("--seed-b64u", default="", help="secret seed, 32 bytes in base64url (default: $SEED_B64U); write =-… for one with - in front")
+    option(
+        "--seed-b64u",
+        default="",
+        help="secret seed, 32 bytes in base64url (default: $SEED_B64U); --seed-b64u=-… for one that begins so",
+    )
     option("--keyid", default="", help="the key's name (default: $OMP_SIG_KEYID, else sig1)")
     option("--namespace", default="", help="namespace of the object (default: none is sent)")
     option("--json", default="", metavar="OBJECT", help="content of the object, a JSON object")
