@@ -22,9 +22,9 @@ bound the size of the fields, say which keys a keyid stands for, and consume eac
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from omp.rules.content_digest import DigestError, check_content_digest, content_digest
 from omp.rules.encodings import b64_encode
@@ -50,9 +50,6 @@ KeysOf = Callable[[str], Sequence[bytes]]
 """keyid -> the public keys (32 bytes) it may stand for; none if it is unknown."""
 Fresh = Callable[[str, str, int], bool]
 """(keyid, nonce, epoch second until which to remember it) -> whether it is new; using it up is the caller's."""
-
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -100,6 +97,9 @@ class Verified(NamedTuple):
 
 
 # -- parsing, §4.1 and §4.2
+
+PARAMETERS: dict[str, type] = {"created": int, "expires": int, "nonce": str, "alg": str, "keyid": str, "tag": str}
+"""The parameters of a signature (§2.3); ``tag`` is for the application: signed, and no more."""
 
 _BYTES_BETWEEN_COLONS = re.compile(r":([A-Za-z0-9_\-+/]*=*):")
 _TO_BASE64 = str.maketrans("-_", "+/")
@@ -154,25 +154,16 @@ def _signature(label: str, covered: Member, value: Member) -> Signature:
         raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
     if not isinstance(value, Item) or not isinstance(value.value, bytes):
         raise SignatureError(400, f"Signature: {label:.100} must be a byte sequence, :base64:.")
-    _parameter(label, covered, "tag", str)  # it is for the application: signed, and no more
+    params: Mapping[str, Any] = covered.params
+    for name, given in params.items():
+        kind = PARAMETERS.get(name)
+        if kind is not None and type(given) is not kind:  # by type(): True is no integer, and a token no string
+            word = "an integer" if kind is int else "a string"
+            raise SignatureError(400, f"Signature-Input: {name} of {label:.100} must be {word}.")
+    get = params.get
     return Signature(
-        label,
-        covered,
-        value.value,
-        keyid=_parameter(label, covered, "keyid", str),
-        alg=_parameter(label, covered, "alg", str),
-        created=_parameter(label, covered, "created", int),
-        expires=_parameter(label, covered, "expires", int),
-        nonce=_parameter(label, covered, "nonce", str),
+        label, covered, value.value, get("keyid"), get("alg"), get("created"), get("expires"), get("nonce")
     )
-
-
-def _parameter(label: str, covered: InnerList, name: str, kind: type[_T]) -> _T | None:
-    value = covered.params.get(name)
-    if value is None or type(value) is kind:  # by type(): True is no integer, and a token no string
-        return value
-    word = "an integer" if kind is int else "a string"
-    raise SignatureError(400, f"Signature-Input: {name} of {label:.100} must be {word}.")
 
 
 # -- verifying, §3.2
@@ -265,10 +256,11 @@ class _Verification(NamedTuple):
 
     def uncovered(self, components: frozenset[str]) -> str | None:
         """Which required component is not covered."""
+        request = self.request
         # What the request does not have needs no cover.
-        parts = (("@query", self.request.question_mark), ("content-digest", self.request.body))
-        absent = {name for name, part in parts if not part}
-        held = components | absent
+        parts = (("@query", request.question_mark), ("content-digest", request.body))
+        absent = [name for name, part in parts if not part]
+        held = components.union(absent)
         for alternatives in self.policy.required:
             if not any(map(held.issuperset, alternatives)):
                 wanted = [[name for name in alternative if name not in absent] for alternative in alternatives]

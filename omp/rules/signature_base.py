@@ -93,15 +93,16 @@ class SignedRequest:
             values.setdefault(_reencoded(name), []).append(_reencoded(value))
         return values
 
-    def lines(self, name: str) -> list[str] | None:
-        """The values of a field in order, without the space around them; None if the request has no such field."""
-        values = self._values.get(name)
-        return [_unfolded(value) for value in values] if values is not None else None
+    def lines(self, name: str) -> list[str]:
+        """The values of a field in order, without the space around them; none if the request has no such field."""
+        return [_unfolded(value) for value in self._values.get(name, ())]
 
     def field(self, name: str) -> str | None:
         """The values of a field as one, joined with ``", "``; None if the request has no such field."""
-        lines = self.lines(name)
-        return ", ".join(lines) if lines is not None else None
+        values = self._values.get(name)
+        if values is None:
+            return None
+        return _unfolded(values[0]) if len(values) == 1 else ", ".join(map(_unfolded, values))
 
 
 # §2.1 step 3: obsolete line folding is replaced with one space.
@@ -208,15 +209,14 @@ def _dictionary_member(request: SignedRequest, component: Item, text: str) -> st
 
 
 def _field_value(request: SignedRequest, component: Item) -> str:
-    lines = request.lines(str(component.value))
-    if lines is None:
+    name, params = str(component.value), component.params
+    text = request.field(name)
+    if text is None:
         raise _absent(component)
-    params = component.params
-    if "bs" in params:  # §2.1.3
-        return serialize_list([Item(line.encode("latin-1")) for line in lines])
-    text = ", ".join(lines)
     if not params:
         return text
+    if "bs" in params:  # §2.1.3
+        return serialize_list([Item(line.encode("latin-1")) for line in request.lines(name)])
     try:
         # §2.1.2 serializes the member strictly, so that "sf" beside "key" adds nothing.
         return _dictionary_member(request, component, text) if "key" in params else _strict_value(component, text)
@@ -239,6 +239,8 @@ _FIELD_NAME = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+")
 _FIELD_PARAMS: Mapping[str, type] = {"sf": bool, "key": str, "bs": bool}
 _QUERY_PARAM_PARAMS: Mapping[str, type] = {"name": str}
 _NO_PARAMS: Mapping[str, type] = {}
+# Identifiers that are right as they stand.
+_USUAL = frozenset((*DERIVED, "content-digest", "content-type", "content-length"))
 
 
 def check_components(components: Sequence[Item]) -> None:
@@ -249,7 +251,7 @@ def check_components(components: Sequence[Item]) -> None:
     seen = set()
     for component in components:
         name, params = component
-        if params or name not in DERIVED:
+        if params or name not in _USUAL:
             _check_identifier(component)
         # §2: parameters keep their order, but "the order of parameters is not significant" for equality.
         identity = (name, frozenset(params.items())) if params else name

@@ -65,8 +65,16 @@ _KEY = re.compile(r"[a-z*][a-z0-9_\-.*]*")
 ANY_CASE_KEY = re.compile(r"[A-Za-z*][A-Za-z0-9_\-.*]*")
 """Keys as some clients write them that never read §3.1.2; see :func:`parse_dictionary`."""
 
+# What most values are is read together with what is in front of it: a string without escapes, a short integer.
+_PLAIN = r'"([ !#-\[\]-~]*)"'
+
 # §3.1.2  parameter = *SP ";" *SP param-key [ "=" param-value ], without the space in front (§4.2.3.2 takes none there)
-_PARAMETER = re.compile(r"; *([a-z*][a-z0-9_\-.*]*)(=?)")
+# Groups: key; then a plain string, a plain integer, or nothing but the "=" in front of another value.
+_PARAMETER = re.compile(rf"; *([a-z*][a-z0-9_\-.*]*)(?:=(?:{_PLAIN}|(-?[0-9]{{1,15}})(?![0-9.])|()))?")
+
+# §3.1.1  inner-list = "(" *SP [ sf-item *( 1*SP sf-item ) *SP ] ")", of plain strings without parameters
+_PLAIN_LIST = re.compile(rf"\(( *(?:{_PLAIN}(?: +|(?=\))))*)\)")
+_PLAIN_STRING = re.compile(_PLAIN)
 
 # §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
 _COMMA = re.compile(r"[ \t]*,[ \t]*")
@@ -149,11 +157,16 @@ def _after_comma(text: str, at: int) -> int:
 
 def _member(text: str, at: int) -> tuple[Member, int]:
     # §4.2.1.1: "(" opens an inner list, anything else is an item.
-    return _inner_list(text, at + 1) if text.startswith("(", at) else _item(text, at)
+    return _inner_list(text, at) if text.startswith("(", at) else _item(text, at)
 
 
 def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
+    plain = _PLAIN_LIST.match(text, at)
+    if plain is not None:
+        params, at = _parameters(text, plain.end())
+        return InnerList([Item(string) for string in _PLAIN_STRING.findall(plain[1])], params), at
     items: list[Item] = []
+    at += 1
     while True:  # §4.2.1.2, behind the "("
         while text.startswith(" ", at):
             at += 1
@@ -181,8 +194,12 @@ def _parameters(text: str, at: int) -> tuple[Parameters, int]:
         if parameter is None:
             raise _unexpected(text, at)
         at = parameter.end()
-        name, equals = parameter.groups()
-        if equals:
+        name, string, integer, other = parameter.groups()
+        if string is not None:
+            params[name] = string
+        elif integer is not None:
+            params[name] = int(integer)
+        elif other is not None:
             params[name], at = _bare_item(text, at)
         else:
             params[name] = True
