@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import json
 import os
 import stat
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from omp.__main__ import main
+from omp.protocols.nexus.defaults import BUILT_IN
 from omp.rules.ethereum import checksummed
 from omp.rules.secp256k1 import N, public_key_slowly, recover
 from omp.tests.harness import Client, Running, running_server
@@ -29,10 +31,10 @@ class Command(unittest.TestCase):
     """A server, a folder for key files, and the command."""
 
     def setUp(self) -> None:
-        stack = contextlib.ExitStack()
-        self.addCleanup(stack.close)
-        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        self.running: Running = stack.enter_context(running_server())
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+        self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.running: Running = self.stack.enter_context(running_server())
         self.key = self.folder / "me.key"
 
     def command(self, name: str, *arguments: str, standard_input: bytes = b"") -> tuple[int, str, str]:
@@ -106,6 +108,38 @@ class WithAKey(Command):
         self.assertEqual(
             error, "profile: The server refused (422): config.temperature: must be a number from 0.0 to 2.0\n"
         )
+
+    def test_an_override_that_no_longer_fits_is_shown_beside_the_default_that_counts(self) -> None:
+        defaults = self.folder / "defaults.json"
+        template = json.loads(json.dumps(BUILT_IN))
+        defaults.write_text(json.dumps(template))
+        running = self.stack.enter_context(running_server({"OMP_NEXUS_DEFAULTS": str(defaults)}))
+        there = (f"--key={self.key}", "--server", running.url)
+        self.done("keygen", f"--key={self.key}")
+        self.done("set", *there, "model=kimi-k2", "temperature=1.5")
+        template["ui"]["field_options"]["config.temperature"]["max"] = 1
+        defaults.write_text(json.dumps(template))
+        shown = self.done("show", *there)
+        self.assertIn("  config.temperature             0.8   0.0 to 1   (your own, 1.5, no longer fits)\n", shown)
+        self.assertIn('* config.model                   "Kimi-K2"   one of', shown)
+
+    def test_what_is_no_text_cannot_be_sent(self) -> None:
+        self.done("keygen", f"--key={self.key}")
+        for arguments in (("say", "\udcff"), ("say", "--run=\udcff", "x"), ("set", "model=\udcff")):
+            name, *rest = arguments
+            self.assertIn("This cannot be sent", self.failed(name, f"--key={self.key}", *rest))
+
+    def test_values_are_json_where_they_can_be(self) -> None:
+        self.done("keygen", f"--key={self.key}")
+        for pair, words in (
+            ("temperature=NaN", "must be a number"),
+            ('temperature="1"', "must be a number"),
+            ("temperature=1e999", "must be a number"),
+            ("max_tokens=[5]", "must be a whole number"),
+        ):
+            self.assertIn(words, self.failed("set", f"--key={self.key}", pair))
+        self.done("set", f"--key={self.key}", 'model="kimi-k2"', "max_tokens=4096.0")
+        self.assertIn("* config.max_tokens              4096\n", self.done("show", f"--key={self.key}"))
 
     def test_a_key_is_never_overwritten(self) -> None:
         self.done("keygen", f"--key={self.key}")

@@ -115,7 +115,11 @@ class Server:
     def post(self, endpoint: str, body: Mapping[str, Any]) -> str:
         """Sign `body`, send it, and return what the server says about it."""
         assert self._wallet is not None
-        digest = keccak256(payload(parse_exact(json.dumps(body).encode()), FORMS[0]))
+        try:
+            exact = parse_exact(json.dumps(body).encode())
+        except JsonError as error:  # bytes of the command line that are no text in its encoding
+            raise Failed(f"This cannot be sent: {error}.") from None
+        digest = keccak256(payload(exact, FORMS[0]))
         auth = {"publicKey": self._owner, "signature": signature_text(self._wallet.sign(digest))}
         answer, _ = self._call("POST", BASE + endpoint, json.dumps({**body, "auth": auth}).encode(), DONE)
         return printable(answer["message"])
@@ -185,13 +189,19 @@ def show(args: argparse.Namespace) -> None:
     for field in profile["editable_fields"]:
         kind, _, name = field.partition(".")
         if kind == "config":
-            value, own = profile["effective_config"].get(name), name in overrides["config_overrides"]
+            value, own = profile["effective_config"].get(name), overrides["config_overrides"].get(name)
         else:
             value = _member(profile["effective_prompts"].get(name), "content")
-            own = name in overrides["prompt_overrides"]
-        fits = _fitting(profile["field_options"].get(field))
-        print(f"{'*' if own else ' '} {field:30} {printable(json.dumps(value, ensure_ascii=False))}{fits}")
+            own = overrides["prompt_overrides"].get(name)
+        # Where the server's options have changed since it was set, an override stays and does not count.
+        unfit = "" if own in (None, value) else f"   (your own, {_shown(own)}, no longer fits)"
+        mark = " " if own is None or unfit else "*"
+        print(f"{mark} {field:30} {_shown(value)}{_fitting(profile['field_options'].get(field))}{unfit}")
     print("(* is your own; the others are the server's defaults)")
+
+
+def _shown(value: Any) -> str:
+    return printable(json.dumps(value, ensure_ascii=False))
 
 
 def _member(value: Any, name: str) -> Any:
@@ -217,9 +227,9 @@ def set_(args: argparse.Namespace) -> None:
 
 
 def _value(text: str) -> Any:
-    """A JSON number, true, false or null; nothing is null; anything else is text."""
+    """The JSON value that `text` is, as 0.9, true or "5"; nothing is null; what is no JSON is a text itself."""
     try:
-        return parse(text.encode()) if text else None
+        return parse(os.fsencode(text)) if text else None
     except JsonError:
         return text
 
