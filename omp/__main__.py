@@ -1,14 +1,20 @@
 """``python -m omp COMMAND``: one module a command, imported only when it is asked for.
 
-A command module has ``HELP`` (one line), ``configure(parser)`` and ``run(arguments) -> exit status``.
+A command module has ``HELP`` (one line), ``configure(parser)`` and ``run(arguments) -> exit status``.  What it cannot
+do, it raises as :class:`~omp.tools.terminal.Failed`; here that becomes a line on standard error and status 1, as does
+a package that is missing, and an output that cannot be written.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
+
+from omp.rules.engines import CryptographyMissing
+from omp.tools.terminal import Failed, printable, reason
 
 COMMANDS = {
     "keygen": "omp.tools.keygen",
@@ -40,12 +46,35 @@ def main(arguments: list[str]) -> int:
     )
     command.configure(parser)
     try:
-        return int(command.run(parser.parse_args(arguments[1:])))
+        status = int(command.run(parser.parse_args(arguments[1:])))
+        _flush()
+        return status
+    except (Failed, CryptographyMissing) as error:
+        print(f"{name}: {printable(str(error))}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `… | head` took what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()
         return 141
+    except OSError as error:
+        # The tools name the files they know of, so what has no name is the output.
+        print(f"{name}: {printable(str(error.filename or 'the output'))}: {reason(error)}", file=sys.stderr)
+        _abandon_output()
+        return 1
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # closed by whoever started the command
+        sys.stdout.flush()
+
+
+def _abandon_output() -> None:
+    """Write what can be written, and leave nothing for the interpreter to fail at once more when it ends."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _overview() -> str:
@@ -55,4 +84,6 @@ def _overview() -> str:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that has not every letter is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))

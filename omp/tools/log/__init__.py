@@ -2,9 +2,9 @@
 
 `init` makes a key; `grant`, `ingest`, `claim`, `correct`, `refute`, `revoke` and `infer` append an operation each and
 print its ID; `show` and `why` tell what follows from the log; `verify` runs the independent checker over any export;
-`push`, `pull` and `sync` exchange with servers.  This module is the command
-line; the work is in `writing`, `reading` and `exchange`, which stand on `selecting` (what the arguments mean), `files`,
-`peers` (requests) and `text` (lines for people).
+`push`, `pull` and `sync` exchange with servers.  This module is the command line; the work is in `writing`, `reading`
+and `exchange`, which stand on `selecting` (what the arguments mean), `files`, `peers` (requests) and `text` (lines for
+people).
 
 An operation is given by its ID or by the first digits of it, as they are shown.
 """
@@ -12,14 +12,11 @@ An operation is given by its ID or by the first digits of it, as they are shown.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from omp.protocols.oplog.operation import CAPABILITIES, TYPES
-from omp.rules.engines import CryptographyMissing
 from omp.tools.log.exchange import pull, push, sync
-from omp.tools.log.files import Failed
 from omp.tools.log.reading import show, verify, why
 from omp.tools.log.writing import claim, correct, grant, infer, ingest, init, refute, revoke
 
@@ -184,10 +181,6 @@ _COMMANDS: tuple[_Command, ...] = (
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it: 0, or 1 with one sentence on standard error."""
-    try:
-        args.work(args)
-    except (Failed, CryptographyMissing) as error:
-        print(f"log: {error}", file=sys.stderr)
-        return 1
+    """Do it; 0, or :class:`~omp.tools.terminal.Failed`."""
+    args.work(args)
     return 0

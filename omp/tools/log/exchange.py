@@ -6,12 +6,14 @@ import argparse
 from collections.abc import Iterable
 
 from omp.protocols.oplog.entries import Entry
-from omp.protocols.oplog.replica import ACCEPTED, DUPLICATE, Replica
+from omp.protocols.oplog.replica import ACCEPTED, DEFERRED, REJECTED, Replica
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import IDENTITY_ID
-from omp.tools.log.files import Failed, LocalLog, LogKey, log_in, opened
-from omp.tools.log.peers import Peer, Refusal
+from omp.tools.log.files import LocalLog, LogKey, log_in, opened
+from omp.tools.log.peers import Heads, Peer, Sent
 from omp.tools.log.selecting import key_if_any, opened_to_read
+from omp.tools.log.text import counted
+from omp.tools.terminal import Failed, printable
 
 
 def push(args: argparse.Namespace) -> None:
@@ -19,44 +21,44 @@ def push(args: argparse.Namespace) -> None:
     with opened_to_read(args) as local:
         replica = local.replica
         peer = Peer(args.url, replica.log, key_if_any(args))
-        try:
-            heads = peer.heads().heads
-        except Refusal as refusal:
-            # Who may not read there may still write: all of it is sent, and what the server has is a duplicate.
-            if refusal.status not in (401, 403):
-                raise
-            heads = []
-        raws = [entry.raw for entry in replica.lacking(heads)]
-    sent = _send(peer, raws)
-    print(f"pushed {_operations(sent)}")
+        there = peer.heads_if_told()  # where it is None all of it is sent, and what the server has is a duplicate
+        raws = [entry.raw for entry in replica.lacking(there.heads if there is not None else [])]
+    sent = peer.send(raws)
+    _mind(peer, sent)
+    print(f"pushed {_operations(sent.counts[ACCEPTED])}")
     _compare(replica, peer)
 
 
-def _send(peer: Peer, raws: Iterable[bytes]) -> int:
-    """Send operations: how many were new to the server.  Raises :class:`Failed` where one was refused."""
-    sent = peer.send(raws)
+def _operations(count: int) -> str:
+    return counted(count, "operation")
+
+
+def _mind(peer: Peer, sent: Sent) -> None:
+    """Raise :class:`Failed` where a server did not take in all that it was sent."""
     if sent.refused:
         operation_id, code = sent.refused[0]
-        raise Failed(f"{peer.url} refused {_operations(len(sent.refused))}; the first: {operation_id}, {code}")
-    return sent.counts[ACCEPTED]
-
-
-def _operations(count: int) -> str:
-    return f"{count} operation{'' if count == 1 else 's'}"
+        first = f"{operation_id or 'it has no ID'}, {code}"
+        raise Failed(f"{peer.url} refused {_operations(len(sent.refused))}; the first: {first}")
+    if sent.counts[DEFERRED]:
+        raise Failed(f"{peer.url} has not taken in {_operations(sent.counts[DEFERRED])}: an ancestor is missing there.")
 
 
 def _compare(replica: Replica, peer: Peer) -> None:
     """Say whether both have the same now."""
-    try:
-        there = peer.heads()
-    except Refusal:
+    there = peer.heads_if_told()
+    if there is None:
         print(f"state {replica.state_id()} here; the server does not tell this key its own")
         return
     if there.state == replica.state_id():
         print(f"state {there.state} on both sides")
+    elif not there.ops and not len(replica):
+        print(_NOTHING)
     else:
         here, there_too = _operations(len(replica)), _operations(there.ops)
         print(f"here {here}, there {there_too}: pull what is missing here, push what is missing there")
+
+
+_NOTHING = "neither has anything of this log"
 
 
 def pull(args: argparse.Namespace) -> None:
@@ -67,8 +69,8 @@ def pull(args: argparse.Namespace) -> None:
     with opened(args.log, log) as local:
         heads = local.replica.heads()
     lines = peer.lacking(heads)
-    with opened(args.log, log, write=True) as local:
-        taken = _take_in(local, lines)
+    with opened(args.log, log, write=bool(lines)) as local:
+        taken = _take_in(local, lines) if lines else 0
         print(f"pulled {_operations(taken)}")
         _compare(local.replica, peer)
 
@@ -91,11 +93,16 @@ def _take_in(local: LocalLog, lines: Iterable[bytes]) -> int:
     for line in lines:
         outcome = local.replica.add(line, engine)
         stored += outcome.stored
-        if outcome.status not in (ACCEPTED, DUPLICATE) and outcome.code is not None:
-            refused.append(f"{outcome.id or 'an operation'}, {outcome.code}")
+        if outcome.status == REJECTED:
+            refused.append(f"{outcome.id or 'it has no ID'}, {outcome.code}")
     local.append(stored)
+    refused += [f"{operation_id}, {code}" for operation_id, code in local.replica.rejected]
+    refused += [f"{operation_id}, an ancestor is missing" for operation_id, _ in local.replica.pending()]
     if refused:
-        raise Failed(f"{len(refused)} of what the server sent does not hold; the first: {refused[0]}")
+        raise Failed(
+            f"{_operations(len(refused))} that the server sent cannot be taken in; the first: {refused[0]} "
+            f"({_operations(len(stored))} could, and are kept)"
+        )
     return len(stored)
 
 
@@ -104,9 +111,16 @@ def sync(args: argparse.Namespace) -> None:
     key = key_if_any(args)
     log = _asked_for(args, key)
     one, two = Peer(args.url, log, key), Peer(args.other, log, key)
-    there, here = _send(two, one.lacking(two.heads().heads)), _send(one, two.lacking(one.heads().heads))
-    print(f"{args.url} had {_operations(there)} to give, {args.other} {here}")
-    states = one.heads().state, two.heads().state
-    if states[0] != states[1]:
+    to_two = two.send(one.lacking(two.heads().heads))
+    to_one = one.send(two.lacking(one.heads().heads))
+    _mind(two, to_two)
+    _mind(one, to_one)
+    given = _operations(to_two.counts[ACCEPTED]), _operations(to_one.counts[ACCEPTED])
+    print(f"{args.url} had {given[0]} to give, {args.other} {given[1]}")
+    _compare_two(one.heads(), two.heads())
+
+
+def _compare_two(one: Heads, two: Heads) -> None:
+    if one.state != two.state:
         raise Failed("The two differ still: somebody wrote meanwhile; sync again.")
-    print(f"state {states[0]} on both sides" if states[0] else "neither has anything of this log")
+    print(f"state {printable(one.state)} on both sides" if one.state else _NOTHING)

@@ -13,9 +13,8 @@ A key file is JSON, ``{"log", "ed25519_seed"}``, mode 0600; the mode is looked a
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -27,6 +26,8 @@ from omp.protocols.oplog.verify import Refused, check_bytes
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
 from omp.rules.engines import Engine, SecretKeys, secret_keys
 from omp.rules.identifiers import IDENTITY_ID, identity_id, key_id
+from omp.tools.key_files import read_members, sync_name, write_members
+from omp.tools.terminal import Failed, reason
 
 try:
     import fcntl
@@ -34,15 +35,6 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _TRUSTING = Engine("trusting", lambda public_key, message, signature: True)
-
-
-class Failed(Exception):
-    """What the user asked for cannot be done; the text is one sentence that says why."""
-
-
-def reason(error: OSError) -> str:
-    """Why the system refused, without the path."""
-    return error.strerror or str(error)
 
 
 # --- Keys -------------------------------------------------------------------------------------------------------
@@ -75,6 +67,9 @@ class LogKey(NamedTuple):
         return self.secrets.sign(self.seed, message)
 
 
+_KEY_MEMBERS = ("log", "ed25519_seed")
+
+
 def make_key(path: Path, log: str | None) -> LogKey:
     """A new key in a new file, for `log`; for a log of its own, as its root, where that is None.
 
@@ -83,38 +78,19 @@ def make_key(path: Path, log: str | None) -> LogKey:
     secrets = secret_keys()
     seed = secrets.generate()
     key = LogKey(log or identity_id(secrets.public_key(seed)), seed, secrets)
-    text = json.dumps({"log": key.log, "ed25519_seed": b64u_encode(seed)}, indent=1) + "\n"
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise Failed(f"There is a key in {path} already; name another with --key.") from None
-    except OSError as error:
-        raise Failed(f"The key file {path} cannot be written: {reason(error)}.") from None
+    write_members(path, dict(zip(_KEY_MEMBERS, (key.log, b64u_encode(seed)), strict=True)))
     return key
 
 
 def read_key(path: Path) -> LogKey:
     """The key in a file.  Raises :class:`Failed`, and :class:`~omp.rules.engines.CryptographyMissing`."""
+    log, text = read_members(path, _KEY_MEMBERS, "`init` makes one.")
     try:
-        text = path.read_bytes()
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise Failed(f"There is no key file {path}; `init` makes one.") from None
-    except OSError as error:
-        raise Failed(f"The key file {path} cannot be read: {reason(error)}.") from None
-    if os.name == "posix" and mode & 0o077:
-        raise Failed(f"The key file {path} can be read by others; make it yours alone: chmod 600 {path}")
-    try:
-        value = json.loads(text)
-        log, seed = value["log"], b64u_decode(value["ed25519_seed"])
-        usable = IDENTITY_ID.fullmatch(log) is not None and len(seed) == 32
-    except (EncodingError, ValueError, TypeError, KeyError):
-        usable = False
-    if not usable:
-        raise Failed(f"{path} is no key file: it must hold a log and an ed25519_seed, as `init` writes them.")
+        seed = b64u_decode(text)
+    except EncodingError:
+        seed = b""
+    if len(seed) != 32 or not IDENTITY_ID.fullmatch(log):
+        raise Failed(f"{path} is no key file: it must hold the ID of a log, and a seed of 32 bytes in base64url.")
     return LogKey(log, seed, secret_keys())
 
 
@@ -137,14 +113,22 @@ class LocalLog:
         try:
             self._file.truncate(self._end)
             self._file.seek(self._end)
-            self._file.write(data)
-            self._file.flush()
+            _write_whole(self._file, data)
             os.fsync(self._file.fileno())
+            if not self._end:
+                sync_name(self.path)
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(self._end)
             raise Failed(f"{self.path} cannot be written, and is as it was: {reason(error)}.") from None
         self._end += len(data)
+
+
+def _write_whole(file: IO[bytes], data: bytes) -> None:
+    """Write all of `data`: the system may take less, and does where a disk is nearly full, before it says so."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 @contextmanager
@@ -155,19 +139,30 @@ def opened(path: Path, log: str | None, *, write: bool = False) -> Iterator[Loca
     """
     file = _open(path, write)
     try:
-        data = file.read() if file is not None else b""
-        end = data.rfind(b"\n") + 1
-        yield LocalLog(path, _restored(path, data[:end].splitlines(), log), file, end)
+        data = whole_lines(_read(path, file)) if file is not None else b""
+        yield LocalLog(path, _restored(path, data, log), file, len(data))
     finally:
         if file is not None:
             file.close()  # and the lock with it
 
 
+def whole_lines(data: bytes) -> bytes:
+    """What was confirmed of a log file: all that stands before its last line feed."""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def numbered(data: bytes) -> Iterable[tuple[int, bytes]]:
+    """The lines of ndjson with their numbers from 1; one without bytes is no line of it (oplog §7)."""
+    return ((number, line) for number, line in enumerate(data.split(b"\n"), 1) if line)
+
+
 def _open(path: Path, write: bool) -> IO[bytes] | None:
+    """The file, to write alone; None where there is none to read."""
     try:
         if not write:
             return path.open("rb")
-        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)  # noqa: SIM115  # the caller's
+        # Readable to nobody else: it is about a person.
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)  # noqa: SIM115  # the caller's
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
         return file
@@ -179,13 +174,21 @@ def _open(path: Path, write: bool) -> IO[bytes] | None:
         raise Failed(f"{path} cannot be opened: {reason(error)}.") from None
 
 
-def _restored(path: Path, lines: Sequence[bytes], log: str | None) -> Replica:
+def _read(path: Path, file: IO[bytes]) -> bytes:
+    try:
+        return file.read()
+    except OSError as error:
+        raise Failed(f"{path} cannot be read: {reason(error)}.") from None
+
+
+def _restored(path: Path, data: bytes, log: str | None) -> Replica:
+    lines = list(numbered(data))
     if log is None:
         if not lines:
             raise Failed(f"{path} holds no operation, and no key file beside it says of which log it is.")
-        log = _log_of(path, lines[0])
+        log = _log_of(path, *lines[0])
     replica = Replica(log)
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         outcome = replica.add(line, _TRUSTING)
         if outcome.status not in (ACCEPTED, DUPLICATE):
             why = outcome.message or "an operation before it is missing"
@@ -193,20 +196,18 @@ def _restored(path: Path, lines: Sequence[bytes], log: str | None) -> Replica:
     return replica
 
 
-def _log_of(path: Path, line: bytes) -> str:
+def _log_of(path: Path, number: int, line: bytes) -> str:
     try:
         return check_bytes(line, _TRUSTING).log
     except Refused as refusal:
-        raise Failed(f"{path}, line 1: {refusal.message}.") from None
+        raise Failed(f"{path}, line {number}: {refusal.message}.") from None
 
 
 def log_in(path: Path) -> str | None:
     """The identity ID of the log in a file; None where there is none yet."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline()
-    except FileNotFoundError:
+    file = _open(path, write=False)
+    if file is None:
         return None
-    except OSError as error:
-        raise Failed(f"{path} cannot be opened: {reason(error)}.") from None
-    return _log_of(path, line.rstrip(b"\n")) if line.endswith(b"\n") else None
+    with file:
+        data = whole_lines(_read(path, file))
+    return next((_log_of(path, number, line) for number, line in numbered(data)), None)

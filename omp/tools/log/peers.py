@@ -14,20 +14,20 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from typing import NamedTuple
+from urllib.parse import quote
 
+from omp.protocols.oplog.replica import REJECTED
 from omp.rules.http_signatures import sign
-from omp.rules.json_text import JsonError, parse
-from omp.rules.schema import compile_schema
 from omp.rules.signature_base import SignedRequest
-from omp.tools.log.files import Failed, LogKey, reason
+from omp.tools.http_client import Answer, Field, Refusal, Server
+from omp.tools.log.files import LogKey
 
 BATCH_LINES = 500
 BATCH_BYTES = 900_000
 """The smallest limit that a server can be given is 1 MiB."""
 
+_JSON, _NDJSON = "application/json", "application/x-ndjson"
 _TEXT = {"type": "string"}
 _HEADS = {
     "type": "object",
@@ -50,14 +50,6 @@ _OUTCOMES = {
 }
 
 
-class Refusal(Failed):
-    """An answer that is an error; `status` is that of HTTP."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class Heads(NamedTuple):
     """What a peer says of the log: its heads, the number of its operations, its state ID."""
 
@@ -77,96 +69,64 @@ class Peer:
     """The log `log` on the server at `url`; requests are signed with `key`, where there is one."""
 
     def __init__(self, url: str, log: str, key: LogKey | None) -> None:
-        parts = _parts(url)
         self.url = url
-        self._scheme = parts.scheme
-        self._authority = parts.netloc
-        self._path = f"{parts.path.rstrip('/')}/logs/{quote(log, safe='')}"
+        self._server = Server(url, "operation log")
+        self._log = f"/logs/{quote(log, safe='')}"
         self._key = key
-        connect = HTTPSConnection if self._scheme == "https" else HTTPConnection
-        self._connection = connect(self._authority, timeout=60)
 
     def heads(self) -> Heads:
         """``GET …/heads``; no heads where the server has nothing of the log yet."""
         try:
-            value = self._json("GET", "/heads", None, _HEADS)
+            answer = self._ask("GET", "/heads")
         except Refusal as refusal:
             if refusal.status == 404:
                 return Heads([], 0, "")
             raise
+        value = self._server.value(answer, _HEADS)
         return Heads(value["heads"], value["ops"], value["state"])
+
+    def heads_if_told(self) -> Heads | None:
+        """The same; None where the server does not let this key read: who may not read may still write."""
+        try:
+            return self.heads()
+        except Refusal as refusal:
+            if refusal.status in (401, 403):
+                return None
+            raise
 
     def lacking(self, heads: Sequence[str]) -> list[bytes]:
         """``POST …/missing``: the bytes of what the server has and a caller with these heads lacks, in total order."""
         try:
-            body = self._request("POST", "/missing", {"heads": list(heads)})
+            answer = self._ask("POST", "/missing", json.dumps({"heads": list(heads)}).encode(), _JSON)
         except Refusal as refusal:
             if refusal.status == 404:
                 return []
             raise
-        return [line for line in body.split(b"\n") if line]
+        return [line for line in answer.body.split(b"\n") if line]
 
     def send(self, raws: Iterable[bytes]) -> Sent:
         """``POST …/operations``, in batches."""
         sent = Sent(Counter(), [])
         for batch in _batches(raws):
-            value = self._json("POST", "/operations", b"\n".join(batch), _OUTCOMES)
-            sent.counts.update(outcome["status"] for outcome in value["outcomes"])
+            answer = self._ask("POST", "/operations", b"\n".join(batch), _NDJSON)
+            outcomes = self._server.value(answer, _OUTCOMES)["outcomes"]
+            sent.counts.update(outcome["status"] for outcome in outcomes)
             sent.refused.extend(
-                (outcome["id"], outcome.get("code", "?"))
-                for outcome in value["outcomes"]
-                if outcome["status"] == "rejected"
+                (outcome["id"], outcome.get("code", "?")) for outcome in outcomes if outcome["status"] == REJECTED
             )
         return sent
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+    def _ask(self, method: str, what: str, body: bytes = b"", media_type: str = "") -> Answer:
+        target = self._log + what
+        fields = [("content-type", media_type)] if body else []
+        return self._server.ask(method, target, body, [*fields, *self._signature(method, target, fields, body)])
 
-    def _json(self, method: str, path: str, body: Any, schema: dict[str, Any]) -> Any:
-        try:
-            value = parse(self._request(method, path, body))
-        except JsonError:
-            value = None
-        if value is None or compile_schema(schema)(value):
-            raise Failed(f"What answers at {self.url} is no operation log: its answer is not what was due.")
-        return value
-
-    def _request(self, method: str, path: str, body: Any) -> bytes:
-        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        kind = "application/x-ndjson" if isinstance(body, bytes) else "application/json"
-        target = self._path + path
-        fields = [("content-type", kind)] if data else []
-        fields += self._signature(method, target, [*fields, ("host", self._authority)], data)
-        try:
-            self._connection.request(method, target, data or None, dict(fields))
-            response = self._connection.getresponse()
-            answer = response.read()
-        except (OSError, HTTPException) as error:
-            why = reason(error) if isinstance(error, OSError) else type(error).__name__
-            raise Failed(f"The server {self.url} cannot be reached: {why}.") from None
-        if response.status >= 300:
-            raise Refusal(response.status, f"The server refused ({response.status}): {_sentence(answer)}")
-        return answer
-
-    def _signature(
-        self, method: str, target: str, fields: Sequence[tuple[str, str]], body: bytes
-    ) -> list[tuple[str, str]]:
+    def _signature(self, method: str, target: str, fields: Sequence[Field], body: bytes) -> list[Field]:
         if self._key is None:
             return []
-        request = SignedRequest(method, self._scheme, self._authority, target, fields, body)
+        server = self._server
+        request = SignedRequest(method, server.scheme, server.authority, server.path + target, fields, body)
         return sign(request, keyid=self._key.id, signer=self._key.sign, created=int(time.time()))
-
-
-def _parts(url: str) -> Any:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in url
-    except ValueError:
-        usable = False
-    if not usable or not url.isascii() or parts.query or parts.fragment:
-        raise Failed(f"{url!r} is no base URL of a server, such as http://127.0.0.1:8787.")
-    return parts
 
 
 def _batches(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -180,10 +140,3 @@ def _batches(raws: Iterable[bytes]) -> Iterator[list[bytes]]:
         size += len(raw) + 1
     if batch:
         yield batch
-
-
-def _sentence(answer: bytes) -> str:
-    try:
-        return str(parse(answer)["error"]["message"])
-    except (JsonError, TypeError, KeyError):
-        return "it gave no reason that can be read"

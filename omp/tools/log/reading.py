@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from omp.protocols.oplog import derivation
 from omp.protocols.oplog.checker import Report, check
@@ -12,9 +12,10 @@ from omp.protocols.oplog.document import LISTS, state_object
 from omp.protocols.oplog.entries import SourceEntry
 from omp.protocols.oplog.operation import CLAIM, EVIDENCE, INFERENCE
 from omp.rules.engines import best_engine
-from omp.tools.log.files import Failed
-from omp.tools.log.selecting import contents, find, opened_to_read
-from omp.tools.log.text import summary, tree
+from omp.tools.log.files import numbered, whole_lines
+from omp.tools.log.selecting import find, opened_to_read
+from omp.tools.log.text import counted, summary, tree
+from omp.tools.terminal import Failed, contents, printable_json
 
 
 def show(args: argparse.Namespace) -> None:
@@ -23,7 +24,7 @@ def show(args: argparse.Namespace) -> None:
         replica = local.replica
         if args.id is not None:
             entry = find(replica, args.id)
-            print(json.dumps({"id": entry.id, **entry.envelope()}, indent=2, ensure_ascii=False))
+            print(printable_json(json.dumps({"id": entry.id, **entry.envelope()}, indent=2, ensure_ascii=False)))
             if entry.type in LISTS:
                 print(json.dumps(state_object(entry), indent=2))
         elif args.json:
@@ -38,28 +39,31 @@ def why(args: argparse.Namespace) -> None:
         entry = find(local.replica, args.claim, CLAIM, INFERENCE, EVIDENCE)
         assert isinstance(entry, SourceEntry)
         if args.json:
-            print(derivation.why(entry).decode())
+            print(printable_json(derivation.why(entry).decode()))
         else:
             print("\n".join(tree(local.replica, entry)))
 
 
 def verify(args: argparse.Namespace) -> None:
     """Check an export by itself: hashes, chains, signatures, authority; print the state ID."""
-    lines = [line for line in contents(args.file or str(args.log)).split(b"\n") if line]
-    report = check(lines, best_engine())
+    # Of its own log file, what a crash left behind the last line was never confirmed, and is no part of it.
+    data = contents(args.file) if args.file is not None else whole_lines(contents(str(args.log)))
+    lines = list(numbered(data))
+    report = check([line for _, line in lines], best_engine())
     if report.problems:
         raise Failed(f"{_problem(lines, report)} ({len(report.operations)} of {len(lines)} operations hold)")
     if not lines:
         raise Failed("There is no operation in it.")
-    print(f"{len(report.operations)} operations hold")
+    count = len(report.operations)
+    print(f"{counted(count, 'operation')} hold{'s' if count == 1 else ''}")
     print(report.state_id)
 
 
-def _problem(lines: Iterable[bytes], report: Report) -> str:
+def _problem(lines: Sequence[tuple[int, bytes]], report: Report) -> str:
     operation_id, what = report.problems[0]
     if operation_id is not None:
         waits = "an ancestor is missing" if what == "DEFER" else what
         return f"Operation {operation_id} does not hold: {waits}."
     # The checker names what has no ID by nothing: look for the line that gives the same alone.
-    numbers = (number for number, line in enumerate(lines, 1) if (None, what) in check([line], best_engine()).problems)
-    return f"Line {next(numbers)} is {what}."
+    number = next(number for number, line in lines if (None, what) in check([line], best_engine()).problems)
+    return f"Line {number} is {what}."

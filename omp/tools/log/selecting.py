@@ -8,28 +8,40 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from omp.protocols.oplog.entries import Entry
 from omp.protocols.oplog.replica import Replica
 from omp.rules.identifiers import OPERATION_ID, OPERATION_PREFIX
-from omp.tools.log.files import Failed, LocalLog, LogKey, log_in, opened, read_key, reason
+from omp.tools.key_files import NoKeyFile
+from omp.tools.log.files import LocalLog, LogKey, log_in, opened, read_key
 from omp.tools.log.text import short
+from omp.tools.terminal import Failed
 
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 
 
 def key_path(args: argparse.Namespace) -> Path:
     """Where the key is: --key, or beside the log."""
-    return args.key or args.log.with_suffix(".key")  # type: ignore[no-any-return]
+    key: Path | None = args.key
+    if key is None:
+        if not args.log.name:
+            raise Failed(f"{args.log} is no file that a log can be in.")
+        key = args.log.with_suffix(".key")
+    if key == args.log:
+        raise Failed(f"{key} cannot hold both the log and its key; name another file with --key.")
+    return key
 
 
 def key_if_any(args: argparse.Namespace) -> LogKey | None:
     """The key, for what can be done without; one that is asked for by name must be there."""
-    path = key_path(args)
-    return read_key(path) if args.key or path.exists() else None
+    try:
+        return read_key(key_path(args))
+    except NoKeyFile:
+        if args.key is not None:
+            raise
+        return None
 
 
 def opened_to_read(args: argparse.Namespace) -> AbstractContextManager[LocalLog]:
@@ -54,15 +66,7 @@ def find(replica: Replica, text: str, *kinds: str) -> Entry:
         raise Failed(f"There is no operation {text} in this log.")
     fitting = [entry for entry in found if not kinds or entry.type in kinds]
     if not fitting:
-        raise Failed(f"{text} is a {found[0].type}, and a {' or '.join(kinds)} is asked for.")
+        raise Failed(f"{text} is of type {found[0].type}, and {' or '.join(kinds)} is asked for.")
     if len(fitting) > 1:
         raise Failed(f"{text} begins {len(fitting)} operations: {' '.join(short(entry.id) for entry in fitting[:5])}")
     return fitting[0]
-
-
-def contents(path: str) -> bytes:
-    """The bytes of a file; of standard input for ``-``."""
-    try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise Failed(f"{path} cannot be read: {reason(error)}.") from None

@@ -1,13 +1,13 @@
 """How ``python -m omp log`` shows operations to people: one line each, IDs by their first digits.
 
-The lines are made to be read; what a program wants is the state document (`show --json`), the derivation
-(`why --json`) and the operations themselves (`show ID`).
+The lines are made to be read: text of others is made printable, long text is cut, and a deep derivation is not
+indented for ever.  What a program wants is the state document (`show --json`), the derivation (`why --json`) and the
+operations themselves (`show ID`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from omp.protocols.oplog.derivation import changed_by
 from omp.protocols.oplog.document import sorted_ids
@@ -16,8 +16,12 @@ from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
 from omp.protocols.oplog.replica import Replica
 from omp.protocols.oplog.state import status_of
 from omp.rules import canonical
+from omp.tools.terminal import printable
 
 SHOWN_DIGITS = 12
+SHOWN_LETTERS = 120
+"""Of a text that somebody wrote: an operation may hold thousands."""
+SHOWN_LEVELS = 20
 _NAMES = {CLAIM: "claim", EVIDENCE: "evidence", GRANT: "grant", INFERENCE: "inference"}
 
 
@@ -30,12 +34,21 @@ def short(operation_id: str) -> str:
     return operation_id.rpartition(":")[2][:SHOWN_DIGITS] + "…"
 
 
+def counted(count: int, name: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "operation"), counted(2, "operation")
+    ('1 operation', '2 operations')
+    """
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
 def summary(replica: Replica) -> Iterator[str]:
     """The whole log: what `show` prints."""
     heads = replica.heads()
     yield f"log    {replica.log}"
     yield f"state  {replica.state_id()}"
-    yield f"{_number(len(replica), 'operation')}, {_number(len(heads), 'head')}"
+    yield f"{counted(len(replica), 'operation')}, {counted(len(heads), 'head')}"
     for kind, name in _NAMES.items():
         for entry in replica.operations(kind=kind):
             yield f"{name} {short(entry.id)} {_status(entry)}: {_content(entry)}"
@@ -49,19 +62,16 @@ def tree(replica: Replica, claim: SourceEntry) -> Iterator[str]:
     trail: list[tuple[SourceEntry, int]] = [(claim, 0)]
     while trail:
         entry, depth = trail.pop()
-        name = f"{'  ' * depth}{_NAMES[entry.type]} {short(entry.id)}"
+        indent = "  " * min(depth, SHOWN_LEVELS)
+        name = f"{indent}{_NAMES[entry.type]} {short(entry.id)}"
         if entry in met:
             yield f"{name} (above)"
             continue
         met.add(entry)
         yield f"{name} {_status(entry)}: {_content(entry)}"
         for cause in changed_by(entry):
-            yield f"{'  ' * depth}  {_cause(replica, cause)}"
+            yield f"{indent}  {_cause(replica, cause)}"
         trail += [(source, depth + 1) for source in reversed(entry.sources)]
-
-
-def _number(count: int, name: str) -> str:
-    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _status(entry: Entry) -> str:
@@ -78,21 +88,21 @@ def _cause(replica: Replica, operation_id: str) -> str:
     entry = replica.entry(operation_id)
     assert entry is not None  # it changed something, so it is stored
     told = entry.envelope()["body"]["reason"]
-    return f"{entry.type} {short(operation_id)}" + (f": {_plain(told)}" if told else "")
+    return f"{entry.type} {short(operation_id)}" + (f": {_told(told)}" if told else "")
 
 
 def _content(entry: Entry) -> str:
     body = entry.envelope()["body"]
     if isinstance(entry, ClaimEntry):
         value = canonical.encode({"object": body["object"]})[len(b'{"object":') : -1].decode()
-        return f"{_plain(body['subject'])} {entry.predicate} {_plain(value)}"
+        return f"{_told(body['subject'])} {entry.predicate} {_told(value)}"
     if isinstance(entry, EvidenceEntry):
-        return f"{body['source']} {body['media_type']}, {_number(body['size'], 'byte')}"
+        return f"{body['source']} {body['media_type']}, {counted(body['size'], 'byte')}"
     if isinstance(entry, GrantEntry):
         return f"{', '.join(body['caps'])} on {' '.join(body['scope']['predicates'])} for {entry.grantee}"
-    return f"{_plain(body['model'])} on {_listed(body['inputs'])}: {_plain(body['purpose'])}"
+    return f"{_told(body['model'])} on {_listed(body['inputs'])}: {_told(body['purpose'])}"
 
 
-def _plain(text: Any) -> str:
-    """Text of somebody else's, without what moves a terminal's cursor or breaks the line."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(text))
+def _told(text: str) -> str:
+    """Text of somebody else's, safe to show and not too long."""
+    return printable(text if len(text) <= SHOWN_LETTERS else text[:SHOWN_LETTERS] + "…")

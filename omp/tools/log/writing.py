@@ -20,8 +20,9 @@ from omp.protocols.oplog.verify import Refused
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import EVIDENCE_ID, IDENTITY_ID, evidence_id
 from omp.rules.json_text import JsonError, parse
-from omp.tools.log.files import Failed, LogKey, make_key, opened, read_key
-from omp.tools.log.selecting import contents, find, key_path
+from omp.tools.log.files import LogKey, log_in, make_key, opened, read_key
+from omp.tools.log.selecting import find, key_path
+from omp.tools.terminal import Failed, contents
 
 
 def _now() -> str:
@@ -72,6 +73,9 @@ def init(args: argparse.Namespace) -> None:
     path = key_path(args)
     if args.device_of is not None and not IDENTITY_ID.fullmatch(args.device_of):
         raise Failed("--device-of must be the ID of a log, omp:id:ed25519:…")
+    there = log_in(args.log)
+    if there is not None and there != args.device_of:
+        raise Failed(f"{args.log} holds a log already, {there}; --device-of makes a key for it.")
     key = make_key(path, args.device_of)
     if key.is_root:
         print(f"new log, its root key in {path}", file=sys.stderr)
@@ -112,7 +116,7 @@ def _words(text: str) -> list[str]:
 def ingest(args: argparse.Namespace) -> None:
     """Register a file as evidence, by its hash; its content stays outside the log."""
     data = contents(args.file)
-    media_type = args.media_type or mimetypes.guess_type(args.file)[0] or "application/octet-stream"
+    media_type = args.media_type or _media_type(args.file)
 
     def make(desk: _Desk, ts: str) -> Operation:
         return desk.producer.evidence_ingest(
@@ -125,6 +129,13 @@ def ingest(args: argparse.Namespace) -> None:
         )
 
     _append(args, make)
+
+
+def _media_type(name: str) -> str:
+    """What the name of a file says about its content."""
+    media_type, encoding = mimetypes.guess_type(name)
+    # For what is compressed, the type is that of what is inside, and the bytes that are hashed are not of it.
+    return media_type if media_type is not None and encoding is None else "application/octet-stream"
 
 
 def claim(args: argparse.Namespace) -> None:
@@ -151,7 +162,7 @@ def _object(text: str) -> Any:
         return parse(text.encode())
     except (JsonError, UnicodeEncodeError) as error:
         if text.lstrip()[:1] in ("{", "[", '"'):
-            raise Failed(f"OBJECT is no JSON: {error}") from None
+            raise Failed(f"The object begins as JSON does, and is none: {error}.") from None
         return text
 
 
