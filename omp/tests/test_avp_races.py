@@ -1,11 +1,13 @@
 """The vault under many clients at once, on both adapters, and under kill -9: check and write are one step (avp.md).
 
-Threads talk over sockets, each with its own connection, and start each round at a barrier.
+Threads talk over sockets, each with its own connection, and start each round at a barrier.  What may come between
+a request's first look at a repository and its transaction is also put there on purpose, so that every run tries it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -18,8 +20,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from omp.tests.avp_parties import ALICE, BOB, Caller, Party, creation, entry, envelope, removal
+from omp.tests.avp_parties import ALICE, BOB, CAROL, Caller, Party, VaultCase, creation, entry, envelope, removal
 from omp.tests.harness import Answer, Client, running_server
 
 TOP = Path(__file__).resolve().parents[2]
@@ -46,6 +49,9 @@ class Races(unittest.TestCase):
         return "memory"
 
     def setUp(self) -> None:
+        # A thousand times as often as usual, so that threads meet between any two steps of a handler.
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(5e-6)
         context = running_server(storage=self.storage())
         self.server = context.__enter__()
         self.addCleanup(context.__exit__, None, None, None)
@@ -72,6 +78,7 @@ class Races(unittest.TestCase):
         self.alice.create(creation("r", ALICE))
         callers = self.shared_token(ALICE, THREADS)
         for version in range(1, ROUNDS + 1):
+
             def push(number: int, version: int = version) -> Any:
                 sealed = envelope("r", version + 1, ciphertext=f"{version}-{number}")
                 return callers[number].push("r", version, sealed).json
@@ -162,6 +169,109 @@ class Races(unittest.TestCase):
             return True
 
         self.assertEqual(at_once(work, 5), [True] * 5)
+
+
+class Between(VaultCase):
+    """What another request does after this one has looked at the repository, and before its transaction."""
+
+    def between(self, work: Callable[[], Answer]) -> Any:
+        """Patch the store so that `work` is done, and answered with 200, before the next transaction begins."""
+        store = self.server.parts.store
+        write = store.write
+
+        def first_the_other() -> Any:
+            patch.stop()
+            self.assertEqual(work().status, 200)
+            return write()
+
+        patch = mock.patch.object(store, "write", first_the_other)
+        self.addCleanup(patch.stop)
+        patch.start()
+
+    def remove_bob(self) -> Answer:
+        return self.alice.call(self.repo, "remove-member", removal(self.repo, BOB.id, [ALICE.id], 9, 1))
+
+    def stored(self) -> Any:
+        return self.answered(self.alice.pull(self.repo), 200)
+
+    def test_a_push_is_the_second_of_two(self) -> None:
+        self.with_bob()
+        self.between(lambda: self.alice.push(self.repo, 1, envelope(self.repo, 2)))
+        answer = self.answered(self.bob.push(self.repo, 1, envelope(self.repo, 3)), 200)
+        self.assertEqual(answer, {"accepted": False, "conflict": True, "payloadVersion": 2, "keyEpoch": 0})
+        self.assertEqual(self.stored()["envelope"], envelope(self.repo, 2))
+
+    def test_who_was_removed_pushes_no_more_though_it_guessed_the_version(self) -> None:
+        self.with_bob()
+        self.between(self.remove_bob)
+        self.answered(self.bob.push(self.repo, 9, envelope(self.repo, 10, 1)), 403, "forbidden")
+        self.assertEqual(self.stored()["envelope"], envelope(self.repo, 9, 1))
+
+    def test_who_was_removed_lets_nobody_in(self) -> None:
+        self.with_bob()
+        self.between(self.remove_bob)
+        self.answered(self.bob.add(self.repo, entry(CAROL.id)), 403, "forbidden")
+        self.assertEqual(self.stored()["manifest"]["members"], [entry(ALICE.id, 1)])
+
+    def test_a_member_added_meanwhile_stays(self) -> None:
+        self.with_bob()
+        self.between(lambda: self.alice.add(self.repo, entry(CAROL.id)))
+        self.answered(self.bob.add(self.repo, entry("another")), 200)
+        members = [each["ed25519PublicKey"] for each in self.stored()["manifest"]["members"]]
+        self.assertEqual(members, [ALICE.id, BOB.id, CAROL.id, "another"])
+
+    def test_a_removal_does_not_undo_a_push(self) -> None:
+        self.with_bob()
+        self.between(lambda: self.bob.push(self.repo, 1, envelope(self.repo, 9)))
+        self.answered(self.remove_bob(), 400, "bad_request")
+        self.assertEqual(self.stored()["envelope"], envelope(self.repo, 9))
+
+    def test_who_was_removed_removes_nobody(self) -> None:
+        self.with_bob()
+        self.between(self.remove_bob)
+        body = removal(self.repo, ALICE.id, [BOB.id], 10, 2)
+        self.answered(self.bob.call(self.repo, "remove-member", body), 403, "forbidden")
+        self.assertEqual(self.stored()["manifest"]["members"], [entry(ALICE.id, 1)])
+
+    def test_a_repository_is_the_second_of_its_id(self) -> None:
+        made = creation(self.repo, ALICE)
+        self.between(lambda: self.alice.create(made))
+        self.answered(self.bob.create(creation(self.repo, BOB)), 409, "duplicate_repo")
+        self.assertEqual(self.stored()["manifest"], made["manifest"])
+
+    def test_a_pull_is_of_one_moment_whatever_comes_before_each_reading(self) -> None:
+        self.created()
+        read, versions = self.server.parts.store.read, itertools.count(1)
+
+        def after_another_push() -> Any:
+            version = next(versions)
+            self.assertEqual(self.alice.push(self.repo, version, envelope(self.repo, version + 1)).status, 200)
+            return read()
+
+        self.answered(self.alice.add(self.repo, entry(BOB.id)), 200)
+        with mock.patch.object(self.server.parts.store, "read", after_another_push):
+            pulled = self.answered(self.bob.pull(self.repo), 200)
+        self.assertEqual(pulled["manifest"]["payloadVersion"], pulled["envelope"]["payloadVersion"])
+
+    def test_each_operation_is_one_transaction(self) -> None:
+        store = self.server.parts.store
+        operations: list[Callable[[], Answer]] = [
+            lambda: self.alice.create(creation(self.repo, ALICE)),
+            lambda: self.alice.add(self.repo, entry(BOB.id)),
+            lambda: self.alice.push(
+                self.repo, 1, envelope(self.repo, 2), rotatedMembers=[entry(ALICE.id), entry(BOB.id)]
+            ),
+            self.remove_bob,
+        ]
+        for operation in operations:
+            with mock.patch.object(store, "write", side_effect=store.write) as write:
+                self.answered(operation(), 200)
+            self.assertEqual(write.call_count, 1)
+
+    def test_a_nonce_is_redeemed_once(self) -> None:
+        path, body = "/api/auth/keypair/token", ALICE.redemption(self.alice.challenge())
+        self.between(lambda: self.alice.request("POST", path, body))
+        self.answered(self.bob.request("POST", path, body), 401, "unauthorized")
 
 
 class SqliteRaces(Races):
