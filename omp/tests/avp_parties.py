@@ -94,11 +94,11 @@ class Caller(Client):
         path = f"/v1/repos/{quote(repo_id, safe='')}/{operation}"
         return self.request("POST", path, {"repoId": repo_id, **body}, self.headers)
 
-    def pull(self, repo_id: str, known: int = -1) -> Answer:
+    def pull(self, repo_id: str, known: float = -1) -> Answer:
         """pull."""
         return self.call(repo_id, "pull", {"knownPayloadVersion": known})
 
-    def push(self, repo_id: str, expected: int, sealed: Any, **more: Any) -> Answer:
+    def push(self, repo_id: str, expected: float, sealed: Any, **more: Any) -> Answer:
         """push."""
         return self.call(repo_id, "push", {"envelope": sealed, "expectedPayloadVersion": expected, **more})
 

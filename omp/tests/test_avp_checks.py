@@ -181,6 +181,13 @@ class Limits(VaultCase):
         self.answered(self.alice.push("limits-0", now, self.sized(now + 1, self.MIB + 1)), 413, "too_large")
         self.answered(self.alice.push("limits-0", now, self.sized(now + 1, self.MIB)), 200)
 
+    def test_an_envelope_is_bounded_on_every_way_in(self) -> None:
+        manifest = self.answered(self.alice.pull("limits-1"), 200)["manifest"]
+        large = self.sized(manifest["payloadVersion"] + 1, self.MIB + 1)
+        self.answered(self.alice.create({"manifest": manifest, "initialEnvelope": large}), 413, "too_large")
+        body = removal("limits-1", BOB.id, [ALICE.id], 2, 1) | {"rotatedEnvelope": large}
+        self.answered(self.alice.call("limits-1", "remove-member", body), 413, "too_large")
+
     def test_escapes_and_spaces_count_as_they_were_sent(self) -> None:
         now = self.answered(self.alice.pull("limits-0"), 200)["manifest"]["payloadVersion"]
         # json.dumps writes six bytes for what the server keeps in two.

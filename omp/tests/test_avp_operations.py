@@ -136,6 +136,14 @@ class AddMember(VaultCase):
         self.with_bob()
         self.answered(self.alice.add(self.repo, entry(BOB.id, x25519="other")), 409, "conflict")
 
+    def test_another_members_x25519_key_is_no_member(self) -> None:
+        self.created()
+        self.answered(self.alice.add(self.repo, entry(BOB.id, x25519=CAROL.id)), 200)
+        self.answered(self.carol.pull(self.repo), 403, "forbidden")
+        self.answered(self.alice.member(self.repo, CAROL.id), 404, "not_found")
+        self.answered(self.alice.add(self.repo, entry(CAROL.id)), 200)
+        self.assertEqual(self.answered(self.carol.member(self.repo, CAROL.id), 200), entry(CAROL.id))
+
     def test_any_member_may_invite(self) -> None:
         self.with_bob()
         self.answered(self.bob.add(self.repo, entry(CAROL.id)), 200)
@@ -158,6 +166,20 @@ class RemoveMember(VaultCase):
         first = self.answered(self.alice.call(self.repo, "remove-member", body), 200)
         self.assertEqual(self.answered(self.alice.call(self.repo, "remove-member", body), 200), first)
         self.answered(self.alice.push(self.repo, 2, envelope(self.repo, 3, 1)), 200)
+        self.answered(self.alice.call(self.repo, "remove-member", body), 404, "not_found")
+
+    def test_another_member_who_sends_the_same_bytes_does_not_repeat_the_removal(self) -> None:
+        self.with_bob()
+        self.answered(self.alice.add(self.repo, entry(CAROL.id)), 200)
+        body = removal(self.repo, BOB.id, [ALICE.id, CAROL.id], 2, 1)
+        self.answered(self.alice.call(self.repo, "remove-member", body), 200)
+        self.answered(self.carol.call(self.repo, "remove-member", body), 404, "not_found")
+
+    def test_a_member_added_after_it_comes_between(self) -> None:
+        self.with_bob()
+        body = removal(self.repo, BOB.id, [ALICE.id], 2, 1)
+        self.answered(self.alice.call(self.repo, "remove-member", body), 200)
+        self.answered(self.alice.add(self.repo, entry(CAROL.id)), 200)
         self.answered(self.alice.call(self.repo, "remove-member", body), 404, "not_found")
 
     def test_a_write_that_changed_nothing_does_not_come_between(self) -> None:
@@ -248,8 +270,20 @@ class KeptWhole(VaultCase):
             self.assertEqual(kept, entry(f"m{text}", x25519=text))
 
     def test_an_integer_may_be_written_with_a_point(self) -> None:
-        self.created()
-        answer = self.answered(self.alice.push(self.repo, 1, envelope(self.repo, 2.0)), 200)  # type: ignore[arg-type]
-        self.assertIs(type(answer["payloadVersion"]), int)
-        manifest = self.answered(self.alice.pull(self.repo, 2), 200)["manifest"]
-        self.assertIs(type(manifest["payloadVersion"]), int)
+        """1.0 is the 1 of JSON, in every request; what the server says itself has no point."""
+        body = creation(self.repo, ALICE)
+        for part in body.values():
+            part |= {"payloadVersion": 1.0, "keyEpoch": 0.0}
+        answers = [self.alice.create(body)]
+        self.answered(self.alice.add(self.repo, entry(BOB.id)), 200)
+        pushed = envelope(self.repo, 2) | {"payloadVersion": 2.0, "keyEpoch": 1.0}
+        answers.append(self.alice.push(self.repo, 1.0, pushed))
+        answers.append(self.alice.pull(self.repo, 2.0))
+        body = removal(self.repo, BOB.id, [ALICE.id], 3, 2) | {"newKeyEpoch": 2.0}
+        body["rotatedEnvelope"] |= {"payloadVersion": 3.0, "keyEpoch": 2.0}
+        answers.append(self.alice.call(self.repo, "remove-member", body))
+        for version, answer in zip((1, 2, 2, 3), answers, strict=True):
+            value = self.answered(answer, 200)
+            numbers = value.get("manifest", value)
+            said = [numbers["payloadVersion"], numbers["keyEpoch"]]
+            self.assertEqual((said, {*map(type, said)}), ([version, version - 1], {int}))

@@ -231,3 +231,9 @@ class OnTheWire(unittest.TestCase):
         good = ALICE.redemption(self.nonce(ALICE))
         self.assertEqual(self.post("token", {**good, "ed25519PublicKey": "x"})[0], 400)
         self.assertEqual(self.post("token", good)[0], 401)
+
+    def test_the_server_forgets_tokens_that_have_expired_by_itself(self) -> None:
+        _, value = self.post("token", ALICE.redemption(self.nonce(ALICE)))
+        self.server.parts.application.housekeep(value["expiresAt"] / 1000)
+        with self.server.parts.store.read() as tx:
+            self.assertEqual((tx.count(TOKENS), tx.count(TOKENS_BY_AGE)), (0, 0))
