@@ -59,13 +59,15 @@ class Polygon:
 
     def __init__(self, vertices: Iterable[Vector], height: float, *, check: bool = True) -> None:
         """Raises :class:`GeometryError`; `check` False leaves out the search for crossings in what passed before."""
-        ring = _without_repeats(vertices)
-        if len(ring) < 3:
+        given = list(vertices)
+        numbers = _without_repeats(given)
+        if len(numbers) < 3:
             raise GeometryError("a polygon needs at least three different vertices")
+        ring = [given[number] for number in numbers]
         if any(dot(a, b) < -1 + _TOUCH for a, b in _edges(ring)):
             raise GeometryError("an edge joins two opposite points of the earth: no shorter way leads along it")
         if check:
-            _check_simple(ring)
+            _check_simple(ring, numbers)
         left = _area_to_the_left(ring)
         self.area = abs(left)
         _check_area(self.area, sum(distance(a, b) for a, b in _edges(ring)))
@@ -135,14 +137,15 @@ def _normal(a: Vector, b: Vector) -> Vector:
     return unit(cross(a, minus(b, a)))
 
 
-def _without_repeats(vertices: Iterable[Vector]) -> list[Vector]:
-    ring: list[Vector] = []
-    for vertex in vertices:
-        if not ring or _squared(vertex, ring[-1]) > _SAME:
-            ring.append(vertex)
-    while len(ring) > 1 and _squared(ring[-1], ring[0]) <= _SAME:
-        ring.pop()
-    return ring
+def _without_repeats(vertices: Sequence[Vector]) -> list[int]:
+    """The numbers of the vertices that are no repetition of the one before."""
+    numbers: list[int] = []
+    for number, vertex in enumerate(vertices):
+        if not numbers or _squared(vertex, vertices[numbers[-1]]) > _SAME:
+            numbers.append(number)
+    while len(numbers) > 1 and _squared(vertices[numbers[-1]], vertices[0]) <= _SAME:
+        numbers.pop()
+    return numbers
 
 
 def _squared(p: Vector, q: Vector) -> float:
@@ -196,31 +199,42 @@ def _cap(ring: Sequence[Vector]) -> tuple[Vector, float]:
 _Edge = tuple[float, float, int]
 
 
-def _check_simple(ring: Sequence[Vector]) -> None:
-    """Refuse edges that cross or touch.
+def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
+    """Refuse edges that cross or touch; `numbers` are those that the sender gave the vertices.
 
     A sweep along the axis on which the polygon is longest: only edges whose extents overlap are compared.  An arc
     of angle θ bulges past the box of its ends by at most 1 - cos(θ/2).
     """
     axis = max(range(3), key=lambda k: max(v[k] for v in ring) - min(v[k] for v in ring))
+    edges = list(_edges(ring))
+    poles = [cross(a, b) for a, b in edges]
     swept: list[_Edge] = []
-    for index, (a, b) in enumerate(_edges(ring)):
+    for index, (a, b) in enumerate(edges):
         margin = _squared(a, b) / 4 + _TOUCH  # 1 - cos(θ/2) <= 1 - cos²(θ/2) = c²/4
         low, high = sorted((a[axis], b[axis]))
         swept.append((low - margin, high + margin, index))
     swept.sort()
-    edges = list(_edges(ring))
     active: list[_Edge] = []
-    for one in swept:
-        active = [other for other in active if other[1] >= one[0]]
-        for other in active:
-            first, second = sorted((one[2], other[2]))
+    for low, high, index in swept:
+        active = [other for other in active if other[1] >= low]
+        for _, _, other in active:
+            # Most pairs end here, and there may be many: in a comb of teeth side by side all extents overlap.
+            if _on_one_side(poles[index], *edges[other]) or _on_one_side(poles[other], *edges[index]):
+                continue
+            first, second = sorted((index, other))
             if _meet(edges, first, second):
                 raise GeometryError(
-                    f"the edges that start at vertices {first} and {second} cross or touch: "
+                    f"the edges that start at vertices {numbers[first]} and {numbers[second]} cross or touch: "
                     "a polygon's edges meet at their common vertices only"
                 )
-        active.append(one)
+        active.append((low, high, index))
+
+
+def _on_one_side(pole: Vector, c: Vector, d: Vector) -> bool:
+    """Whether the arc c d keeps away from the great circle about `pole`, which need not have length 1."""
+    x, y, z = pole
+    to_c, to_d = x * c[0] + y * c[1] + z * c[2], x * d[0] + y * d[1] + z * d[2]
+    return (to_c > _TOUCH and to_d > _TOUCH) or (to_c < -_TOUCH and to_d < -_TOUCH)
 
 
 def _meet(edges: Sequence[tuple[Vector, Vector]], i: int, j: int) -> bool:
@@ -230,13 +244,9 @@ def _meet(edges: Sequence[tuple[Vector, Vector]], i: int, j: int) -> bool:
         return _arc_distance(d, a, b) < _TOUCH or _arc_distance(a, c, d) < _TOUCH
     if i == 0 and j == len(edges) - 1:  # d is a
         return _arc_distance(c, a, b) < _TOUCH or _arc_distance(b, c, d) < _TOUCH
-    n = cross(a, b)
-    to_c, to_d = dot(n, c), dot(n, d)  # on which side of the first edge the second one's ends lie
-    if (to_c > _TOUCH and to_d > _TOUCH) or (to_c < -_TOUCH and to_d < -_TOUCH):
-        return False
-    # Two arcs cross where a, c, b, d turn the same way all around.
-    m = cross(c, d)
-    to_a, to_b = dot(m, a), dot(m, b)
+    n, m = cross(a, b), cross(c, d)
+    # On which side of one edge the other one's ends lie: two arcs cross where a, c, b, d turn the same way all around.
+    to_c, to_d, to_a, to_b = dot(n, c), dot(n, d), dot(m, a), dot(m, b)
     if (to_c < 0 < to_d and to_a > 0 > to_b) or (to_d < 0 < to_c and to_b > 0 > to_a):
         return True
     return min(_arc_distance(c, a, b), _arc_distance(d, a, b), _arc_distance(a, c, d), _arc_distance(b, c, d)) < _TOUCH

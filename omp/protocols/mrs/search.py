@@ -10,8 +10,10 @@ times those that are found.  How many registrations there are elsewhere does not
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from heapq import nsmallest
 from math import dist
+from operator import itemgetter
 
 from omp.protocols.mrs.registration import CENTRE, SIZE, polygon_of
 from omp.protocols.mrs.registry import PLACES, level_counts
@@ -24,6 +26,10 @@ Hit = tuple[float, float, bytes, bytes]
 
 Nearby = list[tuple[int, list[tuple[bytes, bytes]]]]
 """Level, and the rows of it in the ranges that were covered."""
+
+_VOLUME = itemgetter(0)
+_ROUNDING = 1e-3
+"""Metres: more than rounding adds to the reach of a polygon or takes from it."""
 
 
 def records_near(tx: Reader, point: Vector, within: float) -> Nearby:
@@ -41,6 +47,7 @@ def records_near(tx: Reader, point: Vector, within: float) -> Nearby:
 def hits_among(nearby: Nearby, point: Vector, within: float, most: int) -> list[Hit]:
     """The first `most` registrations of `nearby` that intersect the search sphere, in the order of the answer."""
     hits: list[Hit] = []
+    polygons: list[tuple[float, bytes, bytes]] = []
     for level, rows in nearby:
         farthest = _longest_chord(level, within)
         for place, record in rows:
@@ -49,19 +56,34 @@ def hits_among(nearby: Nearby, point: Vector, within: float, most: int) -> list[
             if chord > farthest:
                 continue
             reach, volume, polygon = SIZE(record)
-            metres: float | None
+            metres = chord_metres(chord)
             if polygon:
-                metres = polygon_of(record).found(point, within)
-            else:
-                metres = chord_metres(chord)
-                if metres > reach + within:
-                    continue
-            if metres is not None:
+                if metres <= reach + within + _ROUNDING:
+                    polygons.append((volume, place[8:], record))
+            elif metres <= reach + within:
                 hits.append((volume, metres, place[8:], record))
     if len(hits) > most:
-        return nsmallest(most, hits)
-    hits.sort()
-    return hits
+        hits = nsmallest(most, hits)
+    else:
+        hits.sort()
+    return _with_polygons(hits, polygons, point, within, most) if polygons else hits
+
+
+def _with_polygons(
+    spheres: list[Hit], polygons: list[tuple[float, bytes, bytes]], point: Vector, within: float, most: int
+) -> list[Hit]:
+    """The first `most` of `spheres`, in order, and of those `polygons` (volume, id, record) that intersect.
+
+    To read a polygon and compare it takes as long as for dozens of spheres: smallest first, as many as it takes.
+    """
+    found: list[Hit] = []
+    for volume, name, record in sorted(polygons):
+        if sum(bisect_left(hits, volume, key=_VOLUME) for hits in (spheres, found)) >= most:
+            break  # as many are smaller than this one and all that follow
+        metres = polygon_of(record).found(point, within)
+        if metres is not None:
+            found.append((volume, metres, name, record))
+    return sorted(spheres + found)[:most]
 
 
 def _longest_chord(level: int, within: float) -> float:
