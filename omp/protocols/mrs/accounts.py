@@ -19,6 +19,7 @@ from omp.protocols.mrs.instants import iso_time
 from omp.protocols.mrs.passwords import SALT_BYTES, hash_password, matches
 from omp.protocols.mrs.throttle import Throttle
 from omp.rules.encodings import b64u_encode
+from omp.rules.json_text import compact
 from omp.store.port import Store, Writer, key
 from omp.web.errors import ApiError
 
@@ -66,7 +67,7 @@ class Accounts:
         with self._store.write() as tx:
             if tx.get(USERS, username.encode()) is not None:  # while the password was hashed
                 raise taken
-            tx.put(USERS, username.encode(), json.dumps(account).encode())
+            tx.put(USERS, username.encode(), compact(account).encode())
             return self._new_token(tx, username)
 
     def login(self, username: str, password: str, address: str) -> Token:

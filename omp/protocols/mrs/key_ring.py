@@ -15,6 +15,7 @@ from omp.protocols.mrs.instants import iso_time
 from omp.protocols.mrs.key_documents import MAX_KEYS, PublishedKey, key_document
 from omp.rules.encodings import b64_encode
 from omp.rules.engines import CryptographyMissing, secret_keys
+from omp.rules.json_text import compact
 from omp.store.port import Reader, Store, after, key
 from omp.web.errors import ApiError
 
@@ -67,7 +68,7 @@ class KeyRing:
                 raise ApiError(404, f"There is no key {key_id} of yours.")
             kept = _published(row)
             kept["deprecated"] = True
-            tx.put(KEYS, key(owner, key_id), json.dumps(kept).encode())
+            tx.put(KEYS, key(owner, key_id), compact(kept).encode())
         return kept
 
     def document(self, owner: str) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def _row(key_id: str, public: str, created: str, expires: str | None) -> bytes:
         "expires": expires,
         "deprecated": False,
     }
-    return json.dumps(kept).encode()
+    return compact(kept).encode()
 
 
 def _published(row: bytes) -> PublishedKey:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypedDict
 from omp.protocols.mrs.addresses import server_url
 from omp.protocols.mrs.instants import epoch_of
 from omp.rules.geometry import GeometryError, Space, Vector
+from omp.rules.json_text import compact
 from omp.rules.spaces import read_space
 from omp.store.port import Reader, Store, Writer, key
 from omp.web.errors import ApiError
@@ -105,7 +106,7 @@ class Peers:
     def put(self, tx: Writer, peer: Peer) -> None:
         """Keep `peer` as it is, in the caller's write block."""
         kept = {**peer, "authoritative_regions": peer["authoritative_regions"] or []}
-        tx.put(PEERS, peer["server_url"].encode(), json.dumps(kept).encode())
+        tx.put(PEERS, peer["server_url"].encode(), compact(kept).encode())
         _touch(tx)
 
     def remove(self, url: str) -> None:
@@ -139,11 +140,8 @@ class Peers:
         return known
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
 def _known(peer: Peer) -> _Known:
-    referral = _encode({"server": peer["server_url"], "hint": peer["hint"]})
+    referral = compact({"server": peer["server_url"], "hint": peer["hint"]})
     regions = [read_space(region, check=False)[0] for region in peer["authoritative_regions"] or ()]
     return _Known(referral.encode(), peer["is_configured"], regions)
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from omp.protocols.mrs.instants import epoch_of
 from omp.rules.canonical import canonicalize
 from omp.rules.geometry import GeometryError, Space, Sphere
+from omp.rules.json_text import compact
 from omp.rules.polygons import Polygon
 from omp.rules.spaces import read_space
 
@@ -135,15 +136,12 @@ class Registration(NamedTuple):
             "origin_id": self.origin_id,
             "version": self.version,
         }
-        head = _encode(shown)[:-1].encode()
-        tail = _encode({"owner": self.owner, "created": self.created, "updated": self.updated})[1:].encode()
+        head = compact(shown)[:-1].encode()
+        tail = compact({"owner": self.owner, "created": self.created, "updated": self.updated})[1:].encode()
         space = self.claim.geometry
         place = (*space.centre, space.reach, space.volume, not isinstance(space, Sphere))
         numbers = HEADER.pack(*place, self.local, sequence, self.version, len(head), self.claim.digest)
         return numbers + head + b"," + tail
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def header(record: bytes) -> Header:
@@ -232,7 +230,7 @@ def tombstone(value: dict[str, Any]) -> bytes:
     """The row of an exported tombstone that fits its schema; :class:`BadRegistration` for a bad time."""
     _check_time(value, "deleted_at")
     kept = {name: value[name] for name in TOMBSTONE_SCHEMA["required"]}
-    return _encode({**kept, "version": int(kept["version"])}).encode()
+    return compact({**kept, "version": int(kept["version"])}).encode()
 
 
 def _check_time(value: dict[str, Any], member: str) -> None:
