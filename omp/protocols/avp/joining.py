@@ -42,10 +42,21 @@ def parse_address(text: str) -> Address:
     >>> parse_address("avp://vault.example:8443/3b1f").host
     'vault.example:8443'
     """
-    host, slash, repo_id = text.removeprefix(SCHEME).partition("/")
-    if not text.startswith(SCHEME) or not host or not slash or not repo_id:
+    host, _, repo_id = text.removeprefix(SCHEME).partition("/")
+    if not text.startswith(SCHEME) or not host or not repo_id:
         raise BadToken(f"{text!r} is no address of a repository: it must look like avp://host/repoId.")
-    return Address(host, repo_id)
+    return Address(host, checked_repo_id(repo_id))
+
+
+def checked_repo_id(text: str) -> str:
+    """`text` itself, if it can be a repository's id; :class:`BadToken` otherwise."""
+    if not text:
+        raise BadToken("The id of a repository must not be empty.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair: what a command line makes of bytes that are not UTF-8
+        raise BadToken("The id of a repository must be UTF-8.") from None
+    return text
 
 
 def encode_invite_request(ed25519_public_key: str, x25519_public_key: str) -> str:

@@ -10,7 +10,9 @@ What an honest client does that the server cannot do for it:
 * takes a new data key for every key epoch, so that who was removed cannot read what comes after.
 
 Left out: remembering the highest version and epoch ever seen, which a client needs to notice a server that hands out
-an old state as the current one.
+an old state as the current one.  And a roster that replaces another (:func:`binding_of`, :func:`removal`) is the one
+that was pulled: addMember raises no version, so whom somebody adds between that pull and the write falls out again,
+sees it by the 403, and must be added anew.
 """
 
 from __future__ import annotations

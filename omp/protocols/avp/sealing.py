@@ -21,6 +21,7 @@ must never use an IV twice with one key.
 from __future__ import annotations
 
 import hmac
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,20 +32,23 @@ SCHEME = "X25519-HKDF-SHA256-AESGCM-v1"
 LABEL = b"avp/rdk-wrap/v1"
 KEY_BYTES = 32
 IV_BYTES = 12
+_COUNTERS = struct.Struct(">qq")
 
 
 class CannotOpen(Exception):
-    """A ciphertext, wrap or binding that does not fit its keys and its context; the text says which."""
+    """A ciphertext, wrap, binding or counter that does not fit its keys and its context; the text says which."""
 
 
 def aad(repo_id: str, payload_version: int, key_epoch: int) -> bytes:
-    """What an envelope's ciphertext is bound to.
+    """What an envelope's ciphertext is bound to; :class:`CannotOpen` where a counter is beyond an int64.
 
     >>> aad("r", 1, 0).hex()
     '721f00000000000000010000000000000000'
     """
-    counters = (payload_version.to_bytes(8, "big", signed=True), key_epoch.to_bytes(8, "big", signed=True))
-    return repo_id.encode() + b"\x1f" + b"".join(counters)
+    try:
+        return repo_id.encode() + b"\x1f" + _COUNTERS.pack(payload_version, key_epoch)
+    except struct.error:  # a member can push the last version there is, and nobody can write after that
+        raise CannotOpen("The payloadVersion and the keyEpoch of an envelope must each fit into 64 bits.") from None
 
 
 def seal(
@@ -85,7 +89,10 @@ def unwrap(wrapped: Mapping[str, str], private: bytes) -> bytes:
         raise CannotOpen(f"The data key is wrapped by {wrapped['schemeId']!r}, and this client knows {SCHEME}.")
     ephemeral = _bytes_of(wrapped["ephemeralPublicKey"], "The ephemeral key")
     kek = key_encryption_key(x25519(private, ephemeral), ephemeral)
-    return _decrypted(kek, wrapped, LABEL, "The wrapped data key")
+    data_key = _decrypted(kek, wrapped, LABEL, "The wrapped data key")
+    if len(data_key) != KEY_BYTES:  # AES would take 16 bytes too, and the payload would be the worse for it
+        raise CannotOpen(f"The data key has {len(data_key)} bytes, and must have {KEY_BYTES}.")
+    return data_key
 
 
 def key_encryption_key(shared_secret: bytes, ephemeral_public: bytes) -> bytes:
@@ -139,6 +146,8 @@ def _aes_gcm(key: bytes) -> Any:
 def _decrypted(key: bytes, sealed: Mapping[str, Any], bound_to: bytes, what: str) -> bytes:
     exceptions = _import("exceptions")
     iv, ciphertext = _bytes_of(sealed["iv"], what), _bytes_of(sealed["ciphertext"], what)
+    if len(iv) != IV_BYTES:
+        raise CannotOpen(f"{what} has an IV of {len(iv)} bytes, and must have {IV_BYTES}.")
     try:
         return bytes(_aes_gcm(key).decrypt(iv, ciphertext, bound_to))
     except (exceptions.InvalidTag, ValueError):

@@ -125,11 +125,7 @@ class Sessions:
             raise Refused("unauthorized", "This needs a token: Authorization: Bearer <token>.")
         digest = hashlib.sha256(token.strip().encode()).digest()
         row = self._store.get(TOKENS, digest[:_HALF])
-        if (
-            row is None
-            or not hmac.compare_digest(row[8:40], digest)
-            or int.from_bytes(row[:8], "big") <= self._now()
-        ):
+        if row is None or not hmac.compare_digest(row[8:40], digest) or int.from_bytes(row[:8], "big") <= self._now():
             raise Refused("unauthorized", "The token is unknown or expired; ask for another.")
         return row[40:].decode()
 

@@ -81,6 +81,8 @@ def _payload_cases() -> Iterable[dict[str, Any]]:
     ):
         yield _payload(name, data_key, good | change, None)
     yield _payload("must fail: another key", random(32), good, None)
+    long_iv = sealing.seal(data_key, random(16), "repo", 3, 1, b"the plan")
+    yield _payload("must fail: sealed with an IV of 16 bytes", data_key, long_iv, None)
 
 
 def _payload(name: str, data_key: bytes, envelope: Mapping[str, Any], plaintext: bytes | None) -> dict[str, Any]:
@@ -120,6 +122,11 @@ def _key_wrap_cases() -> Iterable[dict[str, Any]]:
     ):
         keys = {"recipientPrivateKey": b64_encode(private), "wrappedKey": wrapped | change}
         yield {"name": name, **keys, "dataKey": None}
+    for name, sizes in (("a data key of 16 bytes", (16, 12)), ("an IV of 16 bytes", (32, 16))):
+        data_key, iv = map(random, sizes)
+        wrapped = sealing.wrap(data_key, sealing.x25519_public(recipient), ephemeral, iv)
+        keys = {"recipientPrivateKey": b64_encode(recipient), "wrappedKey": wrapped}
+        yield {"name": f"must fail: {name}", **keys, "dataKey": None}
 
 
 def _key_binding_cases() -> Iterable[dict[str, Any]]:
