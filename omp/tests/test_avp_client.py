@@ -22,6 +22,10 @@ from omp.rules.ed25519 import public_key_slowly, sign_slowly, verify
 from omp.rules.encodings import b64u_encode
 from omp.tests.avp_parties import ALICE, BOB, CAROL, Caller
 from omp.tests.harness import running_server
+from omp.tests.mrs_parties import raw_server
+from omp.tests.test_mrs_federation import answering
+from omp.tools.terminal import Failed
+from omp.tools.vault import server_at
 
 TOP = Path(__file__).resolve().parents[2]
 PUBLISHED = TOP.parent / "shared" / "data" / "avp"
@@ -321,20 +325,22 @@ class VaultCommand(unittest.TestCase):
             self.assertEqual((said.count("\n"), said.startswith("vault: ")), (1, True))
 
     def test_only_this_machine_is_spoken_to_without_tls(self) -> None:
-        from http.client import HTTPSConnection
-
-        from omp.tools.vault import _connection
-
         for host in ("localhost", "localhost:8787", "127.0.0.1:8787", "127.9.9.9", "[::1]:8787"):
-            self.assertNotIsInstance(_connection(host), HTTPSConnection, host)
+            self.assertEqual(server_at(host).scheme, "http", host)
         for host in ("vault.example", "vault.example:80", "127.evil.example", "localhost.evil.example", "10.0.0.1"):
-            self.assertIsInstance(_connection(host), HTTPSConnection, host)
+            self.assertEqual(server_at(host).scheme, "https", host)
+
+    def test_what_is_more_than_a_host_is_refused(self) -> None:
+        for host in ("", "h/path", "user@h", "h?q", "h#f", "h:port", "[::1", "a b", "localhost/../evil", "é"):
+            with self.assertRaisesRegex(Failed, "is no host, or host:port"):
+                server_at(host)
 
     def test_a_server_that_is_no_vault_is_noticed(self) -> None:
-        address = self.create()
+        self.create()
         for body in (b"[]", b"{}", b"<html>", b'{"nonce": "AA=="}', b'{"nonce": 1}'):
-            with mock.patch("http.client.HTTPResponse.read", return_value=body):
-                self.assertTrue(self.vault("pull", "--key", self.key("alice"), address, status=1).startswith("vault: "))
+            with raw_server(answering(f"HTTP/1.1 200 OK\nContent-Length: {len(body)}", body)) as port:
+                said = self.vault("pull", "--key", self.key("alice"), f"avp://127.0.0.1:{port}/r", status=1)
+            self.assertTrue(said.startswith("vault: "))
 
     def test_neither_plaintext_nor_keys_nor_tokens_reach_the_server_in_clear(self) -> None:
         path = self.folder / "vault.db"

@@ -94,7 +94,7 @@ class Places(ToolCase):
         self.assertIn("404", self.refused("places", "release", "reg_unknown"))
         self.assertIn("sphere", self.refused("places", "register", "--at", "1", "2"))
         self.assertIn("address", self.refused("places", "list", "--server", "localhost"))
-        self.assertIn("does not answer", self.refused("places", "list", "--server", "http://127.0.0.1:1"))
+        self.assertIn("cannot be reached", self.refused("places", "list", "--server", "http://127.0.0.1:1"))
         with raw_server(answering("HTTP/1.1 200 OK\nContent-Length: 2", b"{}")) as port:
             self.assertIn("no MRS server", self.refused("places", "list", "--server", f"http://127.0.0.1:{port}"))
         with raw_server(answering("HTTP/1.1 200 OK\nContent-Length: 6", b"<html>")) as port:
@@ -110,7 +110,7 @@ class Places(ToolCase):
             status, out, err = self.run_command(*words, "--follow")
             self.assertEqual(status, 0)
             self.assertIn(place["id"], out)
-            self.assertIn(f"warning: {dead} does not answer", err)
+            self.assertIn(f"warning: The server {dead} cannot be reached", err)
             self.assertIn(self.server.url, self.done("places", "peers", "--server", first.url))
 
     def test_what_a_server_says_cannot_move_the_cursor(self) -> None:

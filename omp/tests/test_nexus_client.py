@@ -20,7 +20,7 @@ from omp.rules.ethereum import checksummed
 from omp.rules.secp256k1 import N, public_key_slowly, recover
 from omp.tests.harness import Client, Running, running_server
 from omp.tests.nexus_owner import Owner
-from omp.tools.profile import Wallet, printable
+from omp.tools.profile import Wallet
 
 needs_cryptography = unittest.skipUnless(
     importlib.util.find_spec("cryptography"), "signing needs the package cryptography"
@@ -199,9 +199,6 @@ class WithoutAKey(Command):
         ):
             self.assertIn(words, self.failed("show", "--server", url, *owner))
         self.assertIn("There is no key file", self.failed("say", f"--key={self.key}", "x"))
-
-    def test_text_that_could_move_the_cursor_is_escaped(self) -> None:
-        self.assertEqual(printable("né🦊\x1b[2J\u202e\n"), "né🦊\\x1b[2J\\u202e\\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ misspelt expectation would be an expectation that nothing checks.  ``name`` and 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import importlib.util
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import omp.tests
+from omp.__main__ import main
 from omp.tools import vectors
 
 Runner = Callable[[unittest.TestCase, dict[str, Any]], None]
@@ -169,11 +169,9 @@ class TheCommand(unittest.TestCase):
 
 
 def _command(*flags: str) -> tuple[int, str]:
-    parser = argparse.ArgumentParser()
-    vectors.configure(parser)
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = vectors.run(parser.parse_args(flags))
+        status = main(["vectors", *flags])
     return status, said.getvalue()
 
 

@@ -12,8 +12,9 @@ import re
 import sys
 
 from omp.rules.encodings import b64u_encode
-from omp.rules.engines import CryptographyMissing, SecretKeys, secret_keys
+from omp.rules.engines import SecretKeys, secret_keys
 from omp.rules.identifiers import key_id
+from omp.tools.terminal import Failed
 
 HELP = "make a key pair for HTTP signatures and print the exports for both sides"
 
@@ -37,20 +38,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the exports; 1 where `cryptography` is missing or the keyid cannot be used."""
+    """Print the exports; 0, or :class:`Failed` where the keyid cannot be used."""
     return print_new_key(arguments.keyid)
 
 
 def print_new_key(keyid: str) -> int:
-    """Make a key pair and print its exports; the exit status."""
+    """Make a key pair and print its exports; 0, or :class:`Failed`."""
     if not _KEYID.fullmatch(keyid):
-        print("A keyid must be printable ASCII without a single quote.", file=sys.stderr)
-        return 1
-    try:
-        secrets = secret_keys()
-    except CryptographyMissing as error:
-        print(error, file=sys.stderr)
-        return 1
+        raise Failed("A keyid must be printable ASCII without a single quote.")
+    secrets = secret_keys()
     seed = _seed(secrets)
     public_key = secrets.public_key(seed)
     print("\n".join(exports(keyid, public_key, seed)))

@@ -1,7 +1,4 @@
-"""A client of an MRS server, for the commands ``places`` and ``peers``: requests, tokens, signed requests.
-
-Errors of the server and of the way to it become :class:`Failed`, one sentence for the person at the terminal.
-"""
+"""A client of an MRS server, for the commands ``places`` and ``peers``: requests, tokens, signed requests."""
 
 from __future__ import annotations
 
@@ -16,33 +13,25 @@ from omp.protocols.mrs.identity import KEY_PATH
 from omp.rules.encodings import EncodingError, b64u_decode
 from omp.rules.engines import secret_keys
 from omp.rules.http_signatures import sign
-from omp.rules.json_text import JsonError, parse
-from omp.rules.schema import compile_schema
 from omp.rules.signature_base import SignedRequest
-from omp.tools.profile import printable
+from omp.tools.http_client import Field, Server
+from omp.tools.terminal import Failed
 
-TIMEOUT = 30.0
-DEFAULT_SERVER = "http://127.0.0.1:8787"
 COVERED = ("@method", "@target-uri", "mrs-identity")
 """And content-digest with every body: the whole address binds the request to this server."""
 
-Fields = dict[str, str]
-Credentials = Callable[[str, str, bytes], Fields]
+Credentials = Callable[[str, str, bytes], list[Field]]
 """(method, whole address, body) -> the header fields that say who asks."""
 
 
-class Failed(Exception):
-    """What was asked for cannot be done; the text is one sentence that says why."""
-
-
-def nobody(method: str, url: str, body: bytes) -> Fields:
+def nobody(method: str, url: str, body: bytes) -> list[Field]:
     """The credentials of a stranger."""
-    return {}
+    return []
 
 
 def bearer(token: str) -> Credentials:
     """The credentials of whoever has the token."""
-    return lambda method, url, body: {"Authorization": f"Bearer {token}"}
+    return lambda method, url, body: [("Authorization", f"Bearer {token}")]
 
 
 def signer(identity: str, seed: str, key_url: str | None = None) -> Credentials:
@@ -61,7 +50,7 @@ def signer(identity: str, seed: str, key_url: str | None = None) -> Credentials:
     secrets = secret_keys()
     keyid = key_url or f"https://{domain}{KEY_PATH}{user}"
 
-    def credentials(method: str, url: str, body: bytes) -> Fields:
+    def credentials(method: str, url: str, body: bytes) -> list[Field]:
         split = urlsplit(url)
         target = split.path + (f"?{split.query}" if split.query else "")
         request = SignedRequest(method, split.scheme, split.netloc, target, [("mrs-identity", identity)], body)
@@ -72,7 +61,7 @@ def signer(identity: str, seed: str, key_url: str | None = None) -> Credentials:
             created=int(time.time()),
             components=COVERED,
         )
-        return {"MRS-Identity": identity, **dict(fields)}
+        return [("MRS-Identity", identity), *fields]
 
     return credentials
 
@@ -85,32 +74,11 @@ class RegistryClient:
             self.url = server_url(url)
         except ValueError as error:
             raise Failed(f"The address of a server {error}.") from None
+        self._server = Server(self.url, "MRS server")
         self._credentials = credentials
 
     def ask(self, method: str, path: str, schema: Mapping[str, Any], value: Any = None) -> Any:
         """The answer to a request with the JSON body `value`: it fits `schema`, or this is :class:`Failed`."""
-        from http.client import HTTPConnection, HTTPException, HTTPSConnection
-
-        split = urlsplit(self.url)
         body = b"" if value is None else json.dumps(value).encode()
-        fields = self._credentials(method, self.url + path, body)
-        connect = HTTPSConnection if split.scheme == "https" else HTTPConnection
-        connection = connect(split.netloc, timeout=TIMEOUT)
-        try:
-            connection.request(method, split.path + path, body or None, {"Content-Type": "application/json", **fields})
-            answer = connection.getresponse()
-            text = answer.read()
-        except (OSError, HTTPException) as error:
-            raise Failed(f"{self.url} does not answer: {error}") from None
-        finally:
-            connection.close()
-        try:
-            said = parse(text)
-        except JsonError:
-            raise Failed(f"{self.url} answered {answer.status} with what is no JSON.") from None
-        if answer.status >= 400:
-            detail = said.get("detail") if isinstance(said, dict) else None
-            raise Failed(f"{self.url} answered {answer.status}: {printable(str(detail or 'no reason given'))}")
-        if compile_schema(schema)(said):
-            raise Failed(f"What answers at {self.url} is no MRS server: its answer is not what was asked for.")
-        return said
+        fields = [("Content-Type", "application/json"), *self._credentials(method, self.url + path, body)]
+        return self._server.value(self._server.ask(method, path, body, fields), schema)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +19,9 @@ from omp.protocols.mrs.fetch import FetchError, fetch
 from omp.protocols.mrs.instants import iso_time
 from omp.protocols.mrs.peers import MAX_HINT, MAX_REGIONS, BadPeer, read_peer
 from omp.rules.json_text import JsonError, parse
-from omp.tools.mrs_client import DEFAULT_SERVER, Failed, RegistryClient, bearer, nobody
-from omp.tools.profile import printable
+from omp.tools.http_client import LOCAL
+from omp.tools.mrs_client import RegistryClient, bearer, nobody
+from omp.tools.terminal import printable, warn
 
 HELP = "list, add, remove and refresh the peers of a registry"
 MAX_LEARNED = 100
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The actions and their options."""
     parser.epilog = _EXAMPLES
     common = argparse.ArgumentParser(add_help=False)
-    server = os.environ.get("MRS_SERVER_URL", DEFAULT_SERVER)
+    server = os.environ.get("MRS_SERVER_URL", LOCAL)
     common.add_argument("--server", default=server, help="base URL of the server (default: %(default)s)")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, text in (
@@ -61,14 +61,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked for; 0, or 1 with a sentence on standard error."""
+    """Do what was asked for; 0, or :class:`~omp.tools.terminal.Failed`."""
     token = os.environ.get("OMP_ADMIN_TOKEN")
-    try:
-        server = RegistryClient(arguments.server, bearer(token) if token else nobody)
-        _ACTIONS[arguments.action](server, arguments)
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
+    server = RegistryClient(arguments.server, bearer(token) if token else nobody)
+    _ACTIONS[arguments.action](server, arguments)
     return 0
 
 
@@ -88,14 +84,14 @@ def _add(server: RegistryClient, arguments: argparse.Namespace) -> None:
         schemas.PEER_CHANGED,
         {"action": "add", "server_url": arguments.peer, "hint": arguments.hint},
     )
-    print(f"{answer['status']} {answer['server_url']}")
+    print(printable(f"{answer['status']} {answer['server_url']}"))
 
 
 def _remove(server: RegistryClient, arguments: argparse.Namespace) -> None:
     answer = server.ask(
         "POST", "/admin/peers", schemas.PEER_CHANGED, {"action": "remove", "server_url": arguments.peer}
     )
-    print(f"{answer['status']} {answer['server_url']}")
+    print(printable(f"{answer['status']} {answer['server_url']}"))
 
 
 def _refresh(server: RegistryClient, arguments: argparse.Namespace) -> None:
@@ -110,7 +106,7 @@ def _refresh(server: RegistryClient, arguments: argparse.Namespace) -> None:
             about = parse(fetch(f"{url}/.well-known/mrs", insecure=peer["is_configured"] or arguments.insecure))
             changes, learned = what_it_says(url, about, iso_time(time.time()))
         except (FetchError, JsonError, BadPeer) as error:
-            print(f"warning: {url} is skipped: {error}", file=sys.stderr)
+            warn(f"{url} is skipped: {error}")
             continue
         server.ask("POST", "/admin/peers", schemas.PEER_CHANGED, {"action": "add", **changes})
         print(printable(f"{url}  {changes.get('hint') or ''}".rstrip()))
@@ -118,7 +114,7 @@ def _refresh(server: RegistryClient, arguments: argparse.Namespace) -> None:
             if other["server_url"] not in known:
                 known.add(other["server_url"])
                 server.ask("POST", "/admin/peers", schemas.PEER_CHANGED, {"action": "add", **other})
-                print(f"  learned {other['server_url']}")
+                print(printable(f"  learned {other['server_url']}"))
 
 
 def what_it_says(url: str, about: Any, now: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

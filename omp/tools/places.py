@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Callable
+from shlex import quote
 from typing import Any
 
 from omp.protocols.mrs import schemas
-from omp.rules.engines import CryptographyMissing
 from omp.rules.geometry import GeometryError
 from omp.rules.spaces import read_space
-from omp.tools.mrs_client import DEFAULT_SERVER, Credentials, Failed, RegistryClient, bearer, signer
-from omp.tools.profile import printable
+from omp.tools.http_client import LOCAL
+from omp.tools.mrs_client import Credentials, RegistryClient, bearer, signer
+from omp.tools.terminal import Failed, printable, warn
 
 HELP = "register places, and find what is around a point"
 MAX_SERVERS = 10
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The actions and their options."""
     parser.epilog = _EXAMPLES
     common = argparse.ArgumentParser(add_help=False)
-    server = os.environ.get("MRS_SERVER_URL", DEFAULT_SERVER)
+    server = os.environ.get("MRS_SERVER_URL", LOCAL)
     common.add_argument("--server", default=server, help="base URL of the server (default: %(default)s)")
     common.add_argument("--json", action="store_true", help="print the server's answer as it is")
     common.add_argument(
@@ -77,12 +77,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked for; 0, or 1 with a sentence on standard error."""
-    try:
-        _ACTIONS[arguments.action](arguments)
-    except (Failed, CryptographyMissing) as error:
-        print(error, file=sys.stderr)
-        return 1
+    """Do what was asked for; 0, or :class:`Failed`."""
+    _ACTIONS[arguments.action](arguments)
     return 0
 
 
@@ -111,7 +107,8 @@ def _token(arguments: argparse.Namespace, path: str) -> None:
     answer = RegistryClient(arguments.server).ask(
         "POST", path, schemas.TOKEN, {"username": arguments.username, "password": password}
     )
-    print(json.dumps(answer) if arguments.json else f"export MRS_TOKEN={answer['token']}")
+    # Quoted, since a shell is to read it, and the token is the server's word.
+    _print(json.dumps(answer) if arguments.json else f"export MRS_TOKEN={quote(answer['token'])}")
 
 
 def _register(arguments: argparse.Namespace) -> None:
@@ -122,7 +119,7 @@ def _register(arguments: argparse.Namespace) -> None:
         claim["id"] = arguments.id
     answer = _client(arguments).ask("POST", "/register", schemas.REGISTERED, claim)
     made = answer["registration"]
-    print(json.dumps(answer) if arguments.json else f"{answer['status']} {made['id']}, version {made['version']}")
+    _print(json.dumps(answer) if arguments.json else f"{answer['status']} {made['id']}, version {made['version']}")
 
 
 def _space(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -146,7 +143,7 @@ def _search(arguments: argparse.Namespace) -> None:
         except Failed as error:
             if not asked:
                 raise
-            print(f"warning: {error}", file=sys.stderr)
+            warn(str(error))
             answer = {"results": [], "referrals": []}
         asked += 1
         if arguments.json:
@@ -164,7 +161,7 @@ def _unknown(servers: list[RegistryClient], referrals: list[Any]) -> list[Regist
         try:
             client = RegistryClient(referral["server"])
         except Failed as error:
-            print(f"warning: a referral leads nowhere: {error}", file=sys.stderr)
+            warn(f"a referral leads nowhere: {error}")
             continue
         if client.url not in (other.url for other in [*servers, *found]) and len(servers) + len(found) < MAX_SERVERS:
             found.append(client)
@@ -196,7 +193,7 @@ def _describe(space: Any) -> str:
 
 def _release(arguments: argparse.Namespace) -> None:
     answer = _client(arguments).ask("POST", "/release", schemas.RELEASED, {"id": arguments.id})
-    print(json.dumps(answer) if arguments.json else f"{answer['status']} {answer['id']}")
+    _print(json.dumps(answer) if arguments.json else f"{answer['status']} {answer['id']}")
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -12,11 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from omp.protocols.nexus.routes import BASE, DONE, MESSAGES, PROFILE
 from omp.protocols.nexus.signatures import FORMS, payload
@@ -24,8 +22,10 @@ from omp.rules.engines import CryptographyMissing
 from omp.rules.ethereum import address, checksummed, normal_address, signature_text
 from omp.rules.json_text import JsonError, parse, parse_exact
 from omp.rules.keccak import keccak256
-from omp.rules.schema import compile_schema
 from omp.rules.secp256k1 import N, Signature, recover
+from omp.tools.http_client import LOCAL, Server
+from omp.tools.key_files import read_secret, write_secret
+from omp.tools.terminal import Failed, contents, printable
 
 HELP = "keep a profile, a prompt and messages under an Ethereum key"
 EXAMPLES = """examples:
@@ -37,10 +37,6 @@ EXAMPLES = """examples:
   python -m omp profile prompt --key me.key about-me.txt        "-" reads standard input
   python -m omp profile say --key me.key --run run_1 "Hello"    add a message to the history
   python -m omp profile messages --key me.key --limit 50        newest first"""
-
-
-class Failed(Exception):
-    """What the user asked for cannot be done; the text is one sentence that says why."""
 
 
 # --- the key --------------------------------------------------------------------------------------------------------
@@ -81,15 +77,7 @@ class Wallet:
 
 def wallet_in(path: Path) -> Wallet:
     """The key in the file: 64 hex digits, with or without ``0x``."""
-    try:
-        text = path.read_text().strip()
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise Failed(f"There is no key file {path}; make one with: python -m omp profile keygen --key {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"The key file {path} cannot be read: {getattr(error, 'strerror', error)}.") from None
-    if os.name == "posix" and mode & 0o077:
-        raise Failed(f"The key file {path} can be read by others; make it yours alone: chmod 600 {path}")
+    text = read_secret(path, f"make one with: python -m omp profile keygen --key {path}").strip()
     digits = text.removeprefix("0x")
     secret = int(digits, 16) if len(digits) == 64 and set(digits) <= set("0123456789abcdefABCDEF") else 0
     if not 0 < secret < N:
@@ -100,17 +88,21 @@ def wallet_in(path: Path) -> Wallet:
 # --- the server ---------------------------------------------------------------------------------------------------
 
 
-class Server:
+class Profile:
     """The NEXUS API at `url`, called as one owner; `wallet` is needed to write."""
 
     def __init__(self, url: str, owner: str, wallet: Wallet | None = None) -> None:
-        self._url = url
+        self._server = Server(url, "NEXUS server")
         self._owner = owner
         self._wallet = wallet
+        self._fields = [("Authorization", f"Bearer {owner}"), ("Content-Type", "application/json")]
 
     def get(self, target: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
         """(the answer, which fits `schema`; the target of the next page, or "")."""
-        return self._call("GET", target, None, schema)
+        answer = self._server.ask("GET", target, fields=self._fields)
+        link = answer.fields.get("link", "")
+        following = link[link.find("<") + 1 : link.find(">")] if 'rel="next"' in link else ""
+        return self._server.value(answer, schema), following
 
     def post(self, endpoint: str, body: Mapping[str, Any]) -> str:
         """Sign `body`, send it, and return what the server says about it."""
@@ -121,43 +113,9 @@ class Server:
             raise Failed(f"This cannot be sent: {error}.") from None
         digest = keccak256(payload(exact, FORMS[0]))
         auth = {"publicKey": self._owner, "signature": signature_text(self._wallet.sign(digest))}
-        answer, _ = self._call("POST", BASE + endpoint, json.dumps({**body, "auth": auth}).encode(), DONE)
-        return printable(answer["message"])
-
-    def _call(self, method: str, target: str, body: bytes | None, schema: Mapping[str, Any]) -> tuple[Any, str]:
-        from http.client import HTTPConnection, HTTPException, HTTPSConnection
-
-        headers = {"Authorization": f"Bearer {self._owner}", "Content-Type": "application/json"}
-        try:
-            parts = urlsplit(self._url)
-            kind = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
-            connection = kind(parts.hostname or "", parts.port, timeout=30)
-            connection.request(method, parts.path.rstrip("/") + target, body, headers)
-            response = connection.getresponse()
-            data = response.read()
-            connection.close()
-        except (KeyError, ValueError):
-            raise Failed(f"{self._url} is no address of a server; write it as http://127.0.0.1:8787") from None
-        except (OSError, HTTPException) as error:
-            raise Failed(
-                f"The server {self._url} cannot be reached: {getattr(error, 'strerror', None) or error}"
-            ) from None
-        try:
-            value = parse(data)
-        except JsonError:
-            raise Failed(f"What answers at {self._url} is no NEXUS server: its answer is not JSON.") from None
-        if response.status != 200:
-            detail = value.get("detail", "no reason given") if isinstance(value, dict) else "no reason given"
-            raise Failed(f"The server refused ({response.status}): {printable(str(detail))}")
-        if compile_schema(schema)(value):
-            raise Failed(f"What answers at {self._url} is no NEXUS server: its answer is not what was asked for.")
-        link = response.getheader("Link") or ""
-        return value, link[link.find("<") + 1 : link.find(">")] if 'rel="next"' in link else ""
-
-
-def printable(text: str) -> str:
-    """`text` for a terminal: what could move the cursor or hide other text is written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        data = json.dumps({**body, "auth": auth}).encode()
+        answer = self._server.ask("POST", BASE + endpoint, data, self._fields)
+        return printable(self._server.value(answer, DONE)["message"])
 
 
 # --- the commands -------------------------------------------------------------------------------------------------
@@ -166,14 +124,7 @@ def printable(text: str) -> str:
 def keygen(args: argparse.Namespace) -> None:
     """Make a key, write it to a file that is yours alone, and print its address."""
     wallet = Wallet(None)
-    try:
-        descriptor = os.open(args.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"0x{wallet.secret():064x}\n")
-    except FileExistsError:
-        raise Failed(f"{args.key} is there already; a key that is overwritten is lost.") from None
-    except OSError as error:
-        raise Failed(f"{args.key} cannot be written: {error.strerror}.") from None
+    write_secret(args.key, f"0x{wallet.secret():064x}\n")
     print(checksummed(wallet.address))
 
 
@@ -237,10 +188,9 @@ def _value(text: str) -> Any:
 def prompt(args: argparse.Namespace) -> None:
     """Replace the prompt that tells the assistant about you by a file; an empty one takes it back."""
     try:
-        data = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
-        text = data.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"{args.file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}.") from None
+        text = contents(args.file).decode()
+    except UnicodeDecodeError:
+        raise Failed(f"{args.file} cannot be read: it is not UTF-8.") from None
     print(_writing(args).post("/prompts", {"overrides": {"friends_profile": text or None}}))
 
 
@@ -251,6 +201,8 @@ def messages(args: argparse.Namespace) -> None:
     left = args.limit
     while target and left > 0:
         page, target = server.get(target, MESSAGES)
+        if not page:
+            break  # nothing more, whatever the link says
         for message in page[:left]:
             content = message["content"]
             text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
@@ -264,14 +216,14 @@ def say(args: argparse.Namespace) -> None:
     print(_writing(args).post("/messages", {"messages": [message]}))
 
 
-def _reading(args: argparse.Namespace) -> tuple[Server, str]:
+def _reading(args: argparse.Namespace) -> tuple[Profile, str]:
     owner = args.owner or wallet_in(args.key).address
-    return Server(args.server, owner), owner
+    return Profile(args.server, owner), owner
 
 
-def _writing(args: argparse.Namespace) -> Server:
+def _writing(args: argparse.Namespace) -> Profile:
     wallet = wallet_in(args.key)
-    return Server(args.server, wallet.address, wallet)
+    return Profile(args.server, wallet.address, wallet)
 
 
 # --- the command line -----------------------------------------------------------------------------------------------
@@ -308,7 +260,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         else:
             sub.add_argument("--key", type=Path, required=True, metavar="FILE", help=_KEY_HELP)
         if work is not keygen:
-            sub.add_argument("--server", default="http://127.0.0.1:8787", metavar="URL", help="default: %(default)s")
+            sub.add_argument("--server", default=LOCAL, metavar="URL", help="default: %(default)s")
         if work is show:
             sub.add_argument("--json", action="store_true", help="the server's answer as it is")
         elif work is set_:
@@ -324,10 +276,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it: 0, or 1 with one sentence on standard error."""
-    try:
-        args.work(args)
-    except (Failed, CryptographyMissing) as error:
-        print(f"profile: {error}", file=sys.stderr)
-        return 1
+    """Do it; 0, or :class:`Failed`."""
+    args.work(args)
     return 0

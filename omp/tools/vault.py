@@ -18,19 +18,17 @@ import uuid
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from omp.protocols.avp import joining, member, messages
 from omp.protocols.avp.joining import Address, BadToken
 from omp.protocols.avp.member import Keys, Opened
 from omp.protocols.avp.sealing import KEY_BYTES, CannotOpen
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode
-from omp.rules.engines import CryptographyMissing
-from omp.rules.json_text import JsonError, parse
-from omp.rules.schema import compile_schema
-
-if TYPE_CHECKING:
-    from http.client import HTTPConnection
+from omp.tools.http_client import Server
+from omp.tools.key_files import NoKeyFile, read_members, write_members
+from omp.tools.terminal import Failed, contents, printable
 
 HELP = "use a zero-knowledge vault: create, pull, push, invite, join, remove, show"
 EXAMPLES = """examples:
@@ -46,91 +44,55 @@ EXAMPLES = """examples:
 _KEY_MEMBERS = {"ed25519Seed": "ed25519_seed", "x25519PrivateKey": "x25519_private"}
 
 
-class Failed(Exception):
-    """What the user asked for cannot be done; the text is one sentence that says why."""
-
-
 # --- key files ------------------------------------------------------------------------------------------------
 
 
 def keys_in(path: Path, *, make: bool) -> Keys:
     """The member's keys in the file; a new member's, where there is no file and `make` is true."""
     try:
-        text = path.read_text()
-    except FileNotFoundError:
+        texts = read_members(path, tuple(_KEY_MEMBERS), "`create` and `join` make one.")
+    except NoKeyFile:
         if make:
             return _new_keys(path)
-        raise Failed(f"There is no key file {path}; `create` and `join` make one.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"The key file {path} cannot be read: {_reason(error)}.") from None
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise Failed(f"The key file {path} can be read by others; make it yours alone: chmod 600 {path}")
+        raise
     try:
-        value = json.loads(text)
-        raw = {attribute: b64_decode(value[name]) for name, attribute in _KEY_MEMBERS.items()}
-    except (EncodingError, ValueError, TypeError, KeyError, AttributeError):
-        raise Failed(f"{path} is no key file: it must hold {' and '.join(_KEY_MEMBERS)}, in base64.") from None
-    if any(len(each) != KEY_BYTES for each in raw.values()):
-        raise Failed(f"{path} is no key file: each key in it must have {KEY_BYTES} bytes.")
+        raw = dict(zip(_KEY_MEMBERS.values(), map(b64_decode, texts), strict=True))
+    except EncodingError:
+        raw = {}
+    if not raw or any(len(each) != KEY_BYTES for each in raw.values()):
+        raise Failed(f"{path} is no key file: each key in it must be the base64 of {KEY_BYTES} bytes.")
     return Keys(**raw)
 
 
 def _new_keys(path: Path) -> Keys:
     keys = member.new_keys(os.urandom)
     member_id = keys.member_id  # asks for cryptography before there is a file
-    value = {name: b64_encode(getattr(keys, attribute)) for name, attribute in _KEY_MEMBERS.items()}
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(json.dumps(value, indent=1) + "\n")
-    except OSError as error:
-        raise Failed(f"The key file {path} cannot be written: {_reason(error)}.") from None
+    write_members(path, {name: b64_encode(getattr(keys, attribute)) for name, attribute in _KEY_MEMBERS.items()})
     print(f"new member {member_id}, keys in {path}", file=sys.stderr)
     return keys
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 # --- the server -----------------------------------------------------------------------------------------------
 
 
 class Session:
-    """A connection to the server at `host` (host or host:port), with the token of the member who has `keys`."""
+    """The server at `host` (host or host:port), with the token of the member who has `keys`."""
 
     def __init__(self, host: str, keys: Keys) -> None:
-        self.host = host
         self.keys = keys
-        self._connection = _connection(host)
-        self._headers = {"Content-Type": "application/json"}
+        self._server = server_at(host)
+        self._fields = [("Content-Type", "application/json")]
         asked = {"ed25519PublicKey": keys.member_id}
         nonce = self.post("/api/auth/keypair/challenge", asked, messages.NONCE)["nonce"]
         token = self.post("/api/auth/keypair/token", member.redemption(keys, nonce), messages.TOKEN)["token"]
-        self._headers["Authorization"] = f"Bearer {token}"
+        self._fields.append(("Authorization", f"Bearer {token}"))
 
     def post(self, path: str, body: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
         """The JSON that answers a POST, which fits `schema`; :class:`Failed` where it is an error, or does not fit."""
-        from http.client import HTTPException
-
-        try:
-            self._connection.request("POST", path, json.dumps(body).encode(), self._headers)
-            response = self._connection.getresponse()
-            status, value = response.status, parse(response.read())
-        except (OSError, HTTPException) as error:
-            raise Failed(f"The server {self.host} cannot be reached: {_reason(error)}.") from None
-        except JsonError:
-            raise Failed(f"What answers at {self.host} is no vault: its answer is not JSON.") from None
-        if status != 200:
-            said = value if isinstance(value, dict) else {}
-            raise Failed(f"The server refused ({said.get('code', status)}): {said.get('error', 'no reason given')}")
-        if compile_schema(schema)(value):
-            raise Failed(f"What answers at {self.host} is no vault: its answer is not the message that was due.")
-        return value
+        return self._server.value(self._server.ask("POST", path, json.dumps(body).encode(), self._fields), schema)
 
     def in_repository(self, operation: str, body: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
         """The answer to one of the operations on the repository that `body` names."""
-        from urllib.parse import quote
-
         return self.post(f"/v1/repos/{quote(body['repoId'], safe='')}/{operation}", body, schema)
 
     def pull(self, repo_id: str) -> Opened:
@@ -149,21 +111,17 @@ class Session:
         return int(answer["payloadVersion"])
 
 
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._connection.close()
-
-
-def _connection(host: str) -> HTTPConnection:
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection
-
+def server_at(host: str) -> Server:
+    """The server at `host`: over HTTPS, and over plain HTTP if it is this machine."""
+    server = None
     try:
-        plain = HTTPConnection(host, timeout=60)
-        return plain if _is_this_machine(plain.host) else HTTPSConnection(host, timeout=60)
-    except HTTPException:  # http.client reads the port out of it
-        raise Failed(f"{host!r} is no host, or host:port.") from None
+        scheme = "http" if _is_this_machine(urlsplit(f"//{host}").hostname or "") else "https"
+        server = Server(f"{scheme}://{host}", "vault")
+    except (Failed, ValueError):  # ValueError: urlsplit, of half an address
+        pass
+    if server is None or server.authority != host:
+        raise Failed(f"{host!r} is no host, or host:port.")
+    return server
 
 
 def _is_this_machine(name: str) -> bool:
@@ -176,53 +134,43 @@ def _is_this_machine(name: str) -> bool:
 # --- the commands ---------------------------------------------------------------------------------------------
 
 
-def _payload(path: str) -> bytes:
-    if path == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise Failed(f"{path} cannot be read: {_reason(error)}.") from None
-
-
 def _session(args: argparse.Namespace, address: Address) -> Session:
     return Session(address.host, keys_in(args.key, make=False))
 
 
 def create(args: argparse.Namespace) -> None:
     """Make a repository whose sole member is the owner of the key file, and print its address."""
-    plaintext = _payload(args.file)
+    plaintext = contents(args.file)
     address = Address(args.server, args.repo or str(uuid.uuid4()))
-    with Session(address.host, keys_in(args.key, make=True)) as session:
-        body = member.creation(session.keys, address.repo_id, plaintext, os.urandom)
-        session.post("/v1/repos", body, messages.MANIFEST)
-    print(address)
+    session = Session(address.host, keys_in(args.key, make=True))
+    body = member.creation(session.keys, address.repo_id, plaintext, os.urandom)
+    session.post("/v1/repos", body, messages.MANIFEST)
+    print(printable(str(address)))
 
 
 def pull(args: argparse.Namespace) -> None:
     """Write what the repository holds to standard output."""
-    with _session(args, args.address) as session:
-        now = session.pull(args.address.repo_id)
+    now = _session(args, args.address).pull(args.address.repo_id)
     sys.stdout.buffer.write(now.plaintext)
 
 
 def push(args: argparse.Namespace) -> None:
     """Replace what the repository holds."""
-    plaintext = _payload(args.file)
-    with _session(args, args.address) as session:
-        now = session.pull(args.address.repo_id)
-        version = now.next_version - 1
-        if args.expect not in (None, version):
-            raise Failed(f"The repository is at version {version}, not {args.expect}: pull it first.")
-        print(f"version {session.push(member.payload(now, plaintext, os.urandom))}")
+    plaintext = contents(args.file)
+    session = _session(args, args.address)
+    now = session.pull(args.address.repo_id)
+    version = now.next_version - 1
+    if args.expect not in (None, version):
+        raise Failed(f"The repository is at version {version}, not {args.expect}: pull it first.")
+    print(f"version {session.push(member.payload(now, plaintext, os.urandom))}")
 
 
 def invite(args: argparse.Namespace) -> None:
     """Let the sender of an invite request in, and print the locator to send back."""
     request = joining.decode_invite_request(args.request)
-    with _session(args, args.address) as session:
-        now = session.pull(args.address.repo_id)
-        session.in_repository("add-member", member.invitation(now, request, os.urandom), messages.MANIFEST)
+    session = _session(args, args.address)
+    now = session.pull(args.address.repo_id)
+    session.in_repository("add-member", member.invitation(now, request, os.urandom), messages.MANIFEST)
     print(joining.encode_locator(args.address, now.manifest["schemeId"], now.epoch))
 
 
@@ -234,34 +182,34 @@ def join(args: argparse.Namespace) -> None:
         return
     locator = joining.decode_locator(args.locator)
     address = Address(locator["host"], locator["repoId"])
-    with Session(address.host, keys) as session:
-        now = session.pull(address.repo_id)
-        if member.entry_of(now.manifest, keys.member_id).get("keyBindingSig") is None:
-            session.push(member.binding_of(keys, now, os.urandom))
-    print(address)
+    session = Session(address.host, keys)
+    now = session.pull(address.repo_id)
+    if member.entry_of(now.manifest, keys.member_id).get("keyBindingSig") is None:
+        session.push(member.binding_of(keys, now, os.urandom))
+    print(printable(str(address)))
 
 
 def remove(args: argparse.Namespace) -> None:
     """Shut a member out: a new data key for everybody else, in one step."""
-    with _session(args, args.address) as session:
-        now = session.pull(args.address.repo_id)
-        body = member.removal(now, args.member, os.urandom)
-        manifest = session.in_repository("remove-member", body, messages.MANIFEST)
+    session = _session(args, args.address)
+    now = session.pull(args.address.repo_id)
+    body = member.removal(now, args.member, os.urandom)
+    manifest = session.in_repository("remove-member", body, messages.MANIFEST)
     print(f"version {manifest['payloadVersion']}, key epoch {manifest['keyEpoch']}")
 
 
 def show(args: argparse.Namespace) -> None:
     """Print version, key epoch and members."""
-    with _session(args, args.address) as session:
-        now = session.pull(args.address.repo_id)
-    print(f"version {now.next_version - 1}, key epoch {now.epoch}, {now.manifest['schemeId']}")
+    session = _session(args, args.address)
+    now = session.pull(args.address.repo_id)
+    print(f"version {now.next_version - 1}, key epoch {now.epoch}, {printable(now.manifest['schemeId'])}")
     for entry in now.manifest["members"]:
         if entry.get("keyBindingSig") is None:
             keys = "not bound yet"
         else:
             keys = "bound" if member.binding_holds(entry) else "WRONG BINDING"
         own = "  (you)" if entry["ed25519PublicKey"] == session.keys.member_id else ""
-        print(f"{entry['ed25519PublicKey']}  keys {keys}{own}")
+        print(printable(f"{entry['ed25519PublicKey']}  keys {keys}{own}"))
 
 
 # --- the command line -----------------------------------------------------------------------------------------
@@ -301,10 +249,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it: 0, or 1 with one sentence on standard error."""
+    """Do it; 0, or :class:`Failed`."""
     try:
         args.work(args)
-    except (Failed, CannotOpen, BadToken, CryptographyMissing) as error:
-        print(f"vault: {error}", file=sys.stderr)
-        return 1
+    except (CannotOpen, BadToken) as error:
+        raise Failed(str(error)) from None
     return 0

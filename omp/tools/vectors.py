@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omp.rules.engines import CryptographyMissing
 from omp.tools import vector_sets
+from omp.tools.terminal import Failed, reason
 
 HELP = "make the test vectors again, or check that they are up to date"
 DIRECTORY = Path(__file__).parents[2] / "vectors"
@@ -38,11 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write or check; 0 if every file is now what the sets make and there is no other."""
     directory: Path = arguments.directory
-    try:
-        made = {path: rendered(document) for path, document in documents().items()}
-    except CryptographyMissing as error:  # a client that seals needs it, and so do its vectors
-        print(error, file=sys.stderr)
-        return 1
+    made = {path: rendered(document) for path, document in documents().items()}
     try:
         there = {path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*.json")}
         changed = [path for path in sorted(made) if there.get(path) != made[path]]
@@ -51,8 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
                 (directory / path).parent.mkdir(parents=True, exist_ok=True)
                 (directory / path).write_bytes(made[path])
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
+        raise Failed(f"{error.filename}: {reason(error)}") from None
     for path in changed:
         print(f"{path}: {'is not what the code makes' if arguments.check else 'written'}")
     extra = sorted(there.keys() - made.keys())
