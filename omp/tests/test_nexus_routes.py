@@ -11,6 +11,7 @@ import unittest
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 from omp.protocols.nexus.defaults import BUILT_IN
 from omp.protocols.nexus.messages import stored_form
@@ -218,7 +219,8 @@ class OnMemory(OneServer):
         deep = b'{"overrides":' + b"[" * 200 + b"]" * 200 + b"}"
         for body in (b"", b"{", b'{"overrides":{"temperature":NaN}}', b'{"a":1,"a":2}', b'{"a":1e999}', b"\xff", deep):
             answer = self.client.request("POST", f"{BASE}/config", body=body, headers=self.owner.bearer)
-            self.assert_refused(answer, 422, "JSON")
+            self.assert_refused(answer, 422)
+            self.assertRegex(answer.json["detail"], "^body: .")
 
     def test_a_prompt_may_have_65536_characters_of_any_kind(self) -> None:
         for text in ("x" * 65_536, "🦊" * 65_536):
@@ -400,25 +402,48 @@ class OnMemory(OneServer):
         self.assertEqual(self.profile(self.owner)["user_overrides"]["config_overrides"], {})
         self.assertEqual(self.owner.get(self.client, "/messages").json, [])
 
+    def test_a_batch_has_at_most_a_hundred_operations(self) -> None:
+        operation = {"endpoint": "/config", "method": "POST", "body": {"overrides": {"temperature": 0.2}}}
+        self.assert_refused(self.owner.post(self.client, "/batch", {"operations": [operation] * 101}), 422, "100")
+        self.assertEqual(self.owner.post(self.client, "/batch", {"operations": [operation] * 100}).status, 200)
+
     def test_updates_at_the_same_time_lose_nothing(self) -> None:
         fields = {"model": "Kimi-K2", "temperature": 0.3, "max_tokens": 11, "history_context_size": 12}
-        for _ in range(5):
-            requests = [{"overrides": {name: value}} for name, value in fields.items()]
-            self.owner.post(self.client, "/config", {"overrides": dict.fromkeys(fields)})
-            barrier = threading.Barrier(len(requests))
+        at_once = {"run_id": "r", "role": "ai", "created_at": "2025-10-20T10:30:00Z"}
+        said = [{"messages": [{**at_once, "content": text}]} for text in ("a", "b")]
+        requests: list[tuple[str, dict[str, Any]]] = [
+            *(("/config", {"overrides": {name: value}}) for name, value in fields.items()),
+            ("/prompts", {"overrides": {"friends_profile": "x"}}),
+            *(("/messages", body) for body in said),
+        ]
+        store = self.running.parts.store
+        # No transaction begins before every request has come to its own: what was read before that is stale in all
+        # of them but one.
+        barrier = threading.Barrier(len(requests), timeout=10)
+        begin = store.write
 
-            def send(body: dict[str, Any], barrier: threading.Barrier = barrier) -> None:
-                signed = self.owner.signed(body)
-                with Client(self.running.port) as client:
-                    barrier.wait()
-                    client.request("POST", f"{BASE}/config", signed, self.owner.bearer)
+        def begin_together() -> Any:
+            barrier.wait()
+            return begin()
 
-            threads = [threading.Thread(target=send, args=(body,)) for body in requests]
+        answers: list[int] = []
+
+        def send(endpoint: str, body: dict[str, Any]) -> None:
+            with Client(self.running.port) as client:
+                answers.append(self.owner.post(client, endpoint, body).status)
+
+        threads = [threading.Thread(target=send, args=request) for request in requests]
+        with mock.patch.object(store, "write", begin_together):
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            self.assertEqual(self.profile(self.owner)["user_overrides"]["config_overrides"], fields)
+        self.assertEqual(answers, [200] * len(requests))
+        self.assertEqual(
+            self.profile(self.owner)["user_overrides"],
+            {"config_overrides": fields, "prompt_overrides": {"friends_profile": "x"}},
+        )
+        self.assertEqual({m["content"] for m in self.owner.get(self.client, "/messages").json}, {"a", "b"})
 
 
 class OnSQLite(OnMemory):

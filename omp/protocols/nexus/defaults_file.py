@@ -22,7 +22,7 @@ from omp.protocols.nexus.profile import effective_profile
 from omp.rules.json_text import parse
 from omp.web.messages import json_bytes
 
-_KEPT_PROFILES = 2048
+_KEPT_BYTES = 16 * 1024 * 1024
 _KEPT_ROW_BYTES = 1024
 
 
@@ -35,7 +35,9 @@ class Edition:
 
     def __init__(self, defaults: Defaults) -> None:
         self.defaults = defaults
-        self._kept = lru_cache(maxsize=_KEPT_PROFILES)(self._encoded)
+        # What is kept of an owner: the row, and a profile that says the same twice, as the owner's and as in force.
+        longest = len(self._encoded(None)[0]) + 3 * _KEPT_ROW_BYTES
+        self._kept = lru_cache(maxsize=_KEPT_BYTES // longest)(self._encoded)
 
     def profile(self, row: bytes | None) -> tuple[bytes, str]:
         """(body, entity tag) of ``GET /config`` for an owner of whom `row` is stored."""

@@ -316,6 +316,8 @@ def _refused_cases() -> Iterable[dict[str, Any]]:
         ("another owner's request, under this owner's bearer", theirs, OWNER),
         ("this owner's request, under another bearer", body, other),
         ("publicKey changed after signing the whole body", python.replace(OWNER, OWNER.lower()), OWNER),
+        ("publicKey of another owner beside the right signature", body.replace(OWNER, other), OWNER),
+        ("publicKey without 0x", body.replace(OWNER, OWNER[2:]), OWNER),
         ("s in the upper half", body.replace(written, high), OWNER),
         ("v = 29", body.replace(written, written[:-2] + "1d"), OWNER),
         ("no auth", text, OWNER),
