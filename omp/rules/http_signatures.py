@@ -47,7 +47,7 @@ MAX_LABELS = 8
 """More signatures on one request are refused, since each can cost a verification."""
 
 KeysOf = Callable[[str], Sequence[bytes]]
-"""keyid -> the public keys (32 bytes) it may stand for; none if it is unknown."""
+"""keyid -> the public keys (32 bytes) it may stand for; none, or a SignatureError that says why, if it is unknown."""
 Fresh = Callable[[str, str, int], bool]
 """(keyid, nonce, epoch second until which to remember it) -> whether it is new; using it up is the caller's."""
 
@@ -231,7 +231,10 @@ class _Verification(NamedTuple):
         keyid = signature.keyid
         if not keyid:
             return "keyid is missing."
-        keys = self.keys_of(keyid)
+        try:
+            keys = self.keys_of(keyid)
+        except SignatureError as error:
+            return error.message
         if not keys:
             return f"the keyid {keyid:.100} is unknown."
         key = next((key for key in keys if self.ed25519(key, message, signature.value)), None)

@@ -11,6 +11,7 @@ import io
 import json
 import tempfile
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -121,7 +122,7 @@ class JoinTokens(unittest.TestCase):
             self.assertEqual(joining.parse_address(f"avp://h:1/{repo_id}"), Address("h:1", repo_id))
 
     def test_what_is_no_address_is_refused(self) -> None:
-        for text in ("", "avp://", "avp://h", "avp://h/", "avp:///r", "http://h/r", "h/r"):
+        for text in ("", "avp://", "avp://h", "avp://h/", "avp:///r", "http://h/r", "h/r", "avp://h/\udcff"):
             with self.assertRaises(BadToken):
                 joining.parse_address(text)
 
@@ -201,6 +202,32 @@ class Members(unittest.TestCase):
         for change in ({"schemeId": "x"}, {"ephemeralPublicKey": base64.b64encode(bytes(32)).decode()}):
             with self.assertRaises(CannotOpen):
                 sealing.unwrap(wrapped | change, self.alice.x25519_private)
+
+    def test_an_iv_that_is_not_of_12_bytes_and_a_data_key_that_is_not_of_32_are_refused(self) -> None:
+        data_key, place = self.opened().data_key, ("repo", 1, 0, b"the plan")
+        for size in (8, 16):
+            with self.assertRaises(CannotOpen):
+                sealing.open_envelope(data_key, sealing.seal(data_key, self.random(size), *place))
+        recipient = sealing.x25519_public(self.alice.x25519_private)
+        for size in (0, 16, 33):
+            wrapped = sealing.wrap(self.random(size), recipient, self.random(32), self.random(12))
+            with self.assertRaises(CannotOpen):
+                sealing.unwrap(wrapped, self.alice.x25519_private)
+
+    def test_nobody_can_write_after_the_last_version_there_is(self) -> None:
+        last = 2**63 - 1
+        self.sealed = sealing.seal(self.opened().data_key, self.random(12), "repo", last, last, b"the end")
+        self.manifest |= {"payloadVersion": last, "keyEpoch": last}
+        now = self.opened()
+        self.assertEqual(now.plaintext, b"the end")
+        writes: list[Callable[[], Any]] = [
+            lambda: member.payload(now, b"more", self.random),
+            lambda: member.binding_of(self.alice, now, self.random),
+            lambda: member.removal(now, self.alice.member_id, self.random),
+        ]
+        for write in writes:
+            with self.assertRaises(CannotOpen):
+                write()
 
     def test_who_was_removed_cannot_open_what_comes_after(self) -> None:
         self.admit_bob()

@@ -120,6 +120,27 @@ class FederatedIdentity(unittest.TestCase):
         other_place = f"{self.home.url}/uploads/.well-known/mrs/keys/alice"
         self.refused(self.send("GET", "/auth/me", keyid=other_place), 401, "key document of the signer")
 
+    def test_a_document_without_a_key_in_use_is_named_as_the_reason(self) -> None:
+        with User.new(self.home.port, "carol") as carol:
+            made = Signer(f"carol@{domain_of(self.home.url)}", f"{self.home.url}/.well-known/mrs/keys/carol", SEED)
+            key = {"public_key": made.public_key}
+            for other, moment in (("deprecated", None), ("expired", "2020-01-01T00:00:00Z")):
+                carol.request("PUT", f"/auth/me/keys/{other}", {**key, "expires": moment})
+            carol.request("DELETE", "/auth/me/keys/deprecated")
+            for server in (self.home, self.away):
+                with Client(server.port) as client:
+                    answer = made.request(client, server.url, "GET", "/auth/me")
+                self.refused(answer, 401, "no Ed25519 key of theirs in use")
+
+    def test_another_signature_beside_hers_does_no_harm(self) -> None:
+        hers = self.alice.headers("GET", f"{self.away.url}/auth/me")
+        foreign = Signer("proxy@elsewhere.example", "https://elsewhere.example/.well-known/mrs/keys/proxy", bytes(32))
+        proxys = foreign.headers("GET", f"{self.away.url}/auth/me", identity=self.alice.identity, label="proxy")
+        for first, second in ((hers, proxys), (proxys, hers)):
+            both = {name: f"{first[name]}, {second[name]}" for name in ("Signature-Input", "Signature")}
+            answer = self.client.request("GET", "/auth/me", headers={**hers, **both})
+            self.assertEqual((answer.status, answer.json.get("id")), (200, self.alice.identity))
+
     def test_malformed_fields_are_refused(self) -> None:
         good = self.alice.headers("GET", f"{self.away.url}/auth/me")
         for change, status in (
@@ -374,6 +395,10 @@ class RememberingKeys(unittest.TestCase):
         keys = RemoteKeys(lambda url: b"<html>", lambda: self.now, 60)
         with self.assertRaises(FetchError):
             keys.document("https://a.example/k")
+
+    def test_null_is_a_document_and_not_a_failure(self) -> None:
+        keys = RemoteKeys(lambda url: b"null", lambda: self.now, 60)
+        self.assertIsNone(keys.document("https://a.example/k"))
 
 
 class Addresses(unittest.TestCase):

@@ -124,7 +124,10 @@ class Authenticator:
         return request.scheme
 
     def _keys(self, keyid: str, user: str, domain: str) -> Sequence[bytes]:
-        """The keys that `keyid` stands for, none unless it is the key document of user@domain."""
+        """The usable keys in the document at `keyid`, which must be that of user@domain.
+
+        Raises :class:`SignatureError` where it is another one or holds none, FetchError where it cannot be had.
+        """
         try:
             key_domain = domain_of(keyid)
         except ValueError:
@@ -137,7 +140,10 @@ class Authenticator:
             try:
                 document = self._ring.document(user)
             except ApiError:
-                return ()
+                document = None
         else:
             document = self._remote.document(keyid)
-        return usable_keys(document, f"{user}@{domain}", self._clock())
+        keys = usable_keys(document, f"{user}@{domain}", self._clock())
+        if not keys:
+            raise SignatureError(401, f"The key document of {user}@{domain} has no Ed25519 key of theirs in use.")
+        return keys

@@ -27,12 +27,12 @@ FAILURE_SECONDS = 10.0
 
 @dataclass
 class _Entry:
-    """A document under way (`until` 0), or there (`done` is set): `document`, or in `failure` why not."""
+    """A document under way (`until` 0), or there (`done` is set): `document`, unless `failure` says why not."""
 
     done: Event = field(default_factory=Event)
     until: float = 0.0
     document: Any = None
-    failure: str = "its server did not answer in time"
+    failure: str | None = "its server did not answer in time"
 
 
 class RemoteKeys:
@@ -54,7 +54,8 @@ class RemoteKeys:
                 entry = self._start(url)
             else:
                 self._entries.move_to_end(url)
-        if not entry.done.wait(SECONDS) or entry.document is None:
+        entry.done.wait(SECONDS)
+        if entry.failure is not None:
             raise FetchError(entry.failure)
         return entry.document
 
@@ -73,6 +74,7 @@ class RemoteKeys:
         keep = FAILURE_SECONDS
         try:
             entry.document = parse(self._fetch(url))
+            entry.failure = None
             keep = self._keep_seconds
         except FetchError as error:
             entry.failure = str(error)
