@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -215,11 +215,16 @@ def show(args: argparse.Namespace) -> None:
 # --- the command line -----------------------------------------------------------------------------------------
 
 
-def _address(text: str) -> Address:
-    try:
-        return joining.parse_address(text)
-    except BadToken as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`parse` for the command line, where its :class:`BadToken` is a wrong call."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except BadToken as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parsed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -233,11 +238,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--key", type=Path, required=True, metavar="FILE", help="the member's key file (mode 0600)")
         if work is create:
             sub.add_argument("--server", default="127.0.0.1:8787", metavar="HOST", help="host:port (%(default)s)")
-            sub.add_argument("--repo", metavar="ID", help="the repository's id; a random UUID if absent")
+            sub.add_argument(
+                "--repo",
+                type=_argument(joining.checked_repo_id),
+                metavar="ID",
+                help="the repository's id; a random UUID if absent",
+            )
         elif work is join:
             sub.add_argument("locator", nargs="?", help="what the inviting member sent back")
         else:
-            sub.add_argument("address", type=_address, help="avp://host/repoId")
+            sub.add_argument("address", type=_argument(joining.parse_address), help="avp://host/repoId")
         if work in (create, push):
             sub.add_argument("file", nargs="?", default="-", help="the payload; standard input if absent")
         if work is push:

@@ -10,11 +10,10 @@ a decoder takes any order, and members that it does not know.
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
 from omp.rules.encodings import EncodingError, b64_decode, b64u_decode, b64u_encode
-from omp.rules.json_text import JsonError, parse
+from omp.rules.json_text import JsonError, compact, parse
 
 INVITE_REQUEST = {"v": int, "ed25519PublicKey": str, "x25519PublicKey": str}
 LOCATOR = {"v": int, "host": str, "repoId": str}
@@ -92,7 +91,7 @@ def decode_locator(token: str) -> dict[str, Any]:
 
 
 def _encoded(value: dict[str, Any]) -> str:
-    return b64u_encode(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    return b64u_encode(compact(value).encode())
 
 
 def _decoded(token: str, required: dict[str, type], optional: dict[str, type]) -> dict[str, Any]:

@@ -21,17 +21,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from omp.protocols.avp.messages import Refused
+from omp.rules.json_text import compact
 
 _ROW = struct.Struct(">QQ32s32sII")  # version, epoch, creator, removal; bytes of digests and of roster
 _MEMBER = 64  # bytes of a member's digests: of its id, and of its X25519 key
 NO_REMOVAL = bytes(32)
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
 
 def encoded(value: Any) -> bytes:
     """`value` as the JSON that is stored and sent."""
-    return _encode(value).encode()
+    return compact(value).encode()
 
 
 def digest_of(text: str) -> bytes:
