@@ -267,6 +267,21 @@ class ExportAndImport(unittest.TestCase):
             follower.catch_up()
             self.assertEqual(follower.told, [(made["id"], 4)])
 
+    def test_a_registration_is_known_by_its_origin_whatever_id_it_was_given(self) -> None:
+        with running_server() as server, User.new(server.port, "mark") as user:
+            origin = {"origin_server": "https://elsewhere.example", "origin_id": "reg_there"}
+            body = {**claim(1, 1), "owner": "ann@elsewhere.example", "created": "2026-01-01", "updated": "2026-01-01"}
+            first = {**body, **origin, "id": "reg_here", "version": 1}
+            again = {**body, **origin, "id": "reg_anew", "version": 2}
+            user.request("POST", "/admin/import", {"registrations": [first]})
+            user.request("POST", "/admin/import", {"registrations": [again, first]})
+            self.assertEqual([one["id"] for one in self.exported(user)["registrations"]], ["reg_anew"])
+            grave = {**origin, "version": 3, "deleted_at": "2026-01-02"}
+            user.request("POST", "/admin/import", {"tombstones": [grave]})
+            document = self.exported(user)
+            self.assertEqual((document["registrations"], document["tombstones"]), ([], [grave]))
+            self.assertEqual(user.search(1, 1, 10)["results"], [])
+
     def test_an_id_that_another_servers_registration_has_is_400(self) -> None:
         with running_server() as server, User.new(server.port, "mark") as user:
             made = user.register(claim(1, 1))

@@ -8,6 +8,7 @@ table               key                           value
 ``mrs_owners``      owner, digest of claim, id    nothing: lists a caller's own, and finds an identical claim
 ``mrs_changes``     sequence number               the id of a registration, or the JSON of a tombstone
 ``mrs_tombstones``  origin server, origin id      the sequence number of the tombstone
+``mrs_origins``     origin server, origin id      the id, where it is another than the origin's: imported ones only
 ``mrs_state``       ``levels``                    how many registrations each level holds (64-bit numbers)
 ``mrs_state``       ``sequence``                  the last sequence number
 ==================  ============================  ====================================================================
@@ -45,7 +46,7 @@ from omp.store.port import Reader, Store, Writer, after, key
 from omp.web.errors import ApiError
 
 PLACES, IDS, OWNERS = "mrs_places", "mrs_ids", "mrs_owners"
-CHANGES, TOMBSTONES, STATE = "mrs_changes", "mrs_tombstones", "mrs_state"
+CHANGES, TOMBSTONES, ORIGINS, STATE = "mrs_changes", "mrs_tombstones", "mrs_origins", "mrs_state"
 _FOAD_CELL = 0xFF << 56
 _LEVELS, _SEQUENCE = b"levels", b"sequence"
 _COUNTS = Struct(f"<{LEVELS}Q")
@@ -95,7 +96,7 @@ class Registry:
             old = document(record)
             self._drop(tx, old, record)
             registration = Registration(
-                claim, name, owner, self.url, name, old["version"] + 1, old["created"], now, local=True
+                claim, name, owner, self.url, old["origin_id"], old["version"] + 1, old["created"], now, local=True
             )
             record = self._keep(tx, registration)
         return json_text(record)
@@ -169,27 +170,25 @@ class Registry:
         grave = key(new.origin_server, new.origin_id)
         if _buried_version(tx, grave) >= new.version:
             return
-        record = _record(tx, new.id.encode())
+        taken = _record(tx, new.id.encode())
+        if taken is not None and not _came_from(taken, new.origin_server, new.origin_id):
+            raise ApiError(400, f"The id {new.id} is taken by a registration from {document(taken)['origin_server']}.")
+        record = _of_origin(tx, new.origin_server, new.origin_id)
         if record is not None:
-            old = document(record)
-            if (old["origin_server"], old["origin_id"]) != (new.origin_server, new.origin_id):
-                raise ApiError(400, f"The id {new.id} is taken by a registration from {old['origin_server']}.")
-            if old["version"] >= new.version:
+            if header(record).version >= new.version:
                 return
-            self._drop(tx, old, record)
+            self._drop(tx, document(record), record)
         self._exhume(tx, grave)
         self._keep(tx, new)
 
     def _adopt_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
         if _buried_version(tx, key(value["origin_server"], value["origin_id"])) >= value["version"]:
             return
-        record = _record(tx, value["origin_id"].encode())
+        record = _of_origin(tx, value["origin_server"], value["origin_id"])
         if record is not None:
-            old = document(record)
-            if old["origin_server"] == value["origin_server"]:
-                if old["version"] >= value["version"]:
-                    return
-                self._drop(tx, old, record)
+            if header(record).version >= value["version"]:
+                return
+            self._drop(tx, document(record), record)
         self._bury(tx, value)
 
     # --- rows -------------------------------------------------------------------------------------------------------
@@ -216,6 +215,8 @@ class Registry:
         tx.put(IDS, name, place)
         tx.put(OWNERS, key(registration.owner) + registration.claim.digest + name, b"")
         tx.put(CHANGES, sequence, name)
+        if registration.id != registration.origin_id:
+            tx.put(ORIGINS, key(registration.origin_server, registration.origin_id), name)
         return record
 
     def _drop(self, tx: Writer, old: dict[str, Any], record: bytes) -> None:
@@ -228,6 +229,8 @@ class Registry:
         tx.delete(IDS, name)
         tx.delete(OWNERS, key(old["owner"]) + numbers.digest + name)
         tx.delete(CHANGES, key(numbers.sequence))
+        if old["id"] != old["origin_id"]:
+            tx.delete(ORIGINS, key(old["origin_server"], old["origin_id"]))
 
     def _bury(self, tx: Writer, value: dict[str, Any]) -> None:
         grave = key(value["origin_server"], value["origin_id"])
@@ -284,6 +287,17 @@ def _buried_version(tx: Reader, grave: bytes) -> int:
 def _record(tx: Reader, name: bytes) -> bytes | None:
     place = tx.get(IDS, name)
     return tx.get(PLACES, place) if place is not None else None
+
+
+def _of_origin(tx: Reader, server: str, origin_id: str) -> bytes | None:
+    """The record of what originated on `server` as `origin_id`, whichever id it has here."""
+    record = _record(tx, tx.get(ORIGINS, key(server, origin_id)) or origin_id.encode())
+    return record if record is not None and _came_from(record, server, origin_id) else None
+
+
+def _came_from(record: bytes, server: str, origin_id: str) -> bool:
+    value = document(record)
+    return (value["origin_server"], value["origin_id"]) == (server, origin_id)
 
 
 def _present(row: bytes | None) -> bytes:
