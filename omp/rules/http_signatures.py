@@ -248,14 +248,15 @@ class _Verification(NamedTuple):
 
     def covered_names(self, covered: InnerList) -> frozenset[str]:
         """The names of the parts that the components bind wholly."""
-        return frozenset(str(component.value) for component in covered.items if self.binds(component))
+        return frozenset([str(component.value) for component in covered.items if self.binds(component)])
 
     def binds(self, component: Item) -> bool:
         """Whether the component fixes all of its part: one member of a dictionary fixes that member only."""
-        if component.value == "content-digest":
+        name, params = component
+        if name == "content-digest":
             # RFC 9530 lets a field name unknown algorithms only: it then says nothing about the body.
-            return component.params["key"] in self.digests if "key" in component.params else bool(self.digests)
-        return "key" not in component.params
+            return params["key"] in self.digests if "key" in params else bool(self.digests)
+        return "key" not in params
 
     def uncovered(self, components: frozenset[str]) -> str | None:
         """Which required component is not covered."""

@@ -72,12 +72,9 @@ class SignedRequest:
         self.path, self.question_mark, self.query = target.partition("?")
         self.fields = fields
         self.body = body
-        self._values: dict[str, list[str]] = {}
-        for name, value in fields:
-            if name in self._values:
-                self._values[name].append(value)
-            else:
-                self._values[name] = [value]
+        self._values = dict(fields)
+        if len(self._values) < len(fields):
+            self._values = {name: ", ".join(self.lines(name)) for name in self._values}
 
     @cached_property
     def dictionaries(self) -> dict[str, dict[str, str]]:
@@ -95,14 +92,12 @@ class SignedRequest:
 
     def lines(self, name: str) -> list[str]:
         """The values of a field in order, without the space around them; none if the request has no such field."""
-        return [_unfolded(value) for value in self._values.get(name, ())]
+        return [_unfolded(value) for field, value in self.fields if field == name]
 
     def field(self, name: str) -> str | None:
         """The values of a field as one, joined with ``", "``; None if the request has no such field."""
-        values = self._values.get(name)
-        if values is None:
-            return None
-        return _unfolded(values[0]) if len(values) == 1 else ", ".join(map(_unfolded, values))
+        value = self._values.get(name)
+        return _unfolded(value) if value is not None else None
 
 
 # §2.1 step 3: obsolete line folding is replaced with one space.

@@ -23,6 +23,7 @@ import re
 from binascii import Error as _BinasciiError
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -317,6 +318,7 @@ def _serialize_token(value: str) -> str:
     return value
 
 
+@lru_cache(maxsize=256)  # the same few everywhere
 def _checked_key(name: str) -> str:
     if not _KEY.fullmatch(name):
         raise StructuredFieldError(f"A key is lower case: {name!a} is none (RFC 8941 §3.1.2).")
