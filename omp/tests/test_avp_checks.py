@@ -161,6 +161,7 @@ class Limits(VaultCase):
         "OMP_AVP_MAX_ENVELOPE_MB": "1",
         "OMP_AVP_MAX_MEMBERS": "3",
         "OMP_AVP_MAX_REPOS": "2",
+        "OMP_AVP_MAX_NONCES": "16",
         "OMP_MAX_PAYLOAD_MB": "1",
     }
     MIB = 1 << 20
@@ -194,6 +195,14 @@ class Limits(VaultCase):
         escaped = envelope("limits-0", now + 1, ciphertext="é" * (self.MIB // 6))
         self.answered(self.alice.push("limits-0", now, escaped), 413, "too_large")
 
+    def test_bytes_count_and_not_characters(self) -> None:
+        now = self.answered(self.alice.pull("limits-0"), 200)["manifest"]["payloadVersion"]
+        sealed = envelope("limits-0", now + 1, ciphertext="é" * (self.MIB // 2))
+        body = {"repoId": "limits-0", "envelope": sealed, "expectedPayloadVersion": now}
+        sent = json.dumps(body, ensure_ascii=False).encode()
+        answer = self.alice.request("POST", "/v1/repos/limits-0/push", headers=self.alice.headers, body=sent)
+        self.answered(answer, 413, "too_large")
+
     def test_a_body_beyond_every_limit_is_refused_in_this_shape(self) -> None:
         with Client(self.server.port) as other:
             answer = other.request("POST", "/v1/repos", body=b" " * (3 * self.MIB), headers=self.alice.headers)
@@ -226,6 +235,12 @@ class Limits(VaultCase):
         self.assertGreater(int(answer.headers["retry-after"]), 0)
         self.answered(self.alice.create(creation("limits-0", ALICE)), 409, "duplicate_repo")
         self.answered(self.bob.create(creation(self.repo, BOB)), 200)
+
+    def test_challenges_are_bounded_and_the_oldest_goes_first(self) -> None:
+        nonces = [self.alice.challenge() for _ in range(17)]
+        for nonce, status in ((nonces[0], 401), (nonces[1], 200), (nonces[-1], 200)):
+            answer = self.alice.request("POST", "/api/auth/keypair/token", ALICE.redemption(nonce))
+            self.assertEqual(answer.status, status)
 
     def test_the_well_known_document_shows_the_limits(self) -> None:
         limits = self.alice.request("GET", "/.well-known/avp").json["limits"]

@@ -41,7 +41,6 @@ class CreateRepo(VaultCase):
             ("manifest", "keyEpoch", "1"),
             ("manifest", "payloadVersion", True),
             ("manifest", "payloadVersion", -1),
-            ("manifest", "payloadVersion", 2**63),
             ("manifest", "schemeId", None),
             ("manifest", "members", {}),
             ("manifest", "members", [1]),
@@ -58,12 +57,34 @@ class CreateRepo(VaultCase):
             with self.subTest(part=part, name=name, value=value):
                 self.answered(self.alice.create(body), 400, "bad_request")
 
+    def test_counters_are_from_0_to_the_largest_int64(self) -> None:
+        for number, version in enumerate((-1, 0, 2**63 - 1, 2**63, 2**64)):
+            self.repo = f"{self.id()}-{number}"
+            fits = 0 <= version < 2**63
+            answer = self.alice.create(creation(self.repo, ALICE, version))
+            self.answered(answer, 200 if fits else 400, "" if fits else "bad_request")
+
+    def test_null_is_no_flag(self) -> None:
+        self.assertIsNone(self.created(shareRefreshTokens=None)["shareRefreshTokens"])
+
+    def test_everything_that_does_not_fit_is_named_in_the_detail(self) -> None:
+        body = creation(self.repo, ALICE, schemeId=None)
+        body["initialEnvelope"]["iv"] = 3
+        value = self.answered(self.alice.create(body), 400, "bad_request")
+        for place in ("body.manifest.schemeId", "body.initialEnvelope.iv"):
+            self.assertIn(place, value["detail"])
+
 
 class Pull(VaultCase):
     def test_the_current_version_is_unchanged_and_brings_no_envelope(self) -> None:
         manifest = self.created()
         expected = {"manifest": manifest, "envelope": None, "unchanged": True}
         self.assertEqual(self.answered(self.alice.pull(self.repo, 1), 200), expected)
+
+    def test_a_known_version_is_any_int64(self) -> None:
+        self.created()
+        for known, status in ((-(2**63) - 1, 400), (-(2**63), 200), (2**63 - 1, 200), (2**63, 400)):
+            self.assertEqual(self.alice.pull(self.repo, known).status, status)
 
     def test_any_other_version_brings_the_envelope(self) -> None:
         manifest = self.created()
