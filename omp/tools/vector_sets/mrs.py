@@ -238,6 +238,7 @@ SEED = bytes(range(1, 33))
 NOW = 1_769_416_200
 IDENTITY = "alice@home.example"
 KEYID = "https://home.example/.well-known/mrs/keys/alice"
+FOREIGN = "https://proxy.example/.well-known/mrs/keys/alice"
 URL = "https://away.example"
 BODY = '{"space":{"type":"sphere","center":{"lat":1,"lon":2},"radius":3},"service_point":"https://example.com/"}'
 COVERED = ("@method", "@path", "mrs-identity")
@@ -276,6 +277,8 @@ def _signed_cases() -> Iterable[dict[str, Any]]:
         ("with a body", good, single, 200),
         ("without a body", _signed("/registrations", ""), single, 200),
         ("covering the whole address", _signed(components=target_uri), single, 200),
+        ("beside a signature by somebody else", _beside(good, _signed(label="proxy", keyid=FOREIGN)), single, 200),
+        ("only a signature by somebody else", _signed(keyid=FOREIGN), single, 401),
         ("one of several keys", good, several, 200),
         ("five minutes old", _signed(created=NOW - 300), single, 200),
         ("a minute ahead", _signed(created=NOW + 60), single, 200),
@@ -310,6 +313,12 @@ def _signed_cases() -> Iterable[dict[str, Any]]:
     for name, request, document, status in cases:
         case = {"name": name, "now": NOW, **request, "keyDocument": document, "status": status}
         yield {**case, "identity": IDENTITY} if status == 200 else case
+
+
+def _beside(request: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
+    """`request` with the signature of another one before its own."""
+    both = {name: f"{first['fields'][name]}, {request['fields'][name]}" for name in ("Signature-Input", "Signature")}
+    return {**request, "fields": {**request["fields"], **both}}
 
 
 def _without(request: Mapping[str, Any], name: str) -> dict[str, str]:
