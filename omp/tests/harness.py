@@ -1,17 +1,23 @@
-"""The whole server in this process on a free port, and a client to try it with: for the end-to-end tests."""
+"""For the end-to-end tests: the whole server in this process on a free port, a client to try it with, servers that
+misbehave, and the command line."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import socket
+import ssl
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import server
+from omp.__main__ import main
 from omp.web.server import HttpServer
 
 
@@ -105,3 +111,56 @@ def exchange(port: int, data: bytes, timeout: float = 10.0) -> bytes:
         while part := sock.recv(65536):
             parts.append(part)
         return b"".join(parts)
+
+
+@contextlib.contextmanager
+def raw_server(behave: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A server that does with each connection, its request read, what `behave` says; its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # closed: the test is over
+                return
+            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    def answer(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), tls.wrap_socket(connection, server_side=True) if tls else connection as sock:
+            sock.recv(65536)
+            behave(sock)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        listener.close()
+
+
+def answering(head: str, body: bytes = b"") -> Callable[[socket.socket], None]:
+    """What a server does that sends `head` and `body`."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+
+    return behave
+
+
+def command(*words: str, stdin: bytes = b"") -> tuple[int, str, str]:
+    """(exit status, standard output, standard error) of ``python -m omp WORDS``, run in this process."""
+    said, complained = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    with (
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(complained),
+    ):
+        try:
+            status = main(list(words))
+        except SystemExit as end:  # argparse ends so, on --help and on bad options
+            status = int(end.code or 0)
+    printed = []
+    for stream in (said, complained):
+        stream.seek(0)
+        printed.append(stream.read())
+    return status, printed[0], printed[1]

@@ -1,15 +1,11 @@
-"""Who takes part in the tests of MRS: users of a server, identities of other servers, servers that misbehave."""
+"""Who takes part in the tests of MRS: users of a server, identities of other servers."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-import ssl
-import threading
 import time
 import unittest
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -133,28 +129,3 @@ class RegistryCase(unittest.TestCase):
         self.assertEqual((answer.status, list(value)), (status, ["detail"]), answer.body[:300])
         self.assertIn(word, value["detail"])
         return str(value["detail"])
-
-
-@contextlib.contextmanager
-def raw_server(behave: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A server that does with each connection, its request read, what `behave` says; its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:  # closed: the test is over
-                return
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    def answer(connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), tls.wrap_socket(connection, server_side=True) if tls else connection as sock:
-            sock.recv(65536)
-            behave(sock)
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        listener.close()

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import importlib.util
-import io
 import json
 import tempfile
 import unittest
@@ -22,9 +20,7 @@ from omp.protocols.avp.sealing import CannotOpen
 from omp.rules.ed25519 import public_key_slowly, sign_slowly, verify
 from omp.rules.encodings import b64u_encode
 from omp.tests.avp_parties import ALICE, BOB, CAROL, Caller
-from omp.tests.harness import running_server
-from omp.tests.mrs_parties import raw_server
-from omp.tests.test_mrs_federation import answering
+from omp.tests.harness import answering, command, raw_server, running_server
 from omp.tools.terminal import Failed
 from omp.tools.vault import server_at
 
@@ -270,18 +266,9 @@ class VaultCommand(unittest.TestCase):
 
     def vault(self, *arguments: str, stdin: bytes = b"", status: int = 0) -> str:
         """Run the command in this process: what it printed, or its sentence on standard error if it is to fail."""
-        from omp.__main__ import main
-
-        printed, errors = io.BytesIO(), io.StringIO()
-        output = io.TextIOWrapper(printed)
-        with (
-            contextlib.redirect_stdout(output),
-            contextlib.redirect_stderr(errors),
-            mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin))),
-        ):
-            self.assertEqual(main(["vault", *arguments]), status, errors.getvalue())
-        output.flush()
-        return errors.getvalue() if status else printed.getvalue().decode()
+        ended, said, complained = command("vault", *arguments, stdin=stdin)
+        self.assertEqual(ended, status, complained)
+        return complained if status else said
 
     def key(self, name: str) -> str:
         return str(self.folder / f"{name}.json")

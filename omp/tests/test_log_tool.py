@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
-import io
 import json
 import os
 import shlex
@@ -20,12 +18,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from omp.__main__ import main
 from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT
 from omp.rules.engines import secret_keys
-from omp.tests.harness import running_server
-from omp.tests.mrs_parties import raw_server
-from omp.tests.test_mrs_federation import answering
+from omp.tests.harness import answering, command, raw_server, running_server
 from omp.tests.test_signing_tools import MISSING, HandwrittenKeys
 from omp.tools import log as log_tool
 from omp.tools.log import files, selecting, text
@@ -63,14 +58,7 @@ class LogCase(unittest.TestCase):
 
     def command(self, device: str, name: str, *words: str, stdin: bytes = b"") -> tuple[int, str, str]:
         """(status, standard output, standard error) of ``python -m omp log NAME --log DEVICE …``."""
-        said, complained = io.StringIO(), io.StringIO()
-        with (
-            contextlib.redirect_stdout(said),
-            contextlib.redirect_stderr(complained),
-            mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
-        ):
-            status = main(["log", name, "--log", str(self.file(device)), *words])
-        return status, said.getvalue(), complained.getvalue()
+        return command("log", name, "--log", str(self.file(device)), *words, stdin=stdin)
 
     def done(self, device: str, name: str, *words: str, stdin: bytes = b"") -> str:
         """What a command that succeeds prints."""
@@ -434,9 +422,17 @@ class Files(LogCase):
         self.phone()
         self.assertIn("cannot be read: No such file", self.refused("phone", "ingest", str(self.folder / "nowhere")))
         self.assertIn("cannot be read: Is a directory", self.refused("phone", "ingest", str(self.folder)))
-        with mock.patch.object(sys, "stdin", None), contextlib.redirect_stderr(io.StringIO()) as complained:
-            self.assertEqual(main(["log", "ingest", "--log", str(self.file()), "-"]), 1)
-        self.assertEqual(complained.getvalue(), "log: Standard input cannot be read: it is closed.\n")
+        words = [sys.executable, "-c", _PROCESS, "log", "ingest", "-", "--log", str(self.file())]
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&-', "sh", *words],
+            cwd=TOP,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        complaint = "log: Standard input cannot be read: it is closed.\n"
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", complaint))
 
 
 class Verifying(LogCase):
@@ -763,11 +759,10 @@ class Help(LogCase):
     def test_every_subcommand_explains_itself_with_examples_of_its_own(self) -> None:
         self.assertEqual(len(COMMANDS), 14)
         for name in COMMANDS:
-            with self.subTest(name), contextlib.redirect_stdout(io.StringIO()) as said:
-                with self.assertRaises(SystemExit) as end:
-                    main(["log", name, "--help"])
-                self.assertEqual(end.exception.code, 0)
-                examples = said.getvalue().split("examples:\n")[1].splitlines()
+            with self.subTest(name):
+                status, said, complained = command("log", name, "--help")
+                self.assertEqual((status, complained), (0, ""))
+                examples = said.split("examples:\n")[1].splitlines()
                 self.assertTrue(all(line.startswith(f"  python -m omp log {name}") for line in examples), examples)
 
     def test_every_example_is_a_call_that_is_understood(self) -> None:

@@ -20,8 +20,8 @@ from unittest import mock
 from omp.protocols.mrs.addresses import domain_of, server_url
 from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, fetch, is_public
 from omp.protocols.mrs.remote_keys import FAILURE_SECONDS, MAX_AT_ONCE, MAX_DOCUMENTS, RemoteKeys
-from omp.tests.harness import Answer, Client, Running, running_server
-from omp.tests.mrs_parties import OPERA, RegistryCase, Signer, User, claim, raw_server
+from omp.tests.harness import Answer, Client, Running, answering, raw_server, running_server
+from omp.tests.mrs_parties import OPERA, RegistryCase, Signer, User, claim
 
 SEED = bytes(range(1, 33))
 
@@ -190,15 +190,6 @@ def self_signed(name: str) -> tuple[bytes, bytes]:
     )
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     return made.public_bytes(pem), key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
-
-
-def answering(head: str, body: bytes = b"") -> Callable[[socket.socket], None]:
-    """What a server does that sends `head` and `body`."""
-
-    def behave(connection: socket.socket) -> None:
-        connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
-
-    return behave
 
 
 class Fetching(unittest.TestCase):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import unittest
 from typing import Any
 from unittest import mock
 
-from omp.__main__ import main
 from omp.protocols.mrs.peers import BadPeer
 from omp.rules.encodings import b64u_encode
 from omp.rules.engines import CryptographyMissing, secret_keys
-from omp.tests.harness import running_server
-from omp.tests.mrs_parties import OPERA, Signer, User, claim, raw_server
-from omp.tests.test_mrs_federation import answering
+from omp.tests.harness import answering, command, raw_server, running_server
+from omp.tests.mrs_parties import OPERA, Signer, User, claim
 from omp.tools.peers import what_it_says
 
 NOW = "2026-01-26T08:30:00Z"
@@ -33,19 +29,13 @@ class ToolCase(unittest.TestCase):
         self.server = self.enterContext(running_server())
         os.environ["MRS_SERVER_URL"] = self.server.url
 
-    def run_command(self, *words: str) -> tuple[int, str, str]:
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main(list(words))
-        return status, out.getvalue(), err.getvalue()
-
     def done(self, *words: str) -> str:
-        status, out, err = self.run_command(*words)
+        status, out, err = command(*words)
         self.assertEqual((status, err), (0, ""))
         return out.strip()
 
     def refused(self, *words: str) -> str:
-        status, out, err = self.run_command(*words)
+        status, out, err = command(*words)
         self.assertEqual((status, out, err.count("\n")), (1, "", 1))
         return err
 
@@ -107,7 +97,7 @@ class Places(ToolCase):
                 place = ann.register({**claim(), "space": OPERA})
             words = ("places", "search", "--server", first.url, "--at", "-33.8568", "151.2153", "--range", "10")
             self.assertNotIn(place["id"], self.done(*words))
-            status, out, err = self.run_command(*words, "--follow")
+            status, out, err = command(*words, "--follow")
             self.assertEqual(status, 0)
             self.assertIn(place["id"], out)
             self.assertIn(f"warning: The server {dead} cannot be reached", err)
@@ -169,7 +159,7 @@ class Peers(ToolCase):
         with running_server(environ) as peer:
             self.done("peers", "add", peer.url)
             self.done("peers", "add", "http://127.0.0.1:1")
-            status, out, err = self.run_command("peers", "refresh")
+            status, out, err = command("peers", "refresh")
         self.assertEqual(status, 0)
         self.assertEqual(out, f"{peer.url}  ops@sydney.example\n  learned https://third.example\n")
         self.assertIn("warning: http://127.0.0.1:1 is skipped", err)
@@ -181,7 +171,7 @@ class Peers(ToolCase):
         with running_server() as inner, User(self.server.port) as operator:
             body = {"action": "add", "server_url": inner.url, "is_configured": False}
             self.assertEqual(operator.request("POST", "/admin/peers", body).status, 200)
-            status, out, err = self.run_command("peers", "refresh")
+            status, out, err = command("peers", "refresh")
             self.assertEqual((status, out), (0, ""))
             self.assertIn("https://", err)
             self.assertIn(inner.url, self.done("peers", "refresh", "--insecure"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import json
 import os
 import stat
@@ -14,11 +13,10 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from omp.__main__ import main
 from omp.protocols.nexus.defaults import BUILT_IN
 from omp.rules.ethereum import checksummed
 from omp.rules.secp256k1 import N, public_key_slowly, recover
-from omp.tests.harness import Client, Running, running_server
+from omp.tests.harness import Client, Running, command, running_server
 from omp.tests.nexus_owner import Owner
 from omp.tools.profile import Wallet
 
@@ -40,15 +38,7 @@ class Command(unittest.TestCase):
     def command(self, name: str, *arguments: str, standard_input: bytes = b"") -> tuple[int, str, str]:
         """(status, standard output, standard error) of ``python -m omp profile NAME …``."""
         server = [] if name == "keygen" or "--server" in arguments else ["--server", self.running.url]
-        output, errors = io.StringIO(), io.StringIO()
-        given = mock.Mock(buffer=io.BytesIO(standard_input))
-        with (
-            mock.patch.object(sys, "stdin", given),
-            contextlib.redirect_stdout(output),
-            contextlib.redirect_stderr(errors),
-        ):
-            status = main(["profile", name, *server, *arguments])
-        return status, output.getvalue(), errors.getvalue()
+        return command("profile", name, *server, *arguments, stdin=standard_input)
 
     def done(self, name: str, *arguments: str, standard_input: bytes = b"") -> str:
         """The standard output of a command that succeeds."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import re
@@ -13,11 +11,10 @@ import unittest
 import unittest.mock
 from pathlib import Path
 
-import omp.__main__
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64u_decode
 from omp.rules.engines import CryptographyMissing, secret_keys
-from omp.tests.harness import Client, running_server
+from omp.tests.harness import Client, command, running_server
 from omp.tools import keygen, sign
 
 TOP = Path(__file__).resolve().parents[2]
@@ -31,14 +28,6 @@ try:
     MISSING = ""
 except CryptographyMissing as error:
     MISSING = str(error)
-
-
-def command(*words: str) -> tuple[int, str, str]:
-    """(status, standard output, standard error) of ``python -m omp …``, run in this process."""
-    said, complained = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
-        status = omp.__main__.main(list(words))
-    return status, said.getvalue(), complained.getvalue()
 
 
 def exported(text: str) -> dict[str, str]:

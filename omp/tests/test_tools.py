@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import subprocess
 import sys
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from omp.__main__ import COMMANDS, main
+from omp.__main__ import COMMANDS
+from omp.tests.harness import command
 from omp.tools.bench import BENCHMARKS
 from omp.tools.benchmarks import objects
 from omp.tools.benchmarks.load import BenchmarkFailed, Plan
@@ -18,33 +17,22 @@ from omp.tools.benchmarks.load import BenchmarkFailed, Plan
 TOP = Path(__file__).resolve().parents[2]
 
 
-def called(*arguments: str) -> tuple[int, str, str]:
-    """Run ``python -m omp ARGUMENTS`` in this process: its exit status, standard output and standard error."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main(list(arguments))
-        except SystemExit as end:  # argparse ends so, on --help and on bad options
-            status = int(end.code or 0)
-    return status, out.getvalue(), err.getvalue()
-
-
 class Commands(unittest.TestCase):
     """The table of commands."""
 
     def test_overview_names_every_command_with_its_line(self) -> None:
-        status, out, _ = called("--help")
+        status, out, _ = command("--help")
         self.assertEqual(status, 0)
         for name in COMMANDS:
             self.assertRegex(out, rf"(?m)^  {name} +\S")
 
     def test_no_command_shows_the_overview(self) -> None:
-        self.assertEqual(called(), called("--help"))
+        self.assertEqual(command(), command("--help"))
 
     def test_every_command_explains_itself_with_examples(self) -> None:
         for name in COMMANDS:
             with self.subTest(name):
-                status, out, _ = called(name, "--help")
+                status, out, _ = command(name, "--help")
                 self.assertEqual(status, 0)
                 self.assertIn("examples:", out)
                 self.assertIn(f"python -m omp {name}", out.split("examples:")[1])
@@ -52,12 +40,12 @@ class Commands(unittest.TestCase):
     def test_every_example_begins_with_what_the_shell_knows(self) -> None:
         for name in COMMANDS:
             with self.subTest(name):
-                _, out, _ = called(name, "--help")
+                _, out, _ = command(name, "--help")
                 first = next(line for line in out.split("examples:")[1].splitlines() if line.strip())
                 self.assertIn("python -m omp", first)
 
     def test_an_unknown_command_is_status_2_and_one_sentence(self) -> None:
-        status, out, err = called("frobnicate")
+        status, out, err = command("frobnicate")
         self.assertEqual((status, out), (2, ""))
         self.assertIn("'frobnicate'", err)
         self.assertEqual(err.count("\n"), 1)
@@ -65,7 +53,7 @@ class Commands(unittest.TestCase):
     def test_an_unknown_option_is_status_2(self) -> None:
         for name in COMMANDS:
             with self.subTest(name):
-                status, _, err = called(name, "--frobnicate")
+                status, _, err = command(name, "--frobnicate")
                 self.assertEqual(status, 2)
                 self.assertNotIn("Traceback", err)
 
@@ -74,7 +62,7 @@ class Commands(unittest.TestCase):
             [sys.executable, "-m", "omp", "--help"], cwd=TOP, capture_output=True, text=True, check=False
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertEqual(done.stdout, called("--help")[1])
+        self.assertEqual(done.stdout, command("--help")[1])
 
 
 class Benchmarks(unittest.TestCase):
@@ -83,19 +71,19 @@ class Benchmarks(unittest.TestCase):
     def test_every_benchmark_explains_itself(self) -> None:
         for name in BENCHMARKS:
             with self.subTest(name):
-                status, out, _ = called("bench", name, "--help")
+                status, out, _ = command("bench", name, "--help")
                 self.assertEqual(status, 0)
                 self.assertIn("--rounds", out)
 
     def test_an_unknown_part_is_status_2(self) -> None:
-        status, _, err = called("bench", "objects", "--part", "frobnicate")
+        status, _, err = command("bench", "objects", "--part", "frobnicate")
         self.assertEqual(status, 2)
         self.assertIn("frobnicate", err)
 
     def test_without_a_name_it_is_the_objects_benchmark_with_the_options_given(self) -> None:
         plans: list[Plan] = []
         with mock.patch.dict(objects.PARTS, dict.fromkeys(objects.PARTS, plans.append)):
-            status, out, _ = called("bench", "--rounds", "3", "--no-pin")
+            status, out, _ = command("bench", "--rounds", "3", "--no-pin")
         self.assertEqual(status, 0)
         self.assertEqual(plans, [Plan(rounds=3)] * len(objects.PARTS))
         self.assertIn("processes not pinned", out)
@@ -105,7 +93,7 @@ class Benchmarks(unittest.TestCase):
             raise BenchmarkFailed("The server closed a connection under load.")
 
         with mock.patch.dict(objects.PARTS, {"start": part}):
-            status, _, err = called("bench", "objects", "--no-pin", "--part", "start")
+            status, _, err = command("bench", "objects", "--no-pin", "--part", "start")
         self.assertEqual(status, 1)
         self.assertEqual(err, "python -m omp bench: The server closed a connection under load.\n")
 

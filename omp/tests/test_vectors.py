@@ -7,10 +7,8 @@ misspelt expectation would be an expectation that nothing checks.  ``name`` and 
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
-import io
 import json
 import pkgutil
 import tempfile
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import omp.tests
-from omp.__main__ import main
+from omp.tests.harness import command
 from omp.tools import vectors
 
 Runner = Callable[[unittest.TestCase, dict[str, Any]], None]
@@ -169,10 +167,8 @@ class TheCommand(unittest.TestCase):
 
 
 def _command(*flags: str) -> tuple[int, str]:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = main(["vectors", *flags])
-    return status, said.getvalue()
+    status, said, complained = command("vectors", *flags)
+    return status, said + complained
 
 
 if __name__ == "__main__":
