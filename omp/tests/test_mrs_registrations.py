@@ -197,12 +197,12 @@ class Releasing(RegistryCase):
 
 
 class Listing(RegistryCase):
-    def test_the_callers_own_and_nobody_elses(self) -> None:
+    def test_the_callers_own_and_nobody_elses_oldest_first(self) -> None:
         mine = [self.mark.register(claim(30, n))["id"] for n in range(5)]
         self.ann.register(claim(30, 9))
         for path in ("/registrations", "/auth/me/registrations"):
             listed = self.mark.request("GET", path).json["registrations"]
-            self.assertEqual({one["id"] for one in listed}, set(mine))
+            self.assertEqual([one["id"] for one in listed], mine)
         self.assertTrue(all(re.fullmatch("mark@.*", one["owner"]) for one in listed))
 
 

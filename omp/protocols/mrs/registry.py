@@ -116,8 +116,9 @@ class Registry:
         with self._store.read() as tx:
             ids = [row[len(prefix) + 16 :] for row, _ in tx.scan(OWNERS, prefix, after(prefix))]
             records = [_record(tx, name) for name in ids]
-        found = [(document(record)["created"], record) for record in records if record is not None]
-        return [json_text(record) for _, record in sorted(found, key=lambda pair: pair[0])]
+        # Of those made in one second, the one changed first.
+        found = [(document(record)["created"], header(record).sequence, record) for record in records if record]
+        return [json_text(record) for _, _, record in sorted(found)]
 
     # --- what other servers read ------------------------------------------------------------------------------------
 
