@@ -88,19 +88,19 @@ class Sessions:
         """
         now = self._now()
         held = self._store.get(NONCES, nonce)
-        # A nonce that is not there is refused before anything is verified, and verification is done before the
-        # transaction: nobody waits for the curve.
-        proved = held is not None and self._is_met(held, now, public_key, nonce, signature)
+        if held is None:  # a guess costs neither a verification nor a transaction
+            raise _unmet()
+        # Before the transaction, so that nobody waits for the curve.
+        proved = self._is_met(held, now, public_key, nonce, signature)
         token = b64u_encode(self._random_bytes(32))
         expiry = now + TOKEN_LIFETIME_MS
         with self._store.write() as tx:
-            taken = _take(tx, nonce)
-            proved = proved and taken == held
+            proved = _take(tx, nonce) == held and proved
             if proved:
                 self._keep(tx, token, expiry, public_key)
         # Only now: to raise inside the block would undo it, and the nonce would be good for another attempt.
         if not proved:
-            raise Refused("unauthorized", "The nonce is unknown, used, expired or another key's, or wrongly signed.")
+            raise _unmet()
         return token, expiry
 
     def discard(self, nonce: bytes) -> None:
@@ -151,6 +151,10 @@ class Sessions:
                 tx.delete(ages, age)
                 tx.delete(rows, row)
         return len(expired)
+
+
+def _unmet() -> Refused:
+    return Refused("unauthorized", "The nonce is unknown, used, expired or another key's, or wrongly signed.")
 
 
 def _take(tx: Writer, nonce: bytes) -> bytes | None:
