@@ -119,6 +119,15 @@ class WithAKey(Command):
             name, *rest = arguments
             self.assertIn("This cannot be sent", self.failed(name, f"--key={self.key}", *rest))
 
+    def test_a_prompt_that_is_no_text_is_refused_by_name(self) -> None:
+        self.done("keygen", f"--key={self.key}")
+        status, _, errors = self.command("prompt", f"--key={self.key}", "-", standard_input=b"\xff")
+        self.assertEqual((status, errors), (1, "profile: Standard input is no text in UTF-8.\n"))
+        file = self.folder / "prompt.txt"
+        file.write_bytes(b"\xff")
+        self.assertIn(f"{file} is no text in UTF-8.", self.failed("prompt", f"--key={self.key}", str(file)))
+        self.assertIn("cannot be read", self.failed("prompt", f"--key={self.key}", str(self.folder / "none")))
+
     def test_values_are_json_where_they_can_be(self) -> None:
         self.done("keygen", f"--key={self.key}")
         for pair, words in (

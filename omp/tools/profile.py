@@ -190,7 +190,7 @@ def prompt(args: argparse.Namespace) -> None:
     try:
         text = contents(args.file).decode()
     except UnicodeDecodeError:
-        raise Failed(f"{args.file} cannot be read: it is not UTF-8.") from None
+        raise Failed(f"{'Standard input' if args.file == '-' else args.file} is no text in UTF-8.") from None
     print(_writing(args).post("/prompts", {"overrides": {"friends_profile": text or None}}))
 
 
