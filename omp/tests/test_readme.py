@@ -2,8 +2,8 @@
 
 Each section of the README (``## …``) is one shell session in a fresh copy of the checkout: its blocks run in order
 and start the servers they need.  What differs from run to run is compared as a kind: times, UUIDs, hashes,
-keys and signatures.  The ports 8787 and 8788 are replaced by free ones.  A section with the comment
-``<!-- needs cryptography -->`` is skipped where that package is not installed.
+keys and signatures; and where the README shows one value twice, the run must.  The ports 8787 and 8788 are replaced by
+free ones.  A section with the comment ``<!-- needs cryptography -->`` is skipped where that package is not installed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _MARK = "@@next@@"
 
 # What changes from run to run -> what it is compared as.  The order matters: longer forms first.
-_KINDS = (
+_TIMES = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", "<time>"),
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<date>"),
-    (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),
-    (r"\b0x[0-9a-fA-F]{40}\b", "<address>"),
-    (r"\b(0x)?[0-9a-f]{64,}\b", "<hex>"),
-    (r"\breg_[A-Za-z0-9_-]{12}", "<registration>"),
-    (r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{40,}={0,2}", "<base64>"),
-    (r"\b[0-9a-f]{8,}…", "<short hash>"),
     (r"\b1[678]\d{11}\b", "<milliseconds>"),
 )
+# Values that are known again: kind -> its form.
+_NAMES = re.compile(
+    r"(?P<uuid>\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b)"
+    r"|(?P<address>\b0x[0-9a-fA-F]{40}\b)"
+    r"|(?P<hex>\b(?:0x)?[0-9a-f]{64,}\b)"
+    r"|(?P<registration>\breg_[A-Za-z0-9_-]{12})"
+    r"|(?P<base64>(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{40,}={0,2})"
+    r"|(?P<short>\b[0-9a-f]{8,}…)"
+)
+_SHORTEST = 8  # digits of a hash that is cut short; by so many the long form is known to be the same
 
 
 def sections(text: str) -> list[tuple[str, str]]:
@@ -62,11 +66,23 @@ def steps(body: str) -> list[tuple[str, str]]:
     return [(command, "\n".join(lines).strip()) for command, lines in found]
 
 
-def generalized(output: str) -> str:
-    """`output` with what changes from run to run replaced by its kind."""
-    for pattern, kind in _KINDS:
-        output = re.sub(pattern, kind, output)
-    return "\n".join(line.rstrip() for line in output.strip().splitlines())
+def generalized(outputs: list[str]) -> list[str]:
+    """`outputs` of one session with what changes from run to run replaced: by its kind, and which one it is of it."""
+    met: dict[tuple[str, str], int] = {}
+
+    def numbered(match: re.Match[str]) -> str:
+        kind, value = str(match.lastgroup), match[0]
+        if kind in ("hex", "short"):
+            kind, value = "hash", value[:_SHORTEST]
+        return f"<{kind} {met.setdefault((kind, value), len(met))}>"
+
+    found = []
+    for output in outputs:
+        for pattern, kind in _TIMES:
+            output = re.sub(pattern, kind, output)
+        lines = _NAMES.sub(numbered, output).strip().splitlines()
+        found.append("\n".join(line.rstrip() for line in lines))
+    return found
 
 
 _LISTENING = """listening() { for _ in $(seq 600); do grep -qs listening "$1" && return; sleep 0.05; done; }
@@ -147,9 +163,10 @@ class Transcripts(unittest.TestCase):
                 for command, _ in expected
             ]
             printed = run_session(commands, folder)
-        for (command, output), actual in zip(expected, printed, strict=True):
-            actual = actual.replace(ports[0], "8787").replace(ports[1], "8788")
-            self.assertEqual(generalized(actual), generalized(output), command)
+        actual = [output.replace(ports[0], "8787").replace(ports[1], "8788") for output in printed]
+        shown = generalized([output for _, output in expected])
+        for (command, _), output, wanted in zip(expected, generalized(actual), shown, strict=True):
+            self.assertEqual(output, wanted, command)
 
 
 @unittest.skipUnless(README.exists(), "there is no README.md beside this copy of the package")
