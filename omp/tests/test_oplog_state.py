@@ -284,9 +284,26 @@ class Why(StateTest):
         claim = phone.do(PHONE, CLAIM)
         revocation = self.do(REVOCATION, target=grant)
         self.node.merge(phone)
+        self.do(REVOCATION, target=grant)  # it knows the claim, so it does not void it
         correction = self.do(CORRECTION, target=claim)
         refutation = self.do(REFUTATION, target=claim)
-        self.assertEqual(changed_by(self.entry(claim)), [revocation, refutation, correction])
+        self.assertEqual(changed_by(self.entry(claim)), sorted([revocation, refutation, correction]))
+
+    def test_what_changed_a_status_is_told_alike_in_every_order_of_arrival(self) -> None:
+        grants = [self.do(GRANT, grantee=PHONE.id) for _ in range(2)]
+        phone = self.node.copy()
+        claim = phone.do(PHONE, CLAIM)
+        views = [self.node.copy() for _ in range(4)]
+        causes = [views[0].do(ROOT, REVOCATION, target=grants[1]), views[1].do(ROOT, REVOCATION, target=grants[0])]
+        for view, kind in zip(views[2:], (REFUTATION, CORRECTION), strict=True):
+            view.merge(phone)
+            causes += [view.do(ROOT, kind, target=claim) for _ in range(2)]
+        for order in (views, views[::-1]):
+            node = phone.copy()
+            node.merge(*order)
+            entry = node.replica.entry(claim)
+            assert isinstance(entry, SourceEntry)
+            self.assertEqual(changed_by(entry), sorted(causes))
 
     def test_items_are_the_state_object_with_author_time_and_body(self) -> None:
         claim = self.do(CLAIM)

@@ -12,7 +12,9 @@ from typing import Any
 from omp.protocols.oplog import checker
 from omp.protocols.oplog.derivation import why
 from omp.protocols.oplog.entries import ClaimEntry
+from omp.protocols.oplog.node import Node
 from omp.protocols.oplog.operation import preimage
+from omp.protocols.oplog.posting import post_many
 from omp.protocols.oplog.producer import signed
 from omp.protocols.oplog.projection import projection
 from omp.protocols.oplog.replica import Replica
@@ -20,6 +22,7 @@ from omp.protocols.oplog.verify import STAGES, Refused, check_bytes
 from omp.rules import ed25519, identifiers
 from omp.rules.engines import Engine, best_engine
 from omp.rules.json_text import parse
+from omp.store.memory import MemoryStore
 
 Case = dict[str, Any]
 ENGINE = best_engine()
@@ -141,6 +144,15 @@ def _missing(test: unittest.TestCase, case: Case) -> None:
     test.assertEqual([entry.id for entry in lacking], case["missing"])
 
 
+def _batch(test: unittest.TestCase, case: Case) -> None:
+    _classes(test, case)
+    node, log = Node(MemoryStore()), case["log"]
+    for text in case["before"]:
+        node.admit(log, [check_bytes(text.encode(), ENGINE, log)])
+    answer = post_many(node, ENGINE, log, case["body"].encode())
+    test.assertEqual((answer.status, parse(answer.body)), (200, case["answer"]))
+
+
 RUNNERS: dict[str, Callable[[unittest.TestCase, Case], None]] = {
     "oplog/produce": _produce,
     "oplog/form": _form,
@@ -149,4 +161,5 @@ RUNNERS: dict[str, Callable[[unittest.TestCase, Case], None]] = {
     "oplog/projection": _projection,
     "oplog/why": _why,
     "oplog/missing": _missing,
+    "oplog/batch": _batch,
 }

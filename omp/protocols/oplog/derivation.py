@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from omp.protocols.oplog.document import state_object
-from omp.protocols.oplog.entries import ClaimEntry, EvidenceEntry, SourceEntry
+from omp.protocols.oplog.document import sorted_ids, state_object
+from omp.protocols.oplog.entries import ClaimEntry, Entry, EvidenceEntry, SourceEntry
 from omp.protocols.oplog.state import status_of
 from omp.protocols.oplog.void import cutting
 from omp.rules import canonical
@@ -24,13 +24,14 @@ def item(entry: Any) -> dict[str, Any]:
 
 
 def changed_by(entry: SourceEntry) -> list[str]:
-    """What gave an operation its status, each ID once: what voids it, what refutes it, what corrects it."""
-    causes = [revocation.id for grant in entry.auth for revocation in cutting(grant, entry)] if entry.void else []
+    """What gave an operation its status: the IDs of what voids it, what refutes it and what corrects it, sorted."""
+    causes: list[Entry] = [one for grant in entry.auth for one in cutting(grant, entry)] if entry.void else []
     if isinstance(entry, ClaimEntry | EvidenceEntry):
-        causes += [refutation.id for refutation in entry.refuted_by]
+        causes += entry.refuted_by
     if isinstance(entry, ClaimEntry):
-        causes += [correction.id for correction in entry.superseded_by]
-    return list(dict.fromkeys(causes))
+        causes += entry.superseded_by
+    # §5: lists of IDs are sorted by ID.  Two grants may be cut by one revocation: it is named once.
+    return sorted_ids(set(causes))
 
 
 def why(entry: SourceEntry) -> bytes:

@@ -2,7 +2,7 @@
 
 `making` has the keys and hand-made operations, `stream` the script of a log that arrives; then by section of the
 document: `form` (stages 1, 2, 3, 7; making operations), `schema` (4, 5, 6), `pasts` (8 to 11), `authority` (12),
-`merges` (order, void, derived state), `readings` (projection, why, missing).
+`merges` (order, void, derived state), `readings` (projection, why, missing), `batches` (many operations in one body).
 
 What must become of an operation is written beside it by hand; IDs are hashed; states come from the independent
 checker.  So no vector only says what the verifier and the replicator happen to do.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from omp.tools.vector_sets.oplog import authority, form, merges, pasts, readings, schema
+from omp.tools.vector_sets.oplog import authority, batches, form, merges, pasts, readings, schema
 from omp.tools.vector_sets.oplog.making import document
 
 _FORM = (
@@ -49,5 +49,8 @@ def generate() -> dict[str, Any]:
         "oplog/why.json": document("why", "A claim's derivation down to evidence.", "§7", readings.why_cases()),
         "oplog/missing.json": document(
             "missing", "What a peer with these heads lacks.", "§7", readings.missing_cases()
+        ),
+        "oplog/batch.json": document(
+            "batch", "Many operations in one body of ndjson, and the answer.", "§7", batches.batch_cases()
         ),
     }

@@ -154,6 +154,9 @@ def _canonical_cases(text: str) -> Iterator[Case]:
         "names out of order, in the body": text.replace(
             '"method":"user:typed","object":{"title":"Dentist"}', '"object":{"title":"Dentist"},"method":"user:typed"'
         ),
+        "names in the order of UTF-16, where code points would differ": text.replace(
+            '{"title":"Dentist"}', '{"\U00010000":1,"\ue000":2}'
+        ),
         "a name twice": text.replace('"lc":1', '"lc":1,"lc":1'),
         "a name twice, once escaped": text.replace('"lc":1', '"lc":1,"\\u006cc":1'),
         "a letter as an escape": text.replace("Dentist", "D\\u0065ntist"),
@@ -180,6 +183,11 @@ def _canonical_cases(text: str) -> Iterator[Case]:
         "a fraction, and another version": text.replace("900000", "0.5").replace("omp/0.2", "omp/0.3"),
     }.items():
         yield fails(name, "ERR_CANONICAL", data.encode())
+    # In the right order they are canonical, and names that no member may have.
+    names = {"\ue000": 1, "\U00010000": 2}
+    data = text.replace('{"title":"Dentist"}', json.dumps(names, ensure_ascii=False, separators=(",", ":")))
+    operation_id = identifiers.operation_id(preimage(with_body(CLAIM, object=names)))
+    yield fails("names in the order of code points, beyond ASCII", "ERR_SCHEMA", data.encode(), operation_id)
 
 
 # --- Stage 7 ----------------------------------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from omp.protocols.oplog.checker import check
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, REFUTATION, REVOCATION
+from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
 from omp.rules.json_text import parse
 from omp.tools.vector_sets.oplog.making import (
     APP,
@@ -158,13 +158,43 @@ def why_cases() -> Iterator[Case]:
     stream.accept("", REFUTATION, target=top.id)
     stream.accept("", CORRECTION, target=right.id)
     yield _why("refuted and corrected", stream, top)
+    for kind in (CORRECTION, REFUTATION, REFUTATION, CORRECTION):
+        stream.accept("", kind, target=top.id)
+    yield _why("refuted and corrected more than once: changed_by is sorted by ID", stream, top)
+    yield _through_an_inference_call()
+    yield _down_to_what_is_void()
+
+
+def _through_an_inference_call() -> Case:
+    stream = Stream("")
+    evidence = stream.accept("", EVIDENCE)
+    seen = stream.accept("", CLAIM, derived_from=[evidence.id], method=RULE)
+    call = stream.accept("", INFERENCE, inputs=[evidence.id, seen.id])
+    claim = stream.accept("", CLAIM, derived_from=[call.id], method="model:small", predicate="calendar.summary")
+    return _why("through an inference call", stream, claim)
+
+
+def _down_to_what_is_void() -> Case:
+    """The phone's claims, one of them seen by the root before it revoked one of the phone's two grants."""
+    stream = Stream("")
+    stream.accept("", CLAIM)
+    wide, narrow = (stream.accept("", GRANT, scope=scope_of(predicates=[one])) for one in ("*", "calendar.*"))
+    seen = stream.accept("", CLAIM, PHONE)
+    first = stream.accept("", REVOCATION, target=wide.id)
+    second = stream.accept("", REVOCATION, target=narrow.id)
+    # The phone goes on as if nothing had happened.
+    unseen = stream.accept("", CLAIM, PHONE, after=[narrow], derived_from=[seen.id], method=RULE)
+    stream.accept("", REVOCATION, target=wide.id)  # effective too, but it knows the claim
+    claim = stream.accept("", CLAIM, derived_from=[unseen.id], method=RULE)
+    return _why("down to what is void, and by what", stream, claim, {unseen.id: [first.id, second.id]})
 
 
 def _last_claim(stream: Stream) -> Made:
     return [made for made in stream.stored.values() if made.envelope["type"] == CLAIM][-1]
 
 
-def _why(name: str, stream: Stream, claim: Made) -> Case:
+def _why(name: str, stream: Stream, claim: Made, voided_by: Mapping[str, list[str]] | None = None) -> Case:
+    """`voided_by`: operation ID → the revocations that make it void."""
     state = parse(stream.report().document)
     objects = {one["id"]: one for one in (*state["claims"], *state["evidence"], *state["inferences"])}
     met: set[str] = set()
@@ -174,13 +204,20 @@ def _why(name: str, stream: Stream, claim: Made) -> Case:
             return {"id": operation_id}
         met.add(operation_id)
         made, derived = stream.stored[operation_id], objects[operation_id]
+        body = made.envelope["body"]
         return {
             "id": operation_id,
             "type": made.envelope["type"],
             "status": derived["status"],
-            "changed_by": [*derived.get("refuted_by", []), *derived.get("superseded_by", [])],
-            "body": made.envelope["body"],
-            "sources": [tree(source) for source in made.envelope["body"].get("derived_from", [])],
+            "changed_by": sorted(
+                [
+                    *(voided_by or {}).get(operation_id, []),
+                    *derived.get("refuted_by", []),
+                    *derived.get("superseded_by", []),
+                ]
+            ),
+            "body": body,
+            "sources": [tree(source) for source in body.get("derived_from", body.get("inputs", []))],
         }
 
     return {"name": name, **_set(stream), "claim": claim.id, "why": tree(claim.id)}
