@@ -1,5 +1,7 @@
-"""The client's half of AVP (avp.md, "Client side"): join tokens, addresses, sealing, a member's requests, and
-``python -m omp vault`` against a running server.  The published vectors are reproduced where they are at hand."""
+"""The client's half of AVP (avp.md, "Client side"): join tokens, addresses, sealing, a member's requests.
+
+The published vectors are reproduced where they are at hand.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +9,17 @@ import base64
 import hashlib
 import importlib.util
 import json
-import tempfile
 import unittest
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from omp.protocols.avp import joining, member, sealing
 from omp.protocols.avp.joining import Address, BadToken
 from omp.protocols.avp.sealing import CannotOpen
 from omp.rules.ed25519 import public_key_slowly, sign_slowly, verify
 from omp.rules.encodings import b64u_encode
-from omp.tests.avp_parties import ALICE, BOB, CAROL, Caller
-from omp.tests.harness import answering, command, raw_server, running_server
-from omp.tools.terminal import Failed
-from omp.tools.vault import server_at
+from omp.tests.avp_parties import ALICE, BOB
 
 TOP = Path(__file__).resolve().parents[2]
 PUBLISHED = TOP.parent / "shared" / "data" / "avp"
@@ -246,138 +243,13 @@ class Members(unittest.TestCase):
         with self.assertRaises(CannotOpen):
             member.removal(self.opened(), self.bob.member_id, self.random)
 
+    def test_who_has_signed_no_binding_yet_stays_when_another_goes(self) -> None:
+        self.admit_bob()
+        body = member.removal(self.opened(), self.alice.member_id, self.random)
+        self.assertEqual([each["ed25519PublicKey"] for each in body["rewrappedMembers"]], [self.bob.member_id])
+        self.assertIsNone(body["rewrappedMembers"][0]["keyBindingSig"])
+
     def test_only_32_bytes_are_ever_signed_for_a_server(self) -> None:
         for nonce in ("", base64.b64encode(b"a|b").decode(), "x"):
             with self.assertRaises(CannotOpen):
                 member.redemption(self.alice, nonce)
-
-
-@needs_cryptography
-class VaultCommand(unittest.TestCase):
-    """``python -m omp vault`` against a running server."""
-
-    def setUp(self) -> None:
-        context = running_server()
-        self.server = context.__enter__()
-        self.addCleanup(context.__exit__, None, None, None)
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-
-    def vault(self, *arguments: str, stdin: bytes = b"", status: int = 0) -> str:
-        """Run the command in this process: what it printed, or its sentence on standard error if it is to fail."""
-        ended, said, complained = command("vault", *arguments, stdin=stdin)
-        self.assertEqual(ended, status, complained)
-        return complained if status else said
-
-    def key(self, name: str) -> str:
-        return str(self.folder / f"{name}.json")
-
-    def create(self) -> str:
-        server = f"127.0.0.1:{self.server.port}"
-        return self.vault("create", "--key", self.key("alice"), "--server", server, stdin=b"the plan\n").strip()
-
-    def join(self, name: str, address: str) -> None:
-        request = self.vault("join", "--key", self.key(name)).strip()
-        locator = self.vault("invite", "--key", self.key("alice"), address, request).strip()
-        self.assertEqual(self.vault("join", "--key", self.key(name), locator).strip(), address)
-
-    def test_the_whole_lifecycle_between_two_members(self) -> None:
-        address = self.create()
-        self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "the plan\n")
-        self.join("bob", address)
-        plan = self.folder / "plan"
-        plan.write_bytes(b"a better plan\n")
-        self.assertEqual(self.vault("push", "--key", self.key("bob"), address, str(plan)), "version 3\n")
-        self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "a better plan\n")
-        shown = self.vault("show", "--key", self.key("bob"), address).splitlines()
-        self.assertEqual(shown[0], f"version 3, key epoch 0, {sealing.SCHEME}")
-        self.assertRegex(shown[2], r"keys bound  \(you\)$")
-        bob = shown[2].split()[0]
-        removed = self.vault("remove", "--key", self.key("alice"), address, bob)
-        self.assertEqual(removed, "version 4, key epoch 1\n")
-        self.assertIn("(forbidden)", self.vault("pull", "--key", self.key("bob"), address, status=1))
-        self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "a better plan\n")
-
-    def test_a_payload_is_bytes_and_may_be_empty(self) -> None:
-        address = self.create()
-        (self.folder / "payload").write_bytes(b"")
-        self.vault("push", "--key", self.key("alice"), address, str(self.folder / "payload"))
-        self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "")
-
-    def test_any_id_can_be_an_address(self) -> None:
-        server = f"127.0.0.1:{self.server.port}"
-        address = self.vault("create", "--key", self.key("a"), "--server", server, "--repo", "a/b %2F é").strip()
-        self.assertEqual(address, f"avp://{server}/a/b %2F é")
-        self.assertEqual(self.vault("pull", "--key", self.key("a"), address), "")
-
-    def test_a_key_file_is_the_owners_alone(self) -> None:
-        address = self.create()
-        path = Path(self.key("alice"))
-        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
-        path.chmod(0o640)
-        self.assertIn("chmod 600", self.vault("pull", "--key", str(path), address, status=1))
-
-    def test_mistakes_are_one_sentence(self) -> None:
-        address = self.create()
-        key = self.key("alice")
-        (self.folder / "bad.json").write_text("{}")
-        (self.folder / "bad.json").chmod(0o600)
-        for arguments, words in (
-            (("pull", "--key", self.key("nobody"), address), "There is no key file"),
-            (("pull", "--key", str(self.folder / "bad.json"), address), "is no key file"),
-            (("pull", "--key", key, f"avp://127.0.0.1:{self.server.port}/unknown"), "not_found"),
-            (("pull", "--key", key, "avp://127.0.0.1:1/x"), "cannot be reached"),
-            (("push", "--key", key, address, "/does/not/exist"), "cannot be read"),
-            (("push", "--key", key, "--expect", "7", address), "is at version 1, not 7"),
-            (("invite", "--key", key, address, "nonsense"), "no join token"),
-            (("remove", "--key", key, address, "nobody"), "is not a member"),
-            (("create", "--key", key, "--server", "x:y:z"), "is no host"),
-        ):
-            said = self.vault(*arguments, status=1)
-            self.assertIn(words, said)
-            self.assertEqual((said.count("\n"), said.startswith("vault: ")), (1, True))
-
-    def test_only_this_machine_is_spoken_to_without_tls(self) -> None:
-        for host in ("localhost", "localhost:8787", "127.0.0.1:8787", "127.9.9.9", "[::1]:8787"):
-            self.assertEqual(server_at(host).scheme, "http", host)
-        for host in ("vault.example", "vault.example:80", "127.evil.example", "localhost.evil.example", "10.0.0.1"):
-            self.assertEqual(server_at(host).scheme, "https", host)
-
-    def test_what_is_more_than_a_host_is_refused(self) -> None:
-        for host in ("", "h/path", "user@h", "h?q", "h#f", "h:port", "[::1", "a b", "localhost/../evil", "é"):
-            with self.assertRaisesRegex(Failed, "is no host, or host:port"):
-                server_at(host)
-
-    def test_a_server_that_is_no_vault_is_noticed(self) -> None:
-        self.create()
-        for body in (b"[]", b"{}", b"<html>", b'{"nonce": "AA=="}', b'{"nonce": 1}'):
-            with raw_server(answering(f"HTTP/1.1 200 OK\nContent-Length: {len(body)}", body)) as port:
-                said = self.vault("pull", "--key", self.key("alice"), f"avp://127.0.0.1:{port}/r", status=1)
-            self.assertTrue(said.startswith("vault: "))
-
-    def test_neither_plaintext_nor_keys_nor_tokens_reach_the_server_in_clear(self) -> None:
-        path = self.folder / "vault.db"
-        with running_server(storage=f"sqlite:{path}") as server:
-            self.server = server
-            seen: list[bytes] = []
-            with mock.patch("omp.protocols.avp.sealing._aes_gcm", side_effect=_recording(seen, sealing._aes_gcm)):
-                address = self.create()
-                self.join("bob", address)
-            caller = Caller(server.port, CAROL)
-            caller.close()
-        stored = b"".join(each.read_bytes() for each in self.folder.glob("vault.db*"))
-        self.assertIn(b"ciphertext", stored)
-        keys = json.loads(Path(self.key("alice")).read_text())
-        secrets = [b"the plan", *seen, caller.token.encode(), *(base64.b64decode(key) for key in keys.values())]
-        for secret in secrets:
-            for form in (secret, base64.b64encode(secret), secret.hex().encode(), b64u_encode(secret).encode()):
-                self.assertNotIn(form, stored)
-
-
-def _recording(seen: list[bytes], real: Any) -> Any:
-    def record(key: bytes) -> Any:
-        seen.append(key)
-        return real(key)
-
-    return record
