@@ -185,11 +185,11 @@ class Tables(unittest.TestCase):
         named = set(re.findall(r"`((?:omp/)?[a-z0-9_/]+\.py)`", tour))
         for name in named:
             self.assertTrue((TOP / name).exists(), name)
-        floors = [
-            path for floor in ("rules", "store", "web", "protocols") for path in (TOP / "omp" / floor).rglob("*.py")
-        ]
-        modules = {str(path.relative_to(TOP)) for path in floors if path.stat().st_size > 200}
-        self.assertEqual(sorted(modules - named), [])
+        floors = ("rules", "store", "web", "protocols", "tools")
+        paths = [path for floor in floors for path in (TOP / "omp" / floor).rglob("*.py")]
+        modules = {path.relative_to(TOP).as_posix() for path in paths if path.stat().st_size > 200}
+        folders = tuple(re.findall(r"`(omp/tools/[a-z_]+/)`", tour))  # one module a vector set, and a benchmark
+        self.assertEqual(sorted(name for name in modules - named if not name.startswith(folders)), [])
 
 
 if __name__ == "__main__":
