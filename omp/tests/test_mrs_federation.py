@@ -387,6 +387,21 @@ class RememberingKeys(unittest.TestCase):
         with self.assertRaises(FetchError):
             keys.document("https://a.example/k")
 
+    def test_nobody_waits_longer_than_the_limit_for_a_name_that_does_not_resolve(self) -> None:
+        resolved = threading.Event()
+
+        def slow(url: str) -> bytes:
+            resolved.wait(2)
+            return b"{}"
+
+        keys = RemoteKeys(slow, lambda: self.now, 60)
+        with (
+            mock.patch("omp.protocols.mrs.remote_keys.SECONDS", 0.05),
+            self.assertRaisesRegex(FetchError, "did not answer in time"),
+        ):
+            keys.document("https://a.example/k")
+        resolved.set()
+
     def test_null_is_a_document_and_not_a_failure(self) -> None:
         keys = RemoteKeys(lambda url: b"null", lambda: self.now, 60)
         self.assertIsNone(keys.document("https://a.example/k"))
