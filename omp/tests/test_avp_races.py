@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from omp.rules.encodings import b64u_decode
 from omp.tests.avp_parties import ALICE, BOB, CAROL, Caller, Party, VaultCase, creation, entry, envelope, removal
 from omp.tests.harness import Answer, Client, running_server
 
@@ -320,6 +321,17 @@ class Durability(unittest.TestCase):
             headers = alice.headers
         with running_server() as server, Client(server.port) as client:
             self.assertEqual(client.request("GET", "/v1/repos/r/member/x", headers=headers).status, 401)
+
+    def test_a_token_is_in_no_file_of_the_store(self) -> None:
+        process, port = self.start()
+        with Caller(port, ALICE) as alice:
+            alice.create(creation("r", ALICE, note="what is kept can be found"))
+            process.send_signal(signal.SIGKILL)  # so that the write-ahead log stays
+            process.wait()
+        kept = b"".join(each.read_bytes() for each in Path(self.path).parent.iterdir())
+        self.assertIn(b"what is kept can be found", kept)
+        for secret in (alice.token.encode(), b64u_decode(alice.token)):
+            self.assertNotIn(secret, kept)
 
     def test_kill_9_leaves_every_answered_write_and_no_half_of_another(self) -> None:
         process, port = self.start()
