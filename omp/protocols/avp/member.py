@@ -82,7 +82,8 @@ def redemption(keys: Keys, nonce: str) -> dict[str, str]:
         raw = b64_decode(nonce)
     except EncodingError as error:
         raise CannotOpen(f"The server's nonce {error}.") from None
-    # A member signs nothing but 32 bytes here, so that no server can get a signature over a text of its choice.
+    # A member signs nothing but 32 bytes here, so that no server can get a signature over a text of its choice.  It can
+    # get one over another server's nonce, and log in there as the member: the document binds a nonce to no server.
     if len(raw) != KEY_BYTES:
         raise CannotOpen(f"The server's nonce has {len(raw)} bytes, and must have {KEY_BYTES}.")
     return {"ed25519PublicKey": keys.member_id, "nonce": nonce, "signature": keys.sign(raw)}
