@@ -32,23 +32,11 @@ COMMANDS = {
 def main(arguments: list[str]) -> int:
     """Run one command; the exit status is 0, 1 where it failed, 2 where it was called wrongly."""
     name = arguments[0] if arguments else "--help"
-    if name in ("-h", "--help", "help"):
-        print(_overview())
-        return 0
-    if name not in COMMANDS:
-        print(f"python -m omp: there is no command {name!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
-    command = importlib.import_module(COMMANDS[name])
-    parser = argparse.ArgumentParser(
-        prog=f"python -m omp {name}",
-        description=command.HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.configure(parser)
     try:
-        status = int(command.run(parser.parse_args(arguments[1:])))
-        _flush()
-        return status
+        try:
+            return _run(name, arguments[1:])
+        finally:
+            _flush()
     except (Failed, CryptographyMissing) as error:
         print(f"{name}: {printable(str(error))}", file=sys.stderr)
         return 1
@@ -62,6 +50,23 @@ def main(arguments: list[str]) -> int:
         print(f"{name}: {printable(str(error.filename or 'the output'))}: {reason(error)}", file=sys.stderr)
         _abandon_output()
         return 1
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    if name in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if name not in COMMANDS:
+        print(f"python -m omp: there is no command {name!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    command = importlib.import_module(COMMANDS[name])
+    parser = argparse.ArgumentParser(
+        prog=f"python -m omp {name}",
+        description=command.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.configure(parser)
+    return int(command.run(parser.parse_args(arguments)))
 
 
 def _flush() -> None:

@@ -76,6 +76,11 @@ class Requests(unittest.TestCase):
     def test_a_body_is_sent_with_its_length(self) -> None:
         self.assertIn(b"\r\nContent-Length: 4\r\n\r\nbody", self.sent("POST", "http://127.0.0.1:PORT", b"body"))
 
+    def test_what_can_be_no_target_is_refused(self) -> None:
+        for target in ("", "/a b", "/é", "/\n", "/\udcff"):
+            with self.subTest(target), self.assertRaisesRegex(Failed, "can be no target"):
+                Server("http://127.0.0.1:1").send("GET", target)
+
     def test_what_can_be_no_header_field_is_refused(self) -> None:
         self.assertEqual(header_field("X-A", "\xe9 \t~"), ("X-A", "\xe9 \t~"))
         for name, value in (("", "a"), ("a b", "a"), ("a:", "a"), ("a", "b\nc"), ("a", "b\r"), ("a", "€"), ("a", "\0")):

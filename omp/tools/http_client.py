@@ -41,6 +41,7 @@ _PIECE = 1 << 16
 # RFC 9110 §5.1 and §5.5
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
+_PRINTABLE = re.compile("[!-~]+")
 
 Field = tuple[str, str]
 
@@ -83,6 +84,8 @@ class Server:
         """
         from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
+        if not _PRINTABLE.fullmatch(target):
+            raise Failed(f"{target!r} can be no target of a request.")
         connect = HTTPSConnection if self.scheme == "https" else HTTPConnection
         length = [("Content-Length", str(len(body)))] if body else []
         sent = [header_field(*each) for each in (("Host", self.authority), *fields, *length)]
@@ -151,7 +154,7 @@ def _parts(url: str) -> SplitResult:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # an address or a port that is none
         usable = False
-    if not usable or not re.fullmatch("[!-~]+", url) or any(mark in url for mark in "?#@\\"):
+    if not usable or not _PRINTABLE.fullmatch(url) or any(mark in url for mark in "?#@\\"):
         raise Failed(f"{url!r} is no base URL of a server, such as {LOCAL}.")
     return parts
 
