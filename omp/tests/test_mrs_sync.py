@@ -47,7 +47,7 @@ class Follower:
 
     def catch_up(self) -> None:
         while self.step():
-            pass
+            assert len(self.told) < 5000, "the feed repeats itself: no test makes so many changes"
 
 
 class Feed(RegistryCase):
