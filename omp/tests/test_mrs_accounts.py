@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import threading
@@ -101,6 +102,17 @@ class Clocked(unittest.TestCase):
             self.headers = dict(error.headers)
             return error.status
         return 200
+
+
+class Passwords(Clocked):
+    def test_a_user_who_does_not_exist_costs_the_same_hash(self) -> None:
+        self.accounts.register("mark", "secret", None)
+        asked = []
+        for username in ("mark", "nobody"):
+            with mock.patch("omp.protocols.mrs.passwords.scrypt", wraps=hashlib.scrypt) as hashing:
+                self.assertEqual(self.status(username, "wrong-one"), 401)
+            asked.append([{**call.kwargs, "salt": len(call.kwargs["salt"])} for call in hashing.call_args_list])
+        self.assertEqual((asked[0], len(asked[0])), (asked[1], 1))
 
 
 class Tokens(Clocked):
