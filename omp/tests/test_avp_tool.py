@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tempfile
 import unittest
 from importlib.util import find_spec
@@ -123,6 +124,17 @@ class VaultCommand(unittest.TestCase):
         shown = self.vault("show", "--key", self.key("alice"), address).splitlines()
         self.assertTrue(shown[1].endswith("keys bound  (you)"), shown)
         self.assertTrue(shown[2].endswith("keys WRONG BINDING"), shown)
+
+    def test_who_has_signed_no_binding_is_named_when_keys_are_wrapped_anew(self) -> None:
+        address = self.create()
+        self.join("bob", address)
+        bob = keys_in(Path(self.key("bob")), make=False).member_id
+        request = self.vault("join", "--key", self.key("carol")).strip()
+        carol = joining.decode_invite_request(request)["ed25519PublicKey"]
+        self.vault("invite", "--key", self.key("alice"), address, request)
+        status, said, warned = command("vault", "remove", "--key", self.key("alice"), address, bob)
+        self.assertEqual((status, said), (0, "version 3, key epoch 1\n"))
+        self.assertRegex(warned, rf"^warning: {re.escape(carol)} has signed no key binding.*\n$")
 
     def test_a_server_that_sends_no_envelope_is_noticed(self) -> None:
         address = self.create()

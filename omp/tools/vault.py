@@ -28,7 +28,7 @@ from omp.protocols.avp.sealing import KEY_BYTES, CannotOpen
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode
 from omp.tools.http_client import Server
 from omp.tools.key_files import NoKeyFile, read_members, write_members
-from omp.tools.terminal import Failed, contents, printable
+from omp.tools.terminal import Failed, contents, printable, warn
 
 HELP = "use a zero-knowledge vault: create, pull, push, invite, join, remove, show"
 EXAMPLES = """examples:
@@ -194,6 +194,11 @@ def remove(args: argparse.Namespace) -> None:
     session = _session(args, args.address)
     now = session.pull(args.address.repo_id)
     body = member.removal(now, args.member, os.urandom)
+    for entry in body["rewrappedMembers"]:
+        if entry.get("keyBindingSig") is None:
+            warn(
+                f"{entry['ed25519PublicKey']} has signed no key binding: its X25519 key is what the server says it is."
+            )
     manifest = session.in_repository("remove-member", body, messages.MANIFEST)
     print(f"version {manifest['payloadVersion']}, key epoch {manifest['keyEpoch']}")
 

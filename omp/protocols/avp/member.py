@@ -6,7 +6,8 @@ fixed bytes of a vector).  ``python -m omp vault`` and the tests send what is ma
 What an honest client does that the server cannot do for it:
 
 * opens an envelope only with the version and epoch that the manifest names, so that the two belong together;
-* before it wraps a data key for a member, checks that member's key binding where there is one;
+* before it wraps a data key for a member, checks that member's key binding where there is one (it is optional, so a
+  server that swaps a key can take the binding away with it: a client must show who has none);
 * takes a new data key for every key epoch, so that who was removed cannot read what comes after.
 
 Left out: remembering the highest version and epoch ever seen, which a client needs to notice a server that hands out
