@@ -138,12 +138,12 @@ def operations(request: Request, oplog: OpLog) -> Response:
     """``GET /logs/{log}/operations``: a page as JSON, or everything as lines."""
     query = request.valid_query()
     as_lines = NDJSON in request.headers.get("accept", "").lower()
-    limit = query["limit"] or (None if as_lines else DEFAULT_PAGE)
     found = _found(request, oplog, None, lambda entry: True, query["after"])
+    if as_lines and query["limit"] is None:
+        return Response(200, content_type=NDJSON, stream=_lines(entry.raw for entry in found))
+    page, links = _page(request, found, query["limit"] or DEFAULT_PAGE, query)
     if as_lines:
-        raws = (entry.raw for entry in islice(found, limit))
-        return Response(200, content_type=NDJSON, stream=_lines(raws))
-    page, links = _page(request, found, limit or DEFAULT_PAGE, query)
+        return Response(200, b"".join(entry.raw + b"\n" for entry in page), NDJSON, links)
     body = b'{"count":%d,"items":[%b]}' % (len(page), b",".join(entry.raw for entry in page))
     return Response(200, body, JSON, links)
 
