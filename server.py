@@ -160,13 +160,20 @@ def _parser() -> argparse.ArgumentParser:
         if setting.parse is switch:
             parser.add_argument(setting.flag, dest=setting.variable, help=text, action="store_const", const="1")
         else:
-            parser.add_argument(setting.flag, dest=setting.variable, help=text, metavar="VALUE")
+            parser.add_argument(setting.flag, dest=setting.variable, help=text, metavar="VALUE", type=_given)
     lines = [
         f"  {' or '.join(filter(None, (s.variable, s.fallback)))}\n      {s.help} [{_default(s)}]"
         for s in all_settings()
     ]
     parser.epilog = "\n".join(["variables (a flag wins over its variable):", *lines])
     return parser
+
+
+def _given(text: str) -> str:
+    # An empty variable counts as absent, but --sig-mode "$MODE" without a MODE must not open the server in silence.
+    if not text:
+        raise argparse.ArgumentTypeError("it must not be empty: leave the flag out for its default")
+    return text
 
 
 def _default(setting: Setting) -> str:

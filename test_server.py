@@ -98,6 +98,8 @@ class StartAndStop(unittest.TestCase):
             for flags, variables, word in (
                 (["--storage", "floppy"], {}, "floppy"),
                 (["--storage", "sqlite:"], {}, "sqlite:PATH"),
+                (["--storage", ""], {}, "empty"),
+                (["--sig-mode="], {"OMP_SIG_MODE": "strict"}, "empty"),
                 (["--storage", "sqlite:/nonexistent/folder/omp.db"], {}, "--storage"),
                 ([], {"OMP_STORAGE": "floppy"}, "floppy"),
                 (["--sig-mode", "loose"], {}, "permissive"),
@@ -165,6 +167,14 @@ class StartAndStop(unittest.TestCase):
             _, errors = process.communicate(timeout=20)
         self.assertEqual(errors.splitlines()[0], "127.0.0.1 GET /health 200 15")
         self.assertTrue(errors.splitlines()[1].startswith("127.0.0.1 GET /nowhere?x=1 404 "))
+
+    def test_who_stops_reading_the_log_stops_no_request(self) -> None:
+        with server_process("--access-log") as (process, port), Client(port) as client:
+            assert process.stderr
+            process.stderr.close()
+            for _ in range(2):
+                self.assertEqual(client.request("GET", "/health").status, 200)
+            process.stderr = None
 
     @unittest.skipUnless(HAS_CRYPTOGRAPHY, "making a certificate for the test needs the cryptography package")
     def test_it_serves_https(self) -> None:

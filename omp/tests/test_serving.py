@@ -90,10 +90,15 @@ class RequestHeads(ServingCase):
             sock.sendall(GET_HEALTH[index : index + 1])
         self.assertEqual(read_answers(sock, 1)[0][0], 200)
 
-    def test_an_empty_line_before_a_request_is_ignored(self) -> None:
+    def test_empty_lines_before_a_request_are_ignored(self) -> None:
         sock = self.connect()
-        sock.sendall(b"\r\n" + GET_HEALTH)
+        for before in (b"\r\n", b"\r\n" * 50_000):
+            sock.sendall(before + GET_HEALTH)
+            self.assertEqual(read_answers(sock, 1)[0][0], 200)
+        for byte in b"\r\n\r\n" + GET_HEALTH:
+            sock.sendall(bytes([byte]))
         self.assertEqual(read_answers(sock, 1)[0][0], 200)
+        self.refused(b"\r\n\n" + GET_HEALTH, 400, "bad_request")
 
     def test_a_request_without_host_is_400(self) -> None:
         self.refused(b"GET /health HTTP/1.1\r\n\r\n", 400, "bad_request")
@@ -346,6 +351,22 @@ class Stopping(unittest.TestCase):
             self.assertEqual((status, headers["connection"]), (201, "close"))
             stopping.join()
             self.assertEqual(stopped, [True])
+
+    def test_a_request_that_had_arrived_when_the_stop_began_gets_its_answer_whole(self) -> None:
+        with running_server() as server, socket.create_server(("127.0.0.1", 0)) as listener:
+            body = json.dumps({"namespace": "ns", "content": {"fill": "x" * 200_000}}).encode()
+            with Client(server.port) as client:
+                path = client.request("POST", "/objects", body=body).headers["location"]
+            with socket.create_connection(listener.getsockname(), 10) as client_side:
+                client_side.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                server_side, address = listener.accept()
+                server_side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # one send cannot take the answer
+                server.http.stopping = True
+                serving = threading.Thread(target=server.http.process_request_thread, args=(server_side, address))
+                serving.start()
+                (answer,) = read_answers(client_side, 1)
+                serving.join()
+        self.assertEqual((answer[0], answer[1]["connection"]), (200, "close"))
 
 
 def _boom(request: Request, state: object) -> Response:

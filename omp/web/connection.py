@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import struct
 import time
@@ -42,6 +43,7 @@ _RECEIVE = 64 * 1024
 _SEND = 256 * 1024
 _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 64 * 1024 * 1024
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 
 
 class Connection:
@@ -121,9 +123,9 @@ class Connection:
         self._idle = False
         self._deadline = 0.0
         while (end := data.find(b"\r\n\r\n")) < 0 or data.startswith(b"\r\n"):
-            # RFC 9112 §2.2: an empty line before the request line is ignored.
-            if data.startswith(b"\r\n"):
-                data = data[2:]
+            # RFC 9112 §2.2: empty lines before the request line are ignored; all at once, or many would be dear.
+            if empty := _EMPTY_LINES.match(data):
+                data = data[empty.end() :]
                 continue
             check_partial_head(data)
             data += self._receive()
@@ -143,7 +145,10 @@ class Connection:
         self._idle = True
         if self._server.stopping:  # what has arrived already is still under way
             self._socket.settimeout(0.0)
-        data = self._socket.recv(_RECEIVE)
+            data = self._socket.recv(_RECEIVE)
+            self._socket.settimeout(self._timeout)
+        else:
+            data = self._socket.recv(_RECEIVE)
         if not data:
             raise _ClientGone
         return data

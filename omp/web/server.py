@@ -164,6 +164,8 @@ class HttpServer(ThreadingHTTPServer):
 
 
 def log_line(line: str) -> None:
-    """One line to standard error, whole."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    """One line to standard error, whole; where that is closed, or its disk is full, the line is lost and no request."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
