@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from unittest import mock
 
 from omp.protocols.nexus.defaults import BUILT_IN
+from omp.protocols.nexus.routes import LONG_BODY
 from omp.tests.harness import Answer, Client, Running, running_server
 from omp.tests.nexus_owner import BASE, Owner
 from omp.tools.vector_sets.nexus_requests import OWNER, request_cases
@@ -440,6 +441,41 @@ class OnMemory(OneServer):
             {"config_overrides": fields, "prompt_overrides": {"friends_profile": "x"}},
         )
         self.assertEqual({m["content"] for m in self.owner.get(self.client, "/messages").json}, {"a", "b"})
+
+
+class LongBodies(unittest.TestCase):
+    """What a refusal costs grows with the body; strangers' long bodies must not take the server from the others."""
+
+    def test_they_are_authenticated_one_at_a_time_and_short_ones_pass_by(self) -> None:
+        entered, leave = threading.Semaphore(0), threading.Event()
+
+        def slow(body: Any, owner: str) -> None:
+            if len(body["overrides"]) > 0:
+                entered.release()
+                leave.wait(20)
+
+        owner = Owner(1)
+        long = b'{"overrides":{"x":"%b"}}' % (b"y" * LONG_BODY)
+        with running_server() as server, mock.patch("omp.protocols.nexus.routes.authenticate", slow):
+
+            def send() -> None:
+                with Client(server.port) as client:
+                    client.request("POST", BASE + "/config", headers=owner.bearer, body=long)
+
+            threads = [threading.Thread(target=send) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            try:
+                self.assertTrue(entered.acquire(timeout=20))
+                with Client(server.port) as client:
+                    short = client.request("POST", BASE + "/config", {"overrides": {}}, owner.bearer)
+                self.assertEqual(short.status, 200)
+                self.assertFalse(entered.acquire(timeout=0.2))
+            finally:
+                leave.set()
+                for thread in threads:
+                    thread.join()
+            self.assertTrue(entered.acquire(timeout=1))
 
 
 class OnSQLite(OnMemory):

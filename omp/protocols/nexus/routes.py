@@ -12,7 +12,9 @@ it makes the same change again.  Serve over TLS.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from omp.protocols.nexus.commands import commands, signature_required_commands
@@ -33,6 +35,9 @@ MAX_BODY = 1024 * 1024
 """A prompt of 65,536 characters takes at most 12 bytes for each in JSON.  The bound is also on what a stranger can make
 the server compute: Keccak-256 by hand takes about two seconds a MiB, and a request that is refused was hashed in every
 form, which is at worst twelve times its length (non-ASCII text is three times as long where it is escaped)."""
+LONG_BODY = 64 * 1024
+"""Longer bodies are authenticated one at a time: however many a stranger sends, they have one thread's share of the
+processor, and what others send, which is short, passes by."""
 ERRORS = ErrorStyle(DETAIL_ERRORS.render, DETAIL_ERRORS.schema, invalid_body=422)
 
 
@@ -43,6 +48,7 @@ class Nexus:
     store: Store
     defaults: DefaultsSource
     clock: Callable[[], float]
+    long_bodies: Lock = field(default_factory=Lock)
 
 
 def _unauthorized(error: NotAuthenticated) -> ApiError:
@@ -102,7 +108,7 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
 
     def handle(request: Request, nexus: Nexus) -> Response:
         owner = _owner(request)
-        body = _signed_body(request, owner)
+        body = _signed_body(request, owner, nexus)
         try:
             change = write.change(body, Author(owner, nexus.clock(), nexus.defaults.current().defaults))
         except Unprocessable as error:
@@ -114,10 +120,11 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
     return handle
 
 
-def _signed_body(request: Request, owner: str) -> Any:
+def _signed_body(request: Request, owner: str, nexus: Nexus) -> Any:
     """The body, once the signature in it is known to be the owner's."""
     try:
-        authenticate(parse_exact(request.body), owner)
+        with nexus.long_bodies if len(request.body) > LONG_BODY else nullcontext():
+            authenticate(parse_exact(request.body), owner)
     except JsonError as error:
         raise ApiError(422, f"body: {error}") from None
     except NotAuthenticated as error:
