@@ -11,7 +11,7 @@ from omp.protocols.oplog.verify import Refused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests.oplog_world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, Node, body_of, envelope, sealed
 
-PHONE = DEVICES[0]
+PHONE, LAPTOP = DEVICES[:2]
 
 
 class Filling(unittest.TestCase):
@@ -52,6 +52,18 @@ class Filling(unittest.TestCase):
         left.merge(right)
         operation = left.by(ROOT).produce(CLAIM, body_of(CLAIM), TS)
         self.assertEqual(self.members(operation.raw), {"seq": 4, "prev": longest, "deps": [other], "lc": 4})
+
+    def test_a_device_whose_grant_lies_below_a_hundred_forks_begins_all_the_same(self) -> None:
+        self.node.do(ROOT, GRANT, grantee=PHONE.id)
+        other = self.node.copy()
+        laptop = other.do(ROOT, GRANT, grantee=LAPTOP.id)
+        start = self.node.do(PHONE, CLAIM)
+        for number in range(100):
+            fork = envelope(EVIDENCE, PHONE, prev=start, seq=2, lc=4, body=body_of(EVIDENCE, size=number))
+            self.assertEqual(self.node.replica.add(sealed(fork), TRUSTING).status, ACCEPTED)
+        self.node.merge(other)
+        operation = self.node.by(LAPTOP).produce(CLAIM, body_of(CLAIM), TS)
+        self.assertEqual((len(operation.deps), laptop in operation.deps), (64, True))
 
     def test_of_more_heads_than_deps_may_be_those_that_matter_are_merged_first(self) -> None:
         first = self.node.do(ROOT, GRANT)

@@ -28,6 +28,7 @@ from omp.protocols.oplog.operation import (
     Operation,
 )
 from omp.protocols.oplog.replica import Replica
+from omp.protocols.oplog.state import status_of
 from omp.protocols.oplog.verify import Refused, check_bytes, judge
 from omp.rules import canonical, identifiers
 from omp.rules.encodings import b64u_encode
@@ -85,7 +86,10 @@ class Producer:
         return max(ends, key=lambda entry: (entry.seq, total_order(entry)), default=None)
 
     def _deps(self, prev: Entry | None, body: dict[str, Any]) -> list[Entry]:
-        """The heads, but for `prev`; of more than §1.5 allows, first those that bring in what `body` names."""
+        """The heads, but for `prev`; of more than §1.5 allows, first those that bring in what `body` names.
+
+        Then those that bring in this key's own grants: whoever forks may have made all the rest.
+        """
         if prev is None and self._replica.is_root(self.key):
             return []  # §4: the root's first operation begins the log
         heads = [entry for entry in map(self._replica.entry, self._replica.heads()) if entry is not None]
@@ -93,6 +97,7 @@ class Producer:
         if len(heads) <= _MAX_DEPS:
             return heads
         named = [entry for entry in map(self._replica.entry, _strings_in(body)) if entry is not None]
+        named += [grant for grant in self._replica.author(self.key).grants if status_of(grant) == "active"]
         bringing = [
             next(head for head in heads if head is entry or in_past(entry, head))
             for entry in named
