@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
   python -m omp log push http://127.0.0.1:8787
 each subcommand has --help, with examples"""
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for work, add, examples in _COMMANDS:
+    for work, add, examples in COMMANDS:
         help_line = (work.__doc__ or "").splitlines()[0]
         sub = commands.add_parser(
             work.__name__,
@@ -147,7 +147,7 @@ def _of_sync(sub: argparse.ArgumentParser) -> None:
 
 
 _Command = tuple[Callable[[argparse.Namespace], None], Callable[[argparse.ArgumentParser], None], tuple[str, ...]]
-_COMMANDS: tuple[_Command, ...] = (
+COMMANDS: tuple[_Command, ...] = (
     (init, _of_init, ("init", "init --log phone.ndjson --device-of omp:id:ed25519:…")),
     (
         grant,

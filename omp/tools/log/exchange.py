@@ -71,8 +71,8 @@ def pull(args: argparse.Namespace) -> None:
     lines = peer.lacking(heads)
     with opened(args.log, log, write=bool(lines)) as local:
         taken = _take_in(local, lines) if lines else 0
-        print(f"pulled {_operations(taken)}")
-        _compare(local.replica, peer)
+    print(f"pulled {_operations(taken)}")
+    _compare(local.replica, peer)
 
 
 def _asked_for(args: argparse.Namespace, key: LogKey | None) -> str:
