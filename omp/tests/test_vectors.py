@@ -80,6 +80,10 @@ class VectorFiles(unittest.TestCase):
                 run_document(self, document, known)
         self.assertEqual(used, known.keys(), "a runner without vectors")
 
+    def test_the_readme_describes_every_kind(self) -> None:
+        text = (vectors.DIRECTORY / "README.md").read_text(encoding="utf-8")
+        self.assertEqual([kind for kind in runners() if f"`{kind}`" not in text], [])
+
     @unittest.skipUnless(importlib.util.find_spec("cryptography"), "some vectors are made with cryptography")
     def test_the_files_are_what_the_code_makes(self) -> None:
         self.assertEqual(_command("--check"), (0, ""))
