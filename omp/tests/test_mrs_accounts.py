@@ -6,11 +6,14 @@ import hashlib
 import os
 import tempfile
 import threading
+import time
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from omp.protocols.mrs import passwords
 from omp.protocols.mrs.accounts import Accounts
 from omp.protocols.mrs.admin import require_admin
 from omp.protocols.mrs.key_documents import key_document, usable_keys
@@ -113,6 +116,47 @@ class Passwords(Clocked):
                 self.assertEqual(self.status(username, "wrong-one"), 401)
             asked.append([{**call.kwargs, "salt": len(call.kwargs["salt"])} for call in hashing.call_args_list])
         self.assertEqual((asked[0], len(asked[0])), (asked[1], 1))
+
+    def hash_at_once(self, callers: int, hashing: Callable[..., bytes]) -> list[str]:
+        """So many callers who hash a password, `hashing` in the place of scrypt: what each is told."""
+        told: list[str] = []
+
+        def caller() -> None:
+            try:
+                told.append(passwords.hash_password("secret", bytes(16)).partition("$")[0])
+            except ApiError as error:
+                told.append(f"{error.status} {dict(error.headers)['Retry-After']}")
+
+        threads = [threading.Thread(target=caller) for _ in range(callers)]
+        with mock.patch("omp.protocols.mrs.passwords.scrypt", hashing):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        return told
+
+    def test_few_threads_hash_however_many_ask(self) -> None:
+        hashed_by: set[int] = set()
+
+        def hashing(*_: Any, **__: Any) -> bytes:
+            hashed_by.add(threading.get_ident())
+            time.sleep(0.001)
+            return bytes(32)
+
+        self.assertEqual(self.hash_at_once(40, hashing), ["scrypt"] * 40)
+        self.assertLessEqual(len(hashed_by), passwords.AT_ONCE)
+
+    def test_who_waits_too_long_is_told_to_come_again(self) -> None:
+        done = threading.Event()
+
+        def hashing(*_: Any, **__: Any) -> bytes:
+            done.wait(5)
+            return bytes(32)
+
+        with mock.patch("omp.protocols.mrs.passwords._WAIT_SECONDS", 0.05):
+            self.assertEqual(self.hash_at_once(passwords.AT_ONCE + 1, hashing), ["503 5"] * (passwords.AT_ONCE + 1))
+        done.set()
+        self.assertEqual(self.hash_at_once(1, lambda *_, **__: bytes(32)), ["scrypt"])
 
 
 class Tokens(Clocked):
