@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import unittest
 from typing import Any
 from unittest import mock
@@ -121,6 +122,14 @@ class Places(ToolCase):
                 "places", "search", "--server", f"http://127.0.0.1:{port}", "--at", "0", "0", "--range", "1"
             )
         self.assertEqual(shown, "reg_abc  1.0 m  a space of another kind  https://x.example/\\u202e")
+
+    def test_a_token_cannot_be_more_than_a_word_to_the_shell_that_reads_it(self) -> None:
+        os.environ["MRS_PASSWORD"] = "secret"
+        body = json.dumps({"token": "t; touch x\n'", "expires_at": NOW}).encode()
+        with raw_server(answering(f"HTTP/1.1 200 OK\nContent-Length: {len(body)}", body)) as port:
+            line = self.done("places", "login", "mark", "--server", f"http://127.0.0.1:{port}")
+        self.assertEqual(len(shlex.split(line)), 2, line)
+        self.assertNotIn("\n", line)
 
     def test_an_identity_of_another_server_signs(self) -> None:
         try:

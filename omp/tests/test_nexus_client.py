@@ -16,7 +16,7 @@ from unittest import mock
 from omp.protocols.nexus.defaults import BUILT_IN
 from omp.rules.ethereum import checksummed
 from omp.rules.secp256k1 import N, public_key_slowly, recover
-from omp.tests.harness import Client, Running, command, running_server
+from omp.tests.harness import Client, Running, answering, command, raw_server, running_server
 from omp.tests.nexus_owner import Owner
 from omp.tools.profile import Wallet
 
@@ -178,6 +178,12 @@ class WithoutAKey(Command):
             self.assertTrue(shown.startswith("owner 0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed\n"))
             self.assertIn('"effective_config"', self.done("show", "--json", "--owner", "0x" + "0" * 40))
             self.assertEqual(self.done("messages", "--owner", "0x" + "0" * 40), "")
+
+    def test_a_history_whose_pages_are_empty_ends(self) -> None:
+        head = 'HTTP/1.1 200 OK\nLink: </api/v1/messages?cursor=x>; rel="next"\nContent-Length: 2'
+        with raw_server(answering(head, b"[]")) as port:
+            words = ("--owner", "0x" + "0" * 40, "--server", f"http://127.0.0.1:{port}")
+            self.assertEqual(self.done("messages", *words), "")
 
     def test_signing_asks_for_cryptography_by_name(self) -> None:
         self.key.write_text("1" * 64)

@@ -178,6 +178,7 @@ COMMANDS: tuple[_Command, ...] = (
     ),
     (sync, _of_sync, ("sync http://127.0.0.1:8787 https://backup.example",)),
 )
+"""What each does (its name is that of the subcommand), its options, its examples."""
 
 
 def run(args: argparse.Namespace) -> int:
