@@ -116,7 +116,7 @@ class StartAndStop(unittest.TestCase):
                 (["--no-such-flag"], {}, "no-such-flag"),
             ):
                 with self.subTest(flags=flags, variables=variables):
-                    done = run("server.py", *flags, environ=environment(**variables))
+                    done = run("server.py", *flags, environ=environment(**{"OMP_SERVER_PORT": "0", **variables}))
                     self.assertEqual((done.returncode, done.stdout), (2, ""))
                     self.assertIn(word, done.stderr)
                     self.assertNotIn("Traceback", done.stderr)
