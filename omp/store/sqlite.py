@@ -31,7 +31,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from omp.store.port import StoreUnavailable, check_table_name
-from omp.store.sqlite_file import connect, open_file, reason, remove_empty_wal
+from omp.store.sqlite_file import connect, open_file, reason, remove_empty_wal, require_in_place
 
 POOL = 32
 """Idle read connections that are kept."""
@@ -88,6 +88,7 @@ class SqliteStore:
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path)
         self._db, self._process_lock = open_file(self._path)
+        self._file = os.stat(self._path)
         self._made = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master").fetchall()}
         self._pool: list[sqlite3.Connection] = []
         self._base = self._connect()  # what write blocks see of the file
@@ -140,6 +141,7 @@ class SqliteStore:
     # Read connections: as many as there are readers at one time.
 
     def _connect(self) -> sqlite3.Connection:
+        require_in_place(self._path, self._file)
         connection = connect(self._path)
         connection.execute("PRAGMA query_only = 1")
         return connection
@@ -200,6 +202,9 @@ class SqliteStore:
         self._turn.release()
         try:
             self._commit(layer)
+        except StoreUnavailable as error:
+            layer.error = error
+            raise
         except sqlite3.Error as error:
             layer.error = StoreUnavailable(reason(error))
             raise layer.error from error
@@ -231,6 +236,7 @@ class SqliteStore:
         tables = {table: changes for table, changes in layer.tables.items() if changes}
         if not tables:
             return
+        require_in_place(self._path, self._file)
         try:
             db.execute("BEGIN IMMEDIATE")
             for table, changes in tables.items():

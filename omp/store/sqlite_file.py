@@ -14,7 +14,7 @@ import os
 import sqlite3
 from contextlib import suppress
 
-from omp.store.port import StorageError
+from omp.store.port import StorageError, StoreUnavailable
 
 APPLICATION_ID = int.from_bytes(b"OMPs", "big")
 SCHEMA_VERSION = 1
@@ -125,6 +125,20 @@ def _prepare(db: sqlite3.Connection, is_new: bool, path: str) -> None:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
+
+
+def require_in_place(path: str, opened: os.stat_result) -> None:
+    """Raise :class:`StoreUnavailable` if the file at `path` is not the one that was `opened`.
+
+    SQLite would go on: what is committed now would be gone with the process, and a new connection would make an empty
+    file.
+    """
+    try:
+        in_place = os.path.samestat(os.stat(path), opened)
+    except OSError:
+        in_place = False
+    if not in_place:
+        raise StoreUnavailable("the database file has been removed or replaced while it was open")
 
 
 def remove_empty_wal(path: str) -> None:

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import unittest
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, 
 from omp.protocols.objects.record import ID_BYTES, Record
 from omp.store import open_store
 from omp.store.port import StoreUnavailable, key
-from omp.store.sqlite import SqliteStore
+from omp.store.sqlite import POOL, SqliteStore
 from omp.tests.harness import Client, running_server
 
 TOP = Path(__file__).resolve().parents[2]
@@ -310,6 +310,35 @@ class Damaged(Temporary):
             tx.get("t", key(1))
         with self.assertRaisesRegex(StoreUnavailable, "^the database file is damaged$"), store.write() as tx:
             tx.put("t", key(1), b"")
+
+
+class Removed(Temporary):
+    def test_what_would_be_lost_with_a_removed_file_is_503_and_not_answered(self) -> None:
+        body = {"namespace": "ns", "content": {}}
+        with running_server(storage=self.spec) as server, Client(server.port) as client:
+            made = client.request("POST", "/objects", body)
+            os.rename(self.path, self.path + ".moved")
+            for _ in range(2):
+                for method, path in (("POST", "/objects"), ("GET", "/health")):
+                    answer = client.request(method, path, body)
+                    self.assertEqual(answer.status, 503)
+                    self.assertIn("removed or replaced", answer.json["error"]["message"])
+            with self.assertRaisesRegex(StoreUnavailable, "removed or replaced"), ExitStack() as blocks:
+                for _ in range(POOL + 1):  # more than there are connections: a new one would make a new file
+                    blocks.enter_context(server.parts.store.read())
+            self.assertFalse(os.path.exists(self.path))
+            os.rename(self.path + ".moved", self.path)
+            self.assertEqual(client.request("GET", made.headers["location"]).status, 200)
+            self.assertEqual(client.request("POST", "/objects", body).status, 201)
+
+    def test_another_file_in_its_place_is_left_alone(self) -> None:
+        store = open_store(self.spec)
+        self.addCleanup(store.close)
+        os.rename(self.path, self.path + ".moved")
+        Path(self.path).write_bytes(b"another")
+        with self.assertRaisesRegex(StoreUnavailable, "removed or replaced"), store.write() as tx:
+            tx.put("t", b"k", b"v")
+        self.assertEqual(Path(self.path).read_bytes(), b"another")
 
 
 class OneProcess(Temporary):
