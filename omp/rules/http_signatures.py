@@ -24,12 +24,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from omp.rules.content_digest import DigestError, check_content_digest, content_digest
 from omp.rules.encodings import b64_encode
 from omp.rules.engines import Verify
-from omp.rules.signature_base import SignatureError, SignedRequest, signature_base
+from omp.rules.signature_base import Frame, SignatureError, SignedRequest, signature_base
 from omp.rules.structured_fields import (
     ANY_CASE_KEY,
     BareItem,
@@ -45,6 +46,9 @@ from omp.rules.structured_fields import (
 MISSING = "Missing required signature"
 MAX_LABELS = 8
 """More signatures on one request are refused, since each can cost a verification."""
+
+PARAMETERS: dict[str, type] = {"created": int, "expires": int, "nonce": str, "alg": str, "keyid": str, "tag": str}
+"""The parameters of a signature (§2.3); ``tag`` is for the application: signed, and no more."""
 
 KeysOf = Callable[[str], Sequence[bytes]]
 """keyid -> the public keys (32 bytes) it may stand for; none, or a SignatureError that says why, if it is unknown."""
@@ -67,17 +71,46 @@ class Policy:
     max_ahead: int = 60
 
 
-class Signature(NamedTuple):
-    """One label of the two fields; `covered` holds the components and all parameters, those of §2.3 stand apart."""
+class SignatureInput:
+    """One label of Signature-Input: `covered` holds the components and all parameters, those of §2.3 stand apart.
 
-    label: str
-    covered: InnerList
+    Raises :class:`SignatureError` 400 for a value that is no list of components, or a parameter of another type.
+    """
+
+    __slots__ = ("_frame", "alg", "covered", "created", "expires", "keyid", "label", "nonce")
+
+    def __init__(self, label: str, covered: Member) -> None:
+        if not isinstance(covered, InnerList):
+            raise SignatureError(400, f'Signature-Input: {label:.100} must be a list of components, ("@method" …).')
+        if any(type(component.value) is not str for component in covered.items):
+            raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
+        params: Mapping[str, Any] = covered.params
+        for name, given in params.items():
+            kind = PARAMETERS.get(name)
+            if kind is not None and type(given) is not kind:  # by type(): True is no integer, and a token no string
+                word = "an integer" if kind is int else "a string"
+                raise SignatureError(400, f"Signature-Input: {name} of {label:.100} must be {word}.")
+        self.label = label
+        self.covered = covered
+        self.keyid: str | None = params.get("keyid")
+        self.alg: str | None = params.get("alg")
+        self.created: int | None = params.get("created")
+        self.expires: int | None = params.get("expires")
+        self.nonce: str | None = params.get("nonce")
+        self._frame: Frame | None = None
+
+    def base(self, request: SignedRequest) -> bytes:
+        """What a signature of this input over `request` signs; raises as :func:`signature_base` does."""
+        if self._frame is None:
+            self._frame = Frame(self.covered)
+        return self._frame.base(request)
+
+
+class Signature(NamedTuple):
+    """One label of the two fields."""
+
+    input: SignatureInput
     value: bytes
-    keyid: str | None
-    alg: str | None
-    created: int | None
-    expires: int | None
-    nonce: str | None
 
 
 class Verified(NamedTuple):
@@ -98,9 +131,6 @@ class Verified(NamedTuple):
 
 # -- parsing, §4.1 and §4.2
 
-PARAMETERS: dict[str, type] = {"created": int, "expires": int, "nonce": str, "alg": str, "keyid": str, "tag": str}
-"""The parameters of a signature (§2.3); ``tag`` is for the application: signed, and no more."""
-
 _BYTES_BETWEEN_COLONS = re.compile(r":([A-Za-z0-9_\-+/]*=*):")
 _TO_BASE64 = str.maketrans("-_", "+/")
 
@@ -117,7 +147,8 @@ def parse_signatures(request: SignedRequest, *, legacy: bool = False) -> list[Si
     if inputs is None or values is None:
         raise SignatureError(400, "Signature-Input and Signature go together: one of them is missing.")
     try:
-        signatures = _paired(parse_dictionary(inputs), parse_dictionary(values))
+        known = _remembered_inputs(inputs) if len(inputs) <= _REMEMBERED_LENGTH else _inputs(parse_dictionary(inputs))
+        signatures = _paired(known, parse_dictionary(values))
     except StructuredFieldError as error:
         loose = _legacy_signatures(inputs, values) if legacy else None
         if loose is None:
@@ -131,39 +162,39 @@ def _legacy_signatures(inputs: str, values: str) -> list[Signature] | None:
     values = _BYTES_BETWEEN_COLONS.sub(lambda match: match[0].translate(_TO_BASE64), values)
     try:
         signatures = _paired(
-            parse_dictionary(inputs, key=ANY_CASE_KEY),
+            _inputs(parse_dictionary(inputs, key=ANY_CASE_KEY)),
             parse_dictionary(values, key=ANY_CASE_KEY),
         )
     except StructuredFieldError:
         return None
-    return None if any(signature.covered.items for signature in signatures) else signatures
+    return None if any(signature.input.covered.items for signature in signatures) else signatures
 
 
-def _paired(inputs: dict[str, Member], values: dict[str, Member]) -> list[Signature]:
+def _inputs(members: Mapping[str, Member]) -> Mapping[str, SignatureInput]:
+    if len(members) > MAX_LABELS:
+        raise SignatureError(400, f"A request may bear at most {MAX_LABELS} signatures.")
+    return {label: SignatureInput(label, covered) for label, covered in members.items()}
+
+
+@lru_cache(maxsize=256)
+def _remembered_inputs(text: str) -> Mapping[str, SignatureInput]:
+    # What a client signs within one second, without a nonce, has one and the same Signature-Input.
+    return _inputs(parse_dictionary(text))
+
+
+_REMEMBERED_LENGTH = 512  # characters: what is remembered stays small, whoever sends it
+
+
+def _paired(inputs: Mapping[str, SignatureInput], values: Mapping[str, Member]) -> list[Signature]:
     if not inputs or inputs.keys() != values.keys():
         raise SignatureError(400, "Signature-Input and Signature must hold the same labels, and at least one.")
-    if len(inputs) > MAX_LABELS:
-        raise SignatureError(400, f"A request may bear at most {MAX_LABELS} signatures.")
-    return [_signature(label, covered, values[label]) for label, covered in inputs.items()]
+    return [Signature(one, _signature_bytes(label, values[label])) for label, one in inputs.items()]
 
 
-def _signature(label: str, covered: Member, value: Member) -> Signature:
-    if not isinstance(covered, InnerList):
-        raise SignatureError(400, f'Signature-Input: {label:.100} must be a list of components, ("@method" …).')
-    if any(type(component.value) is not str for component in covered.items):
-        raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
+def _signature_bytes(label: str, value: Member) -> bytes:
     if not isinstance(value, Item) or not isinstance(value.value, bytes):
         raise SignatureError(400, f"Signature: {label:.100} must be a byte sequence, :base64:.")
-    params: Mapping[str, Any] = covered.params
-    for name, given in params.items():
-        kind = PARAMETERS.get(name)
-        if kind is not None and type(given) is not kind:  # by type(): True is no integer, and a token no string
-            word = "an integer" if kind is int else "a string"
-            raise SignatureError(400, f"Signature-Input: {name} of {label:.100} must be {word}.")
-    get = params.get
-    return Signature(
-        label, covered, value.value, get("keyid"), get("alg"), get("created"), get("expires"), get("nonce")
-    )
+    return value.value
 
 
 # -- verifying, §3.2
@@ -193,16 +224,16 @@ def verify(
         outcome = message if isinstance(message, str) else verification.outcome(signature, message)
         if isinstance(outcome, Verified):
             return outcome
-        reasons.append(f"Signature {signature.label:.100}: {outcome}")
+        reasons.append(f"Signature {signature.input.label:.100}: {outcome}")
     raise SignatureError(401, " ".join(reasons))
 
 
 def _message(request: SignedRequest, policy: Policy, signature: Signature) -> bytes | str:
     """What the signature should sign, or the reason why nothing can verify it."""
-    if policy.legacy and not signature.covered.items:
+    if policy.legacy and not signature.input.covered.items:
         return legacy_message(request)
     try:
-        return signature_base(request, signature.covered)
+        return signature.input.base(request)
     except SignatureError as error:
         if error.status == 400:
             raise
@@ -222,13 +253,14 @@ class _Verification(NamedTuple):
 
     def outcome(self, signature: Signature, message: bytes) -> Verified | str:
         """The verified signature, or the reason why it is none."""
-        legacy = self.policy.legacy and not signature.covered.items
-        components = frozenset[str]() if legacy else self.covered_names(signature.covered)
+        given = signature.input
+        legacy = self.policy.legacy and not given.covered.items
+        components = frozenset[str]() if legacy else self.covered_names(given.covered)
         # A legacy signature covers nothing by name, and published clients send an old `created`.
-        reason = (None if legacy else self.uncovered(components) or self.bad_age(signature)) or self.unusable(signature)
+        reason = (None if legacy else self.uncovered(components) or self.bad_age(given)) or self.unusable(given)
         if reason:
             return reason
-        keyid = signature.keyid
+        keyid = given.keyid
         if not keyid:
             return "keyid is missing."
         try:
@@ -241,10 +273,10 @@ class _Verification(NamedTuple):
         if key is None:
             return "it does not verify."
         # Nor does it sign its parameters: with a nonce in one, anyone could use up another's nonces.
-        nonce = None if legacy else signature.nonce
-        if nonce is not None and not self.fresh(keyid, nonce, (signature.created or 0) + self.policy.max_age):
+        nonce = None if legacy else given.nonce
+        if nonce is not None and not self.fresh(keyid, nonce, (given.created or 0) + self.policy.max_age):
             return "its nonce has been used before."
-        return Verified(signature.label, keyid, key, components, signature.created, nonce, legacy)
+        return Verified(given.label, keyid, key, components, given.created, nonce, legacy)
 
     def covered_names(self, covered: InnerList) -> frozenset[str]:
         """The names of the parts that the components bind wholly."""
@@ -271,22 +303,22 @@ class _Verification(NamedTuple):
                 return f"it must cover {', or '.join(map(_enumerated, wanted))}."
         return None
 
-    def bad_age(self, signature: Signature) -> str | None:
+    def bad_age(self, given: SignatureInput) -> str | None:
         """Whether `created` is missing or out of its window."""
-        if signature.created is None:
+        if given.created is None:
             return "created is missing."
-        if signature.created < self.now - self.policy.max_age:
+        if given.created < self.now - self.policy.max_age:
             return f"it was created more than {self.policy.max_age} seconds ago."
-        if signature.created > self.now + self.policy.max_ahead:
+        if given.created > self.now + self.policy.max_ahead:
             return f"it was created more than {self.policy.max_ahead} seconds in the future."
         return None
 
-    def unusable(self, signature: Signature) -> str | None:
+    def unusable(self, given: SignatureInput) -> str | None:
         """Whether it has expired, or is of another algorithm."""
-        if signature.expires is not None and signature.expires < self.now:
+        if given.expires is not None and given.expires < self.now:
             return "it has expired."
-        if signature.alg not in (None, "ed25519"):
-            return f"alg must be ed25519, not {signature.alg:.100}."
+        if given.alg not in (None, "ed25519"):
+            return f"alg must be ed25519, not {given.alg:.100}."
         return None
 
 

@@ -291,18 +291,34 @@ def component_value(request: SignedRequest, component: Item) -> str:
     return _query_param(request, component) if name == "@query-param" else _field_value(request, component)
 
 
+class Frame:
+    """What is the same in every base of one Signature-Input: its components in order, and its last line.
+
+    Raises :class:`SignatureError` as :func:`check_components` does.
+    """
+
+    __slots__ = ("_components", "_last_line")
+
+    def __init__(self, covered: InnerList) -> None:
+        check_components(covered.items)
+        identifiers = [serialize_item(item) for item in covered.items]
+        self._components = [(f"{name}: ", item) for name, item in zip(identifiers, covered.items, strict=True)]
+        # §2.3: the inner list, serialized.
+        self._last_line = f'"@signature-params": ({" ".join(identifiers)}){serialize_parameters(covered.params)}'
+
+    def base(self, request: SignedRequest) -> bytes:
+        """The bytes to sign.  Raises :class:`SignatureError` as :func:`component_value` does."""
+        lines = [name + component_value(request, item) for name, item in self._components]
+        lines.append(self._last_line)
+        try:
+            return "\n".join(lines).encode("ascii")
+        except UnicodeEncodeError:
+            raise SignatureError(400, 'A covered value is not ASCII: cover such a field with "bs".') from None
+
+
 def signature_base(request: SignedRequest, covered: InnerList) -> bytes:
     """The bytes that a signature of `covered` (components, with the signature's parameters) signs: §2.5.
 
     Raises :class:`SignatureError` as :func:`check_components` and :func:`component_value` do.
     """
-    check_components(covered.items)
-    # A name that was checked needs no escapes: serialize_item would say the same, in four times the time.
-    identifiers = [serialize_item(item) if item.params else f'"{item.value!s}"' for item in covered.items]
-    lines = [f"{name}: {component_value(request, item)}" for name, item in zip(identifiers, covered.items, strict=True)]
-    # §2.3: the inner list, serialized.
-    lines.append(f'"@signature-params": ({" ".join(identifiers)}){serialize_parameters(covered.params)}')
-    try:
-        return "\n".join(lines).encode("ascii")
-    except UnicodeEncodeError:
-        raise SignatureError(400, 'A covered value is not ASCII: cover such a field with "bs".') from None
+    return Frame(covered).base(request)

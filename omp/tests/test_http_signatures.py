@@ -124,7 +124,7 @@ class Published(Verification):
         target = "/foo?param=Value&Pet=dog"
         request = SignedRequest("POST", "https", "example.com", target, fields, b'{"hello": "world"}')
         self.assertEqual(
-            signature_base(request, parse_signatures(request)[0].covered).decode(),
+            signature_base(request, parse_signatures(request)[0].input.covered).decode(),
             '"date": Tue, 20 Apr 2021 02:07:55 GMT\n'
             '"@method": POST\n'
             '"@path": /foo\n'
@@ -273,9 +273,7 @@ class Components(unittest.TestCase):
         lines = [("example-header", "value, with, lots"), ("example-header", "of, commas")]
         two = SignedRequest("GET", "http", "h", "/", lines)
         one = SignedRequest("GET", "http", "h", "/", [("example-header", "value, with, lots, of, commas")])
-        self.assertEqual(
-            self.value('"example-header";bs', two), ":dmFsdWUsIHdpdGgsIGxvdHM=:, :b2YsIGNvbW1hcw==:"
-        )
+        self.assertEqual(self.value('"example-header";bs', two), ":dmFsdWUsIHdpdGgsIGxvdHM=:, :b2YsIGNvbW1hcw==:")
         self.assertEqual(self.value('"example-header";bs', one), ":dmFsdWUsIHdpdGgsIGxvdHMsIG9mLCBjb21tYXM=:")
         latin = SignedRequest("GET", "http", "h", "/", [("x", "caf\xe9")])
         self.assertEqual(self.value('"x";bs', latin), ":Y2Fm6Q==:")
@@ -368,10 +366,10 @@ class Parsing(unittest.TestCase):
             ],
         )
         first, second = parse_signatures(request)
-        self.assertEqual((first.label, first.value, first.created, first.nonce), ("a", b"\1", 1, "n"))
-        self.assertEqual(first.covered.items, [Item("@method"), Item("x", {"sf": True})])
-        self.assertEqual(list(first.covered.params), ["created", "nonce", "x"])
-        self.assertEqual((second.label, second.value, second.keyid), ("b", b"\2", "k"))
+        self.assertEqual((first.input.label, first.value, first.input.created, first.input.nonce), ("a", b"\1", 1, "n"))
+        self.assertEqual(first.input.covered.items, [Item("@method"), Item("x", {"sf": True})])
+        self.assertEqual(list(first.input.covered.params), ["created", "nonce", "x"])
+        self.assertEqual((second.input.label, second.value, second.input.keyid), ("b", b"\2", "k"))
 
     def test_malformed_fields_are_400(self) -> None:
         good, value = 'sig1=("@method");created=1;keyid="k"', "sig1=:AAAA:"
@@ -425,7 +423,7 @@ class Parsing(unittest.TestCase):
 
     def test_the_last_of_two_members_of_one_label_counts(self) -> None:
         (one,) = parse_signatures(with_signature("s=(), s=();created=2", "s=:AQ==:, s=:Ag==:"))
-        self.assertEqual((one.created, one.value), (2, b"\2"))
+        self.assertEqual((one.input.created, one.value), (2, b"\2"))
 
     def test_more_signatures_than_any_client_needs_are_refused(self) -> None:
         def request(count: int) -> SignedRequest:
@@ -438,7 +436,7 @@ class Parsing(unittest.TestCase):
 
     def test_the_spellings_of_published_clients_are_read_for_the_legacy_form_alone(self) -> None:
         (one,) = parse_signatures(with_signature('Sig-A_b=();keyid="K"', "Sig-A_b=:_-8:"), legacy=True)
-        self.assertEqual((one.label, one.value), ("Sig-A_b", b"\xff\xef"))
+        self.assertEqual((one.input.label, one.value), ("Sig-A_b", b"\xff\xef"))
         with self.assertRaises(SignatureError):
             parse_signatures(with_signature('Sig-A_b=();keyid="K"', "Sig-A_b=:_-8:"), legacy=False)
 
