@@ -26,7 +26,6 @@ class System:
 
     mounts: Sequence[Mount]
     store: Store
-    url: str
     signatures: Mapping[str, Any]
     limits: Mapping[str, Any]
 
@@ -42,7 +41,7 @@ class System:
         """The OpenAPI document, made when it is first asked for: a server may start and stop without it."""
         from omp.web.openapi import openapi_document
 
-        return json_bytes(openapi_document(self.mounts, self.url, __version__))
+        return json_bytes(openapi_document(self.mounts, __version__))
 
 
 def index(request: Request, system: System) -> Response:
@@ -122,7 +121,7 @@ def mount(context: Context, others: Sequence[Mount]) -> Mount:
     for other in others:
         limits.update(other.limits)
     signatures = context.signatures
-    state = System(others, context.store, context.url, signatures.capabilities(), limits)
+    state = System(others, context.store, signatures.capabilities(), limits)
     made = Mount("system", __version__, "System", ROUTES, state, owns=("/",), housekeep=signatures.housekeep)
     state.mounts = (made, *others)
     return made

@@ -23,8 +23,8 @@ OPENAPI = "3.1.0"
 _NO_CONTENT = (204, 304)
 
 
-def openapi_document(mounts: Sequence[Mount], url: str, version: str) -> dict[str, Any]:
-    """The OpenAPI document of a server at `url` that serves `mounts`, as a JSON value."""
+def openapi_document(mounts: Sequence[Mount], version: str) -> dict[str, Any]:
+    """The OpenAPI document of a server that serves `mounts`, as a JSON value."""
     paths: dict[str, dict[str, Any]] = {}
     for mount in mounts:
         for route in mount.routes:
@@ -37,7 +37,8 @@ def openapi_document(mounts: Sequence[Mount], url: str, version: str) -> dict[st
             "description": "Five open protocols for personal data that a key owns, on one port.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": url}],
+        # Where this document came from: the address that we listen on may be 0.0.0.0, or stand behind a proxy.
+        "servers": [{"url": "/"}],
         "tags": [{"name": mount.name, "description": f"{mount.title}, version {mount.version}"} for mount in mounts],
         "paths": paths,
         "components": {"schemas": {_error_name(mount): _published(mount.errors.schema) for mount in mounts}},
