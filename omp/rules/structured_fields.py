@@ -67,7 +67,8 @@ ANY_CASE_KEY = re.compile(r"[A-Za-z*][A-Za-z0-9_\-.*]*")
 """Keys as some clients write them that never read §3.1.2; see :func:`parse_dictionary`."""
 
 # What most values are is read together with what is in front of it: a string without escapes, a short integer.
-_PLAIN = r'"([ !#-\[\]-~]*)"'
+_PLAIN_TEXT = re.compile(r"[ !#-\[\]-~]*")
+_PLAIN = rf'"({_PLAIN_TEXT.pattern})"'
 
 # §3.1.2  parameter = *SP ";" *SP param-key [ "=" param-value ], without the space in front (§4.2.3.2 takes none there)
 # Groups: key; then a plain string, a plain integer, or nothing but the "=" in front of another value.
@@ -307,9 +308,11 @@ def _serialize_decimal(value: float) -> str:
 
 
 def _serialize_string(value: str) -> str:
-    if not _STRING_TEXT.fullmatch(value):
-        raise StructuredFieldError("A String holds printable ASCII only.")
-    return '"' + (_NEEDS_ESCAPE.sub(r"\\\1", value) if '"' in value or "\\" in value else value) + '"'
+    if not _PLAIN_TEXT.fullmatch(value):
+        if not _STRING_TEXT.fullmatch(value):
+            raise StructuredFieldError("A String holds printable ASCII only.")
+        value = _NEEDS_ESCAPE.sub(r"\\\1", value)
+    return f'"{value}"'
 
 
 def _serialize_token(value: str) -> str:
