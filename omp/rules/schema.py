@@ -31,18 +31,14 @@ Validator = Callable[[Any], list[Problem]]
 _Check = Callable[[Any], Iterable[Problem]]
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) is int or type(value) is float
-
-
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "object": lambda value: type(value) is dict,
-    "array": lambda value: type(value) is list,
-    "string": lambda value: type(value) is str,
-    "boolean": lambda value: type(value) is bool,
-    "null": lambda value: value is None,
-    "integer": lambda value: type(value) is int or (type(value) is float and value.is_integer()),
-    "number": _is_number,
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "null": (type(None),),
+    "integer": (int,),  # and a float that is whole
+    "number": (int, float),
 }
 _ARTICLES = {"object": "an object", "array": "an array", "integer": "an integer", "null": "null"}
 
@@ -50,25 +46,21 @@ _ARTICLES = {"object": "an object", "array": "an array", "integer": "an integer"
 def compile_schema(schema: Schema) -> Validator:
     """A function that lists every problem of a value under `schema`: empty where it fits."""
     checks = [made for word, argument in schema.items() if (made := _KEYWORDS[word](argument, schema)) is not None]
-    fits_type = _type_check(schema["type"]) if "type" in schema else None
+    named = schema.get("type", [])
+    names = [named] if isinstance(named, str) else named
+    types = frozenset(kind for name in names for kind in _TYPES[name])
+    whole = "integer" in names
+    wrong = [Problem((), "must be " + " or ".join(_ARTICLES.get(name, f"a {name}") for name in names), "type")]
 
     def validate(value: Any) -> list[Problem]:
-        if fits_type is not None and (wrong := fits_type(value)):
-            return [wrong]
+        if types and type(value) not in types and not (whole and type(value) is float and value.is_integer()):
+            return wrong
         found: list[Problem] = []
         for check in checks:
             found += check(value)
         return found
 
     return validate
-
-
-def _type_check(types: str | list[str]) -> Callable[[Any], Problem | None]:
-    names = [types] if isinstance(types, str) else types
-    tests = tuple(_TYPES[name] for name in names)
-    wrong = Problem((), "must be " + " or ".join(_ARTICLES.get(name, f"a {name}") for name in names), "type")
-    first, *others = tests
-    return lambda value: None if first(value) or any(test(value) for test in others) else wrong
 
 
 def _properties(members: Mapping[str, Schema], schema: Schema) -> _Check:

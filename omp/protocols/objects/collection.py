@@ -225,12 +225,12 @@ def _exists(tx: Reader, namespace: str, name: str, now: int) -> bool:
 
 
 def _insert(tx: Writer, record: Record) -> None:
-    identifier, namespace = record.id, record.namespace
+    identifier, namespace = record.id, key(record.namespace)
     name = record.key if record.has_key else b""
     tx.put(OBJECTS, identifier, record.row)
-    tx.put(BY_NAMESPACE, key(namespace) + identifier, name)
+    tx.put(BY_NAMESPACE, namespace + identifier, name)
     if name:
-        tx.put(BY_KEY, key(namespace, name) + identifier, b"")
+        tx.put(BY_KEY, namespace + key(name) + identifier, b"")
     _set_deadline(tx, record)
 
 
