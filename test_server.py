@@ -16,9 +16,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -157,6 +159,30 @@ class StartAndStop(unittest.TestCase):
                 self.assertEqual(
                     client.request("GET", "/.well-known/omp-configuration").json["storage"], {"kind": "sqlite"}
                 )
+
+    def test_rows_of_expired_objects_are_given_back(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            body = {"namespace": "ns", "content": {}, "metadata": {"omp.ttl_sec": 1}}
+            with server_process("--storage", f"sqlite:{folder}/omp.db") as (_, port), Client(port) as client:
+                self.assertEqual(client.request("POST", "/objects", body).status, 201)
+                with contextlib.closing(sqlite3.connect(f"{folder}/omp.db")) as file:
+                    deadline = time.monotonic() + 20
+                    while file.execute("SELECT count(*) FROM objects").fetchone() != (0,):
+                        self.assertLess(time.monotonic(), deadline)
+                        time.sleep(0.05)
+
+    def test_a_request_that_had_to_be_cut_off_makes_the_exit_status_1(self) -> None:
+        impatient = "import server, sys; server.STOP_SECONDS = 0.1; sys.exit(server.main(['--port', '0']))"
+        with subprocess.Popen(
+            [sys.executable, "-c", impatient], cwd=TOP, env=environment(), stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout
+            port = int(process.stdout.readline().rsplit(":", 1)[1])
+            with socket.create_connection(("127.0.0.1", port), 10) as sock:
+                sock.sendall(b"POST /objects HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+                self.assertIn(b"100 Continue", sock.recv(100))
+                process.terminate()
+                self.assertEqual(process.wait(20), 1)
 
     def test_the_access_log_has_a_line_for_each_request(self) -> None:
         with server_process("--access-log") as (process, port):

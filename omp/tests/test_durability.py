@@ -29,6 +29,8 @@ from omp.store import open_store
 from omp.store.port import StoreUnavailable, key
 from omp.store.sqlite import POOL, SqliteStore
 from omp.tests.harness import Client, running_server
+from omp.web.settings import SettingError
+from server import build
 
 TOP = Path(__file__).resolve().parents[2]
 NOBODY = 65534
@@ -342,6 +344,17 @@ class Removed(Temporary):
 
 
 class OneProcess(Temporary):
+    def test_a_start_that_is_refused_leaves_the_file_to_the_next(self) -> None:
+        environ = {"OMP_SERVER_PORT": "0", "OMP_STORAGE": self.spec}
+        for wrong in ({"OMP_SERVER_HOST": "no such host"}, {"OMP_SIG_MODE": "loose"}, {"MRS_MAX_RADIUS": "far"}):
+            with self.subTest(wrong):
+                try:
+                    build({**environ, **wrong})
+                except SettingError as error:
+                    refusal = error  # its traceback keeps alive whatever was not closed
+                open_store(self.spec).close()
+                self.assertTrue(str(refusal))
+
     def test_a_second_server_on_the_same_file_is_refused_with_its_reason(self) -> None:
         with running_server(storage=self.spec):
             second = subprocess.run(

@@ -7,6 +7,7 @@ What the web floor does for every protocol (limits, smuggling, OpenAPI) is teste
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import unittest
@@ -16,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, OBJECTS, Collection
+from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, OBJECTS, Collection, NotFound
+from omp.protocols.objects.record import Record
 from omp.tests.harness import Answer, Client, running_server
 
 MEMBERS = {"id", "namespace", "key", "created_at", "metadata"}
@@ -104,7 +106,7 @@ class CreateAndFetch(Api):
             self.assertEqual(made["key"], made["id"])
 
     def test_a_fetch_adds_the_content_as_it_was_posted(self) -> None:
-        text = "\U0001f600 \"quoted\" \\ \u0000"
+        text = '\U0001f600 "quoted" \\ \u0000'
         content = {"z": [1, 2.5, {"é\u2028": None}], "a": text, "big": 2**70, "t": True, "": {}}
         made = self.create(content, metadata={"note": "n", "omp.memory.class": "episodic"})
         answer = self.call("GET", "/objects/" + made["id"], 200)
@@ -246,6 +248,25 @@ class ReplaceAndDelete(Api):
         number = final["metadata"]["by"]
         self.assertEqual(final["content"], {"number": number, "again": [number] * 20})
 
+    def test_a_replacement_between_check_and_write_is_checked_again(self) -> None:
+        identifier = self.create({"turn": 0})["id"]
+        seen: list[bytes] = []
+
+        def meddle(record: Record) -> None:
+            seen.append(record.body)
+            if len(seen) == 1:
+                self.objects.replace(identifier, {"turn": 1}, None, lambda _: None)
+
+        self.objects.replace(identifier, {"turn": 2}, None, meddle)
+        self.assertEqual([json.loads(body)["content"] for body in seen], [{"turn": 0}, {"turn": 1}])
+        self.assertEqual(self.call("GET", "/objects/" + identifier, 200).json["content"], {"turn": 2})
+
+    def test_a_replacement_brings_no_object_back_that_was_deleted_meanwhile(self) -> None:
+        identifier = self.create(key="k")["id"]
+        with self.assertRaises(NotFound):
+            self.objects.replace(identifier, {"x": 2}, None, lambda _: self.objects.remove(identifier, lambda _: None))
+        self.assertEqual(self.counts(), [0] * 4)
+
 
 class Preconditions(Api):
     def test_the_etag_is_the_same_from_post_get_head_and_put_for_the_same_state(self) -> None:
@@ -310,7 +331,7 @@ class Preconditions(Api):
         self.create(namespace="other", key="k", headers=only_new)
         self.create(key="k2", headers=only_new)
         self.create(key="k")  # without the header, keys need not be unique
-        without_key = self.create()
+        without_key = self.create(headers=only_new)
         self.call("POST", "/objects", 409, {**body, "key": without_key["id"]}, only_new)
         self.create(namespace="other", key=without_key["id"], headers=only_new)
 

@@ -7,9 +7,10 @@ import tempfile
 import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omp.protocols.objects.collection import BY_DEADLINE, ROWS_A_BLOCK
+from omp.protocols.objects.record import Record
 from omp.tests.harness import Client, running_server
 from omp.tests.test_objects import Api, on_each_store
 
@@ -64,9 +65,31 @@ class TimeToLive(Api):
         path = "/objects/" + self.create(metadata={"omp.ttl_sec": 10})["id"]
         self.call("PUT", path, 200, {"content": {}, "metadata": {}})
         clock.now += 11
+        self.assertEqual(self.counts()[3], 0)
         self.objects.housekeep(clock.now)
         self.call("GET", path, 200)
-        self.assertEqual(self.counts()[3], 0)
+
+    def test_another_deadline_replaces_the_row_of_the_one_before(self) -> None:
+        path = "/objects/" + self.create(metadata={"omp.ttl_sec": 10})["id"]
+        self.call("PUT", path, 200, {"content": {}, "metadata": {"omp.ttl_sec": 20}})
+        self.assertEqual(self.counts()[3], 1)
+
+    def test_an_object_that_is_given_more_time_while_housekeeping_looks_stays(self) -> None:
+        clock = self.stop_clock()
+        made = self.objects.create("ns", "k", {}, {"omp.ttl_sec": 10})
+        path = "/objects/" + made.id.decode()
+        store = self.server.parts.store
+        write = store.write
+
+        def after_another_write() -> Any:
+            self.objects._store.write = write  # type: ignore[method-assign]
+            self.objects.replace(made.id.decode(), {"x": 2}, {"omp.ttl_sec": 100}, lambda _: None)
+            return write()
+
+        store.write = after_another_write  # type: ignore[method-assign]
+        self.objects.housekeep(clock.now + 10)
+        clock.now += 11
+        self.assertEqual(self.call("GET", path, 200).json["content"], {"x": 2})
 
     def test_a_time_to_live_beyond_all_calendars_never_ends(self) -> None:
         made = self.create(metadata={"omp.ttl_sec": 10**300})
@@ -116,6 +139,20 @@ class DeleteOnRead(Api):
         self.call("PUT", path, 200, {"content": {"x": 2}})
         self.assertEqual(self.call("GET", path, 200, headers={"If-None-Match": etag}).json["content"], {"x": 2})
         self.call("HEAD", path, 404)
+
+    def test_a_replacement_that_lets_it_stay_counts_also_while_it_is_being_read(self) -> None:
+        path = "/objects/" + self.create(metadata=ONCE)["id"]
+        find = self.objects.find
+
+        def find_and_replace(identifier: str) -> Record:
+            found = find(identifier)
+            self.objects.find = find  # type: ignore[method-assign]
+            self.objects.replace(identifier, {"x": 2}, {}, lambda _: None)
+            return found
+
+        self.objects.find = find_and_replace  # type: ignore[method-assign]
+        for _ in range(2):
+            self.assertEqual(self.call("GET", path, 200).json["content"], {"x": 2})
 
     def test_metadata_of_a_replacement_decide_anew(self) -> None:
         path = "/objects/" + self.create(metadata=ONCE)["id"]

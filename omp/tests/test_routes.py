@@ -10,6 +10,8 @@ from typing import Any
 from omp.rules.schema import compile_schema
 from omp.tests.harness import Client, running_server
 from omp.web.dispatch import Application
+from omp.web.errors import ErrorStyle, InvalidRequest
+from omp.web.messages import Request
 from omp.web.routes import Mount, Route
 
 _BODIES: tuple[bytes | None, ...] = (
@@ -111,6 +113,24 @@ class EveryRoute(unittest.TestCase):
         self.assertLessEqual({"mode", "required_components", "legacy", "max_age_sec"}, set(document["signatures"]))
         self.assertLessEqual({"max_payload_bytes", "max_page_size"}, set(document["limits"]))
         self.assertNotIn(str(Path(__file__).parents[2]), json.dumps(document))
+
+
+class Owners(unittest.TestCase):
+    """Whose shape an error has."""
+
+    def test_of_two_protocols_the_one_with_the_longer_prefix_owns_a_path(self) -> None:
+        outer = Mount("outer", "1", "", (), None, owns=("/a",), errors=ErrorStyle(lambda _: "outer", {}))
+        inner = Mount("inner", "1", "", (), None, owns=("/a/b",), errors=ErrorStyle(lambda _: "inner", {}))
+        application = Application([outer, inner], print, 1)
+        for path, owner in (("/a/x", "outer"), ("/a/b/x", "inner"), ("/a/b", "inner"), ("/a/bc", "outer")):
+            answer = application.answer(Request("GET", path, {}))
+            self.assertEqual((answer.status, json.loads(answer.body)), (404, owner), path)
+
+    def test_a_protocol_may_answer_a_body_that_does_not_fit_with_a_status_of_its_own(self) -> None:
+        style = ErrorStyle(lambda error: error.code, {}, invalid_body=422)
+        for place, expected in (("body", (422, "unprocessable")), ("query", (400, "bad_request"))):
+            problem = InvalidRequest([{"loc": [place, "x"], "msg": "must be 1", "type": "const"}])
+            self.assertEqual(style.status_and_value(problem), expected)
 
 
 if __name__ == "__main__":

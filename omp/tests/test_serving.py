@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import select
 import socket
 import threading
 import time
 import unittest
+import unittest.mock
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ from omp.tests.harness import Client, Running, exchange, running_server
 from omp.web.messages import Request, Response, json_response
 from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
 from omp.web.wire import ChunkedBody, http_date
+from server import build
 
 GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -148,6 +151,8 @@ class RequestHeads(ServingCase):
             b"GET /health HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n",
             b"GET /health HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
             b"GET /health HTTP/1.1\r\nHost: x y\r\n\r\n",
+            b"GET http:///health HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET http://user@x/health HTTP/1.1\r\nHost: x\r\n\r\n",
         ):
             with self.subTest(garbage=garbage):
                 self.refused(garbage, 400, "bad_request")
@@ -202,9 +207,15 @@ class Bodies(ServingCase):
             b"2\n{}\r\n0\r\n\r\n",
             b"1" * 5000,
             b"\r\n{}\r\n",
+            b"2;" + b"x" * 1100 + b"\r\n{}\r\n0\r\n\r\n",
+            b"0\r\n" + b"T: u\r\n" * 2000 + b"\r\n",
         ):
             with self.subTest(chunks=chunks):
                 self.refused(self.post(b"Transfer-Encoding: chunked", chunks) + GET_HEALTH, 400, "bad_request")
+
+    def test_http_1_0_has_no_chunks(self) -> None:
+        request = self.post(b"Transfer-Encoding: chunked", b"0\r\n\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
+        self.refused(request, 400, "bad_request")
 
     def test_a_6_mib_body_is_413_before_it_is_read(self) -> None:
         sock = self.connect()
@@ -296,6 +307,21 @@ class Load(unittest.TestCase):
             while statuses(exchange(server.port, GET_HEALTH)) != [200]:
                 self.assertLess(time.monotonic(), deadline)
 
+    def test_128_connections_wait_for_a_server_that_is_busy(self) -> None:
+        parts = build({"OMP_SERVER_PORT": "0"})  # listens, and accepts nobody
+        self.addCleanup(parts.store.close)
+        self.addCleanup(parts.http.server_close)
+        with contextlib.ExitStack() as waiting:
+            for _ in range(128):
+                waiting.enter_context(socket.create_connection(("127.0.0.1", parts.http.server_port), 5))
+
+    def test_a_system_that_has_no_more_threads_answers_503_and_the_server_goes_on(self) -> None:
+        with running_server() as server:
+            no_more = RuntimeError("can't start new thread")
+            with unittest.mock.patch.object(threading.Thread, "start", side_effect=no_more):
+                self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [503])
+            self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
+
     def test_200_half_open_connections_leave_others_served(self) -> None:
         with running_server() as server:
             held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(200)]
@@ -317,10 +343,38 @@ class Load(unittest.TestCase):
             running_server(request_seconds=0.6) as server,
             socket.create_connection(("127.0.0.1", server.port), 10) as sock,
         ):
-            for byte in b"GET /health":
-                sock.sendall(bytes([byte]))
-                time.sleep(0.1)
+            sock.sendall(b"GET /health HTTP/1.1\r\nX: ")
+            for _ in range(50):
+                sock.sendall(b"x")
+                if select.select([sock], [], [], 0.1)[0]:
+                    break
+            else:
+                self.fail("drips for 5 s, and no answer")
             self.assertEqual(read_answers(sock, 1)[0][0], 408)
+
+    def test_every_request_and_every_pause_has_the_whole_time(self) -> None:
+        with (
+            running_server(request_seconds=1.5) as server,
+            socket.create_connection(("127.0.0.1", server.port), 10) as sock,
+        ):
+            for _ in range(2):
+                sock.sendall(GET_HEALTH[:9])
+                time.sleep(0.9)
+                sock.sendall(GET_HEALTH[9:])
+                self.assertEqual(read_answers(sock, 1)[0][0], 200)
+                time.sleep(0.9)
+
+    def test_who_does_not_read_a_large_answer_is_left(self) -> None:
+        with running_server(request_seconds=0.4) as server, Client(server.port) as client:
+            made = client.request("POST", "/objects", {"namespace": "ns", "content": {"fill": "x" * 5_000_000}})
+            client.close()
+            with socket.socket() as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                sock.connect(("127.0.0.1", server.port))
+                sock.sendall(f"GET {made.headers['location']} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                self.assertTrue(sock.recv(9))
+                with server.http._changed:
+                    self.assertTrue(server.http._changed.wait_for(lambda: not server.http._count, 10))
 
     def test_an_idle_connection_is_closed_without_a_word(self) -> None:
         with (
@@ -333,13 +387,21 @@ class Load(unittest.TestCase):
 class Stopping(unittest.TestCase):
     """The orderly stop: what is under way is finished, what is idle is closed."""
 
+    def test_what_is_under_way_for_too_long_is_cut_off_and_said(self) -> None:
+        with running_server() as server, socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+            sock.sendall(b"POST /objects HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+            self.assertIn(b"100 Continue", sock.recv(100))
+            self.assertFalse(server.parts.stop(0.1))
+
     def test_a_request_whose_body_is_still_arriving_is_finished(self) -> None:
         body = b'{"namespace":"ns","content":{}}'
         with running_server() as server:
             idle = socket.create_connection(("127.0.0.1", server.port), 10)
+            self.addCleanup(idle.close)
             idle.sendall(GET_HEALTH)
             read_answers(idle, 1)
             busy = socket.create_connection(("127.0.0.1", server.port), 10)
+            self.addCleanup(busy.close)
             busy.sendall(b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body[:5]))
             time.sleep(0.2)
             stopped: list[bool] = []
@@ -357,13 +419,16 @@ class Stopping(unittest.TestCase):
             body = json.dumps({"namespace": "ns", "content": {"fill": "x" * 200_000}}).encode()
             with Client(server.port) as client:
                 path = client.request("POST", "/objects", body=body).headers["location"]
-            with socket.create_connection(listener.getsockname(), 10) as client_side:
+            with socket.socket() as client_side:
+                client_side.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client_side.connect(listener.getsockname())
                 client_side.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
                 server_side, address = listener.accept()
                 server_side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # one send cannot take the answer
                 server.http.stopping = True
                 serving = threading.Thread(target=server.http.process_request_thread, args=(server_side, address))
                 serving.start()
+                time.sleep(0.1)
                 (answer,) = read_answers(client_side, 1)
                 serving.join()
         self.assertEqual((answer[0], answer[1]["connection"]), (200, "close"))
@@ -378,6 +443,19 @@ def _broken_stream() -> Iterator[bytes]:
     raise ZeroDivisionError("a secret detail")
 
 
+_STREAM_CLOSED = threading.Event()
+
+
+def _waiting_stream() -> Iterator[bytes]:
+    try:
+        yield b"here"
+        while True:
+            time.sleep(0.01)
+            yield b""
+    finally:
+        _STREAM_CLOSED.set()
+
+
 def _echo(request: Request, state: object) -> Response:
     return json_response({**request.params, "query": request.valid_query()})
 
@@ -388,7 +466,8 @@ ODD_MOUNT = Mount(
     "Odd",
     (
         Route("GET", "/odd/boom", _boom, "Fails", {200: "never"}),
-        Route("GET", "/odd/split", lambda r, s: Response(200, headers=[("X", "a\r\nb")]), "Splits", {200: "never"}),
+        Route("GET", "/odd/split", lambda r, s: Response(200, headers=[("X", "a\nb")]), "Splits", {200: "never"}),
+        Route("GET", "/odd/return", lambda r, s: Response(200, headers=[("X", "a\rb")]), "Splits", {200: "never"}),
         Route(
             "GET",
             "/odd/stream",
@@ -396,6 +475,7 @@ ODD_MOUNT = Mount(
             "Streams",
             {200: "two"},
         ),
+        Route("GET", "/odd/waiting", lambda r, s: Response(200, stream=_waiting_stream()), "Waits", {200: "here"}),
         Route("GET", "/odd/broken", lambda r, s: Response(200, stream=_broken_stream()), "Breaks", {200: "one"}),
         Route("GET", "/odd/large", lambda r, s: Response(200, b"x" * 3_000_000), "Large", {200: "3 MB"}),
         Route("GET", "/odd/of/{a}/{b}", _echo, "Echoes", {200: "a"}, query={"n": {"type": "integer", "minimum": 1}}),
@@ -430,7 +510,7 @@ class Handlers(unittest.TestCase):
             return client.request("GET", path)
 
     def test_an_exception_is_an_opaque_500_with_the_id_of_its_line_in_the_log(self) -> None:
-        for path in ("/odd/boom", "/odd/split"):
+        for path in ("/odd/boom", "/odd/split", "/odd/return"):
             del self.server.log[:]
             answer = self.get(path)
             self.assertEqual((answer.status, answer.json["error"]["code"]), (500, "internal_error"))
@@ -452,6 +532,18 @@ class Handlers(unittest.TestCase):
     def test_a_stream_that_fails_has_no_end(self) -> None:
         data = exchange(self.server.port, b"GET /odd/broken HTTP/1.1\r\nHost: x\r\n\r\n" + GET_HEALTH)
         self.assertTrue(data.endswith(b"3\r\none\r\n"), data)
+
+    def test_a_stream_ends_when_its_reader_leaves(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.server.port), 10) as sock:
+            sock.sendall(b"GET /odd/waiting HTTP/1.1\r\nHost: x\r\n\r\n")
+            data = b""
+            while b"here\r\n" not in data:
+                data += sock.recv(1000)
+        self.assertTrue(_STREAM_CLOSED.wait(10))
+
+    def test_a_query_that_is_no_utf_8_is_400(self) -> None:
+        for query in ("n=1&x=%FF", "%FF=1", "x=%C3"):
+            self.assertEqual(self.get(f"/odd/of/a/b?{query}").status, 400)
 
     def test_a_large_answer_arrives_whole(self) -> None:
         self.assertEqual(len(self.get("/odd/large").body), 3_000_000)

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import unittest
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from omp.store import StorageError, open_store
 from omp.store.ordered import LOAD, SortedKeys
@@ -423,14 +423,9 @@ class SqliteStoreTest(Contract):
         with open(no_database) as file:
             self.assertEqual(file.read(), "Dear Sirs, " * 100)
 
-    def test_writers_share_commits(self) -> None:
-        commits: list[str] = []
-        self.put((b"first", b""))
-        self.store._db.set_trace_callback(  # type: ignore[attr-defined]
-            lambda sql: commits.append(sql) if sql == "COMMIT" else None
-        )
-        release = threading.Event()
-        inside = threading.Event()
+    def hold_commits(self) -> tuple[threading.Event, threading.Event]:
+        """From here on a commit sets the first event when it begins, and goes on when the second one is set."""
+        inside, release = threading.Event(), threading.Event()
         commit = self.store._commit  # type: ignore[attr-defined]
 
         def slow_commit(layer: object) -> None:
@@ -439,6 +434,72 @@ class SqliteStoreTest(Contract):
             commit(layer)
 
         self.store._commit = slow_commit  # type: ignore[attr-defined]
+        return inside, release
+
+    def test_a_file_is_written_ahead_and_synchronized(self) -> None:
+        # What makes an answered write survive a power failure, which no test can bring about.
+        database = self.store._db  # type: ignore[attr-defined]
+        self.assertEqual(database.execute("PRAGMA journal_mode").fetchone(), ("wal",))
+        self.assertEqual(database.execute("PRAGMA synchronous").fetchone(), (2,))  # FULL
+
+    def test_a_block_sees_the_file_below_a_commit_under_way_below_what_waits_for_the_next(self) -> None:
+        dice = random.Random(11)
+        in_file, under_way, waiting = (
+            {key(one): dice.choice([None, b"%d" % turn]) for one in dice.sample(range(60), 30)} for turn in range(3)
+        )
+        self.change(in_file)
+        inside, release = self.hold_commits()
+        seen: list[object] = []
+        threads = [
+            threading.Thread(target=work, args=(argument,), daemon=True)
+            for work, argument in (
+                (self.change, under_way),
+                (self.change, waiting),
+                (self.look_and_change_nothing, seen),
+                (self.look_and_change_nothing, seen),
+            )
+        ]
+        threads[0].start()
+        inside.wait(10)
+        for number in range(1, 4):
+            threads[number].start()
+            while len(self.store._open.waiting) < number:  # type: ignore[attr-defined]
+                threading.Event().wait(0.001)
+        release.set()
+        for thread in threads:
+            thread.join(10)
+        model = {one: value for one, value in {**in_file, **under_way, **waiting}.items() if value is not None}
+        expected = sorted(model.items())
+        gets = [model.get(key(one)) for one in range(60)]
+        self.assertEqual(seen, [expected, expected[::-1], len(expected), gets] * 2)
+        self.assertEqual(rows(self.store), expected)
+
+    def change(self, changes: dict[bytes, bytes | None]) -> None:
+        """Put and delete in one block; None deletes."""
+        with self.store.write() as tx:
+            for one, value in changes.items():
+                if value is None:
+                    tx.delete("t", one)
+                else:
+                    tx.put("t", one, value)
+
+    def look_and_change_nothing(self, seen: list[object]) -> None:
+        """Note all that can be read in a write block, then put and delete rows, and raise."""
+        with suppress(ZeroDivisionError), self.store.write() as tx:
+            seen += [list(tx.scan("t")), list(tx.scan("t", reverse=True)), tx.count("t")]
+            seen.append([tx.get("t", key(one)) for one in range(60)])
+            for one in range(60):
+                tx.put("t", key(one), b"undone")
+                tx.delete("t", key((one * 7) % 60))
+            raise ZeroDivisionError
+
+    def test_writers_share_commits(self) -> None:
+        commits: list[str] = []
+        self.put((b"first", b""))
+        self.store._db.set_trace_callback(  # type: ignore[attr-defined]
+            lambda sql: commits.append(sql) if sql == "COMMIT" else None
+        )
+        inside, release = self.hold_commits()
         threads = [threading.Thread(target=self.put, args=((key(0), b""),), daemon=True)]
         threads[0].start()
         inside.wait(10)
@@ -496,18 +557,11 @@ class SqliteStoreTest(Contract):
         self.put((b"a", b"at last"))
         self.assertEqual(self.store.get("t", b"a"), b"at last")
 
-
     def test_an_interrupt_while_waiting_leaves_nobody_waiting(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             self.skipTest("signals reach the main thread only")
         self.put((b"first", b""))
-        inside, release = threading.Event(), threading.Event()
-        commit = self.store._commit  # type: ignore[attr-defined]
-
-        def slow_commit(layer: object) -> None:
-            inside.set()
-            release.wait(10)
-            commit(layer)
+        inside, release = self.hold_commits()
 
         def interrupt() -> None:
             while not self.store._open.waiting:  # type: ignore[attr-defined]
@@ -516,7 +570,6 @@ class SqliteStoreTest(Contract):
             threading.Event().wait(0.02)
             release.set()
 
-        self.store._commit = slow_commit  # type: ignore[attr-defined]
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.addCleanup(signal.signal, signal.SIGINT, before)
         other = threading.Thread(target=self.put, args=((b"other", b""),), daemon=True)
