@@ -449,30 +449,30 @@ class SqliteStoreTest(Contract):
         )
         self.change(in_file)
         inside, release = self.hold_commits()
-        seen: list[object] = []
+        early: list[object] = []
+        late: list[object] = []
         threads = [
             threading.Thread(target=work, args=(argument,), daemon=True)
             for work, argument in (
                 (self.change, under_way),
+                (self.look_and_change_nothing, early),
                 (self.change, waiting),
-                (self.look_and_change_nothing, seen),
-                (self.look_and_change_nothing, seen),
+                (self.look_and_change_nothing, late),
+                (self.look_and_change_nothing, late),
             )
         ]
         threads[0].start()
         inside.wait(10)
-        for number in range(1, 4):
+        for number in range(1, 5):
             threads[number].start()
             while len(self.store._open.waiting) < number:  # type: ignore[attr-defined]
                 threading.Event().wait(0.001)
         release.set()
         for thread in threads:
             thread.join(10)
-        model = {one: value for one, value in {**in_file, **under_way, **waiting}.items() if value is not None}
-        expected = sorted(model.items())
-        gets = [model.get(key(one)) for one in range(60)]
-        self.assertEqual(seen, [expected, expected[::-1], len(expected), gets] * 2)
-        self.assertEqual(rows(self.store), expected)
+        self.assertEqual(early, self.all_reads({**in_file, **under_way}))
+        self.assertEqual(late, self.all_reads({**in_file, **under_way, **waiting}) * 2)
+        self.assertEqual(rows(self.store), late[0])
 
     def change(self, changes: dict[bytes, bytes | None]) -> None:
         """Put and delete in one block; None deletes."""
@@ -482,6 +482,11 @@ class SqliteStoreTest(Contract):
                     tx.delete("t", one)
                 else:
                     tx.put("t", one, value)
+
+    def all_reads(self, changes: dict[bytes, bytes | None]) -> list[object]:
+        """What :meth:`look_and_change_nothing` notes after `changes`."""
+        left = sorted((one, value) for one, value in changes.items() if value is not None)
+        return [left, left[::-1], len(left), [changes.get(key(one)) for one in range(60)]]
 
     def look_and_change_nothing(self, seen: list[object]) -> None:
         """Note all that can be read in a write block, then put and delete rows, and raise."""
