@@ -129,7 +129,7 @@ class Lists(unittest.TestCase):
         text = '("foo";a=1;b=2);lvl=5, ("bar" "baz");lvl=1'
         self.assertEqual(serialize_list(parse_list(text)), text)
         text = 'abc;a=1;b=2;cde_456, (ghi;jk=4 l);q="9";r=w'
-        self.assertEqual(serialize_list(parse_list("abc;a=1;b=2; cde_456, (ghi;jk=4 l);q=\"9\";r=w")), text)
+        self.assertEqual(serialize_list(parse_list('abc;a=1;b=2; cde_456, (ghi;jk=4 l);q="9";r=w')), text)
 
     def test_empty_text_is_the_empty_list(self) -> None:
         self.assertEqual(parse_list("  "), [])

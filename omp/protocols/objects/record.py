@@ -36,6 +36,7 @@ _HAS_KEY = 2
 _FOR_EVER = 0
 _LATEST = 2**63 - 1
 
+
 def new_id(now: int, random: int) -> str:
     """A UUID of version 7 for the time `now` (epoch microseconds) with 62 of the bits of `random`.
 

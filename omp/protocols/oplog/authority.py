@@ -123,9 +123,7 @@ def _admits(grant: GrantEntry, candidate: Candidate) -> bool:
     """What every operation needs of a grant that covers it, whatever its type."""
     operation = candidate.operation
     return (
-        "author" in grant.caps
-        and (grant.ops is None or operation.type in grant.ops)
-        and in_force(grant, operation.ts)
+        "author" in grant.caps and (grant.ops is None or operation.type in grant.ops) and in_force(grant, operation.ts)
     )
 
 

@@ -109,9 +109,7 @@ def _array(of: Grammar, *, empty: bool = False, ordered: bool = False) -> Gramma
     return Grammar(fits, f"a {'' if empty else 'non-empty '}{kind} without duplicates; each element {of.words}")
 
 
-_TIMESTAMP = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII
-).fullmatch
+_TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII).fullmatch
 
 
 def is_timestamp(value: Any) -> bool:

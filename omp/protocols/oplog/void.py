@@ -87,9 +87,7 @@ def _level(entry: Entry) -> int:
 
 def cutting(grant: GrantEntry, entry: Entry) -> list[RevocationEntry]:
     """The effective revocations, no renunciations, by which `grant` is cut for the stored `entry`."""
-    return [
-        revocation for above in grant.lineage() for revocation in above.cuts if not in_past(entry, revocation)
-    ]
+    return [revocation for above in grant.lineage() for revocation in above.cuts if not in_past(entry, revocation)]
 
 
 def effective_revocations(grant: GrantEntry) -> list[RevocationEntry]:

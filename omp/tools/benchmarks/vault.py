@@ -110,9 +110,7 @@ class _Repository:
 
     def pulls(self) -> Iterator[bytes]:
         """The pull at the version that is current now, for ever."""
-        return itertools.repeat(
-            self._request("pull", {"repoId": self._repo_id, "knownPayloadVersion": self._version})
-        )
+        return itertools.repeat(self._request("pull", {"repoId": self._repo_id, "knownPayloadVersion": self._version}))
 
     def _pushes(self) -> Iterator[bytes]:
         sealed = {"keyEpoch": 0, "iv": "AAAAAAAAAAAAAAAA", "ciphertext": CIPHERTEXT}
