@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from omp.rules.json_text import JsonError, compact, parse
-from omp.rules.schema import Problem, Validator
+from omp.rules.schema import Problem
 from omp.web.errors import ApiError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -196,15 +196,3 @@ def json_bytes(value: Any) -> bytes:
 def json_response(value: Any, status: int = 200, headers: Sequence[tuple[str, str]] = ()) -> Response:
     """An answer whose body is `value` as JSON."""
     return Response(status, json_bytes(value), JSON, headers)
-
-
-__all__ = [
-    "JSON",
-    "Request",
-    "Response",
-    "Validator",
-    "decode_segment",
-    "json_bytes",
-    "json_response",
-    "query_values",
-]
