@@ -1,11 +1,10 @@
 """A compiled subset of JSON Schema 2020-12: the checks behind the schemas that OpenAPI shows.
 
 A schema is compiled once into a closure; checking a value then walks no schema.  The subset: ``type`` (one name or
-a list), ``properties``, ``required``, ``additionalProperties: False``, ``items``, ``minItems``, ``maxItems``,
-``enum``, ``const``, ``minimum``, ``maximum``, ``exclusiveMinimum``, ``minLength``, ``maxLength``, ``pattern``
-(matched against the whole string, ASCII classes), ``uniqueItems``.  ``title``, ``description``, ``default``,
-``examples`` and ``format`` say something to readers only.  Any other keyword is a mistake of ours and raises
-KeyError when the schema is compiled.
+a list), ``properties``, ``required``, ``items``, ``minItems``, ``maxItems``, ``enum``, ``const``, ``minimum``,
+``maximum``, ``exclusiveMinimum``, ``minLength``, ``maxLength``, ``pattern`` (matched against the whole string, ASCII
+classes).  ``title``, ``description``, ``default`` and ``format`` say something to readers only.  Any other keyword is
+a mistake of ours and raises KeyError when the schema is compiled.
 
 As in JSON Schema, ``integer`` takes 1.0 as well as 1; as everywhere in JSON, true is no number.
 """
@@ -89,17 +88,6 @@ def _required(names: list[str], schema: Schema) -> _Check:
     return check
 
 
-def _additional(allowed: bool, schema: Schema) -> _Check | None:
-    known = frozenset(schema.get("properties", ()))
-
-    def check(value: Any) -> Iterable[Problem]:
-        if type(value) is not dict or value.keys() <= known:
-            return ()
-        return [Problem((name,), "is not a known member", "unknown") for name in sorted(value.keys() - known)]
-
-    return None if allowed else check
-
-
 def _items(item: Schema, schema: Schema) -> _Check:
     validate = compile_schema(item)
 
@@ -136,17 +124,6 @@ def _const(constant: Any, schema: Schema) -> _Check:
     return lambda value: () if _same(value, constant) else wrong
 
 
-def _unique(unique: bool, schema: Schema) -> _Check | None:
-    wrong = [Problem((), "must not repeat an element", "unique")]
-
-    def check(value: Any) -> Iterable[Problem]:
-        if type(value) is not list or all(value.index(element) == i for i, element in enumerate(value)):
-            return ()
-        return wrong
-
-    return check if unique else None
-
-
 def _bound(
     holds: Callable[[Any, Any], bool], types: tuple[type, ...], sentence: str, word: str
 ) -> Callable[[Any, Schema], _Check]:
@@ -162,12 +139,10 @@ _KEYWORDS: dict[str, Callable[[Any, Schema], _Check | None]] = {
     "type": lambda argument, schema: None,  # first, by itself: the others presuppose it
     "properties": _properties,
     "required": _required,
-    "additionalProperties": _additional,
     "items": _items,
     "pattern": _pattern,
     "enum": _enum,
     "const": _const,
-    "uniqueItems": _unique,
     "minimum": _bound(lambda v, limit: v >= limit, _NUMBERS, "must be at least {}", "range"),
     "maximum": _bound(lambda v, limit: v <= limit, _NUMBERS, "must be at most {}", "range"),
     "exclusiveMinimum": _bound(lambda v, limit: v > limit, _NUMBERS, "must be more than {}", "range"),
@@ -175,5 +150,5 @@ _KEYWORDS: dict[str, Callable[[Any, Schema], _Check | None]] = {
     "maxLength": _bound(lambda v, limit: len(v) <= limit, (str,), "must have at most {} characters", "length"),
     "minItems": _bound(lambda v, limit: len(v) >= limit, (list,), "must have at least {} elements", "length"),
     "maxItems": _bound(lambda v, limit: len(v) <= limit, (list,), "must have at most {} elements", "length"),
-    **dict.fromkeys(("title", "description", "default", "examples", "format"), lambda argument, schema: None),
+    **dict.fromkeys(("title", "description", "default", "format"), lambda argument, schema: None),
 }
