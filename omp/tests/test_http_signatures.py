@@ -302,7 +302,7 @@ class Components(unittest.TestCase):
             ['"@query-param";name="a"'],
             ['"x";foo'],
             ['"x";sf=1'],
-            ['"x";sf=?0'],
+            ['"priority";sf=?0'],
             ['"x";bs="1"'],
             ['"x";key'],
             ['"x";key=a'],
@@ -621,6 +621,9 @@ class Strict(Verification):
         self.verify(resigned(f'("@method" "@path" "mrs-identity" "content-digest"){params}', post(fields)), mrs)
         short = resigned(f'("@method" "@path" "content-digest"){params}', post(fields))
         self.assertIn("mrs-identity", self.refused(401, short, mrs))
+        fields[0] = ("mrs-identity", "a=1, b=2")
+        part = resigned(f'("@method" "@path" "mrs-identity";key="a" "content-digest"){params}', post(fields))
+        self.assertIn("mrs-identity", self.refused(401, part, mrs))
 
 
 class Hostile(Verification):

@@ -47,11 +47,6 @@ class Entry:
         """The key ID that signed it."""
         return self.chain.author.key
 
-    @property
-    def by_root(self) -> bool:
-        """Whether the root signed it: such operations are never void (oplog §4)."""
-        return self.chain.author.is_root
-
 
 class SourceEntry(Entry):
     """An operation that claims or inferences may build on: a node of the derivation graph (oplog §5).
