@@ -213,14 +213,35 @@ class StartAndStop(unittest.TestCase):
                 trusting = ssl.create_default_context(cafile=certificate)
                 with urllib.request.urlopen(f"https://127.0.0.1:{port}/health", context=trusting, timeout=10) as answer:
                     self.assertEqual(json.load(answer), {"status": "ok"})
+                head = "POST /objects HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+                for request, status in ((f"{head}2\r\n\r\n{{}}", b"400"), (f"{head}{6 << 20}\r\n\r\n", b"413")):
+                    with (
+                        socket.create_connection(("127.0.0.1", port), 10) as plain,
+                        trusting.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as sock,
+                    ):
+                        sock.sendall(request.encode())
+                        self.assertEqual(_to_the_end(sock)[9:12], status)
                 # Somebody who speaks plain HTTP to it harms nobody.
                 with socket.create_connection(("127.0.0.1", port), 10) as sock:
                     sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
                     with contextlib.suppress(ConnectionResetError):
-                        while sock.recv(1000):
-                            pass
-                process.terminate()
-                self.assertEqual(process.wait(20), 0)
+                        _to_the_end(sock)
+                # Nor does a connection that is idle when the server stops, or has not even shaken hands.
+                with (
+                    socket.create_connection(("127.0.0.1", port), 10),
+                    socket.create_connection(("127.0.0.1", port), 10) as plain,
+                    trusting.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as idle,
+                ):
+                    idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                    self.assertEqual(idle.recv(1000)[9:12], b"200")
+                    process.terminate()
+                    self.assertEqual(_to_the_end(idle), b"")
+                    self.assertEqual(process.wait(20), 0)
+
+
+def _to_the_end(sock: socket.socket) -> bytes:
+    """All that still comes; a TLS connection that ends without its alert raises SSLEOFError here."""
+    return b"".join(iter(lambda: sock.recv(1000), b""))
 
 
 def _self_signed(folder: Path) -> str:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _RECEIVE = 64 * 1024
 _SEND = 256 * 1024
+_WATCH_SECONDS = 0.5
 _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 64 * 1024 * 1024
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
@@ -62,6 +63,7 @@ class Connection:
         self._timeout: float | None = server.request_seconds
         self._deadline = 0.0
         self._idle = True
+        self._watches = False  # sees for itself whether the server stops, and need not be woken
 
     def serve(self) -> None:
         """Answer requests until the client leaves, the connection must close, or the server stops."""
@@ -71,10 +73,13 @@ class Connection:
                 pass
         except (OSError, _ClientGone):
             pass  # the client left or stalled; nobody is there to be told
+        finally:
+            self._say_goodbye()
+            self._socket.close()
 
     def end_if_idle(self) -> None:
         """Wake the thread out of its ``recv`` if no request is under way (the server stops)."""
-        if self._idle:
+        if self._idle and not self._watches:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RD)
 
@@ -83,7 +88,11 @@ class Connection:
         seconds = self._server.request_seconds
         if self._server.tls is not None:
             self._socket.settimeout(seconds)
-            self._socket = self._server.tls.wrap_socket(self._socket, server_side=True)
+            self._socket = tls = self._server.tls.wrap_socket(
+                self._socket, server_side=True, do_handshake_on_connect=False
+            )
+            tls.do_handshake()
+            self._watches = True
         elif os.name == "posix":
             # A Python timeout polls before every recv and send; the kernel's own costs no system call.
             interval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
@@ -147,11 +156,24 @@ class Connection:
             self._socket.settimeout(0.0)
             data = self._socket.recv(_RECEIVE)
             self._socket.settimeout(self._timeout)
+        elif self._watches:
+            data = self._watch_for_request()
         else:
             data = self._socket.recv(_RECEIVE)
         if not data:
             raise _ClientGone
         return data
+
+    def _watch_for_request(self) -> bytes:
+        """The same over TLS, where the end of the stream, by which others are woken, would count as an attack."""
+        until = time.monotonic() + self._server.request_seconds
+        while not self._server.stopping and (left := until - time.monotonic()) > 0:
+            self._socket.settimeout(min(left, _WATCH_SECONDS))
+            with contextlib.suppress(TimeoutError):
+                data = self._socket.recv(_RECEIVE)
+                self._socket.settimeout(self._timeout)
+                return data
+        raise _ClientGone
 
     def _receive(self) -> bytes:
         """More bytes of the request under way: 408 when its time is over."""
@@ -277,8 +299,17 @@ class Connection:
         finally:
             self._socket.settimeout(self._server.request_seconds)
 
+    def _say_goodbye(self) -> None:
+        """The closure alert of TLS (RFC 9112 §9.8), so that a client can tell an end from a cut."""
+        unwrap = getattr(self._socket, "unwrap", None)
+        if unwrap is not None:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it has been sent
+                self._socket.settimeout(0.0)  # the client's own alert is not waited for
+                unwrap()
+
     def _linger(self) -> None:
         """Take what still arrives of a refused request: closing on unread bytes would reset the answer away."""
+        self._say_goodbye()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
             until = time.monotonic() + _LINGER_SECONDS
