@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import re
 import select
@@ -12,6 +13,7 @@ import time
 import unittest
 import unittest.mock
 from collections.abc import Iterator
+from socketserver import TCPServer
 from typing import Any, ClassVar
 
 from omp.tests.harness import Client, Running, exchange, running_server
@@ -323,6 +325,17 @@ class Load(unittest.TestCase):
             with unittest.mock.patch.object(threading.Thread, "start", side_effect=no_more):
                 self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [503])
             self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
+
+    def test_a_system_that_has_no_more_descriptors_is_asked_now_and_then(self) -> None:
+        with running_server() as server:
+            no_more = OSError(errno.EMFILE, "Too many open files")
+            with unittest.mock.patch.object(TCPServer, "get_request", side_effect=no_more) as accept:
+                waiting = socket.create_connection(("127.0.0.1", server.port), 10)
+                self.addCleanup(waiting.close)
+                time.sleep(0.5)
+            self.assertTrue(1 <= accept.call_count <= 20, accept.call_count)
+            waiting.sendall(GET_HEALTH)
+            self.assertEqual(read_answers(waiting, 1)[0][0], 200)
 
     def test_200_half_open_connections_leave_others_served(self) -> None:
         with running_server() as server:

@@ -11,6 +11,7 @@ Nagle's algorithm and leaves refused bodies unread; it is never made.  Here: acc
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 import threading
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 512
 REQUEST_SECONDS = 30.0
 _TURNED_AWAY = 64
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_EXHAUSTED_SECONDS = 0.05
 
 
 class HttpServer(ThreadingHTTPServer):
@@ -92,6 +95,15 @@ class HttpServer(ThreadingHTTPServer):
             text = http_date(now)
             self._date = (now, text)
         return text
+
+    def get_request(self) -> Any:
+        """Accept; where the system has nothing left for another connection, wait a little instead of spinning."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                time.sleep(_EXHAUSTED_SECONDS)
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A thread for the connection, or 503 at once where there are too many."""
