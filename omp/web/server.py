@@ -169,6 +169,8 @@ class HttpServer(ThreadingHTTPServer):
         self.stopping = True
         self.shutdown()
         self.server_close()
+        while self._turned_away:
+            self._turned_away.popleft()[1].close()
         with self._changed:
             for connection in self._connections:
                 connection.end_if_idle()
