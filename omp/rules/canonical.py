@@ -57,14 +57,18 @@ def canonicalize(value: Any, *, exact_integers: bool = False) -> bytes:
     >>> canonicalize({"b": [1e21, 0.1, -0.0], "a": "\\u20ac"}).decode()
     '{"a":"€","b":[1e+21,0.1,0]}'
     """
-    leaves = _EXACT_LEAVES if exact_integers else _LEAVES
-    leaf = leaves.get(type(value))
-    text = leaf(value) if leaf else _container(value, leaves, MAX_DEPTH)
     try:
-        return text.encode()  # §3.2.4
+        return canonical_text(value, exact_integers=exact_integers).encode()  # §3.2.4
     except UnicodeEncodeError:
         # §3.2.2.2: a lone surrogate causes an error.
         raise CanonicalError("a string holds half of a surrogate pair") from None
+
+
+def canonical_text(value: Any, *, exact_integers: bool = False) -> str:
+    """As :func:`canonicalize`, before the encoding in UTF-8, which is what a lone surrogate fails in."""
+    leaves = _EXACT_LEAVES if exact_integers else _LEAVES
+    leaf = leaves.get(type(value))
+    return leaf(value) if leaf else _container(value, leaves, MAX_DEPTH)
 
 
 def _container(value: Any, leaves: dict[type, Callable[[Any], str]], depth: int) -> str:

@@ -56,7 +56,10 @@ class Connection:
         self._server = server
         self._application = server.application
         self._buffer = b""
-        # The header section before this one: clients repeat theirs, and equal bytes need no second look.
+        # The request line and the header section before these: clients repeat theirs, and equal bytes need no second
+        # look.
+        self._line: bytes | None = None
+        self._parsed_line: tuple[str, str, int]
         self._section: bytes | None = None
         self._fields: Fields
         self._scheme = "https" if server.tls else "http"
@@ -108,7 +111,7 @@ class Connection:
         try:
             method, target, minor, fields = self._read_head()
             origin, host = effective_host(method, target, fields, minor)
-            headers = fields.headers if host == fields.headers.get("host") else {**fields.headers, "host": host or ""}
+            headers = fields.headers if host == fields.host else {**fields.headers, "host": host or ""}
             request = Request(method, origin, headers, fields.lines, scheme=self._scheme, client=self._client)
             if fields.chunked or fields.length:
                 request.body = self._read_body(request, fields, minor)
@@ -139,7 +142,10 @@ class Connection:
             check_partial_head(data)
             data += self._receive()
         line_end = data.find(b"\r\n")
-        method, target, minor = parse_request_line(data[:line_end])
+        line = data[:line_end]
+        if line != self._line:
+            self._parsed_line = parse_request_line(line)
+            self._line = line
         if end - line_end > MAX_HEAD:
             raise ApiError(431, f"The header fields must have at most {MAX_HEAD} bytes.")
         section = data[line_end + 2 : end]
@@ -147,7 +153,7 @@ class Connection:
             self._fields = Fields(section)
             self._section = section
         self._buffer = data[end + 4 :]
-        return method, target, minor, self._fields
+        return *self._parsed_line, self._fields
 
     def _wait_for_request(self) -> bytes:
         """The first bytes of the next request; raises where none come."""

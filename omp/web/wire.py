@@ -43,15 +43,19 @@ class Fields:
     """A header section, parsed: the same for every request of a connection that repeats the same bytes.
 
     `headers` maps lower-case names to values (repeated fields joined with ``", "``), `lines` holds every field
-    line.  `length` is the Content-Length or None, `chunked` whether the body is chunked; `close` and `keep_alive`
-    whether the Connection field says so; `expects_continue` whether the client waits for ``100 Continue``.
+    line.  `host` is the Host field or None, `length` the Content-Length or None, `chunked` whether the body is chunked;
+    `close` and `keep_alive` whether the Connection field says so; `expects_continue` whether the client waits for
+    ``100 Continue``.
     """
 
-    __slots__ = ("chunked", "close", "expects_continue", "headers", "keep_alive", "length", "lines")
+    __slots__ = ("chunked", "close", "expects_continue", "headers", "host", "keep_alive", "length", "lines")
 
     def __init__(self, section: bytes) -> None:
         self.lines = _field_lines(section)
         self.headers = headers = _joined(self.lines)
+        self.host = headers.get("host")
+        if self.host is not None and not _HOST.fullmatch(self.host):
+            raise ApiError(400, "The Host field must be a host name or address, and a port if there is one.")
         connection = headers.get("connection", "").lower()
         options = [option.strip() for option in connection.split(",")] if connection else ()
         self.close = "close" in options
@@ -127,12 +131,10 @@ def parse_request_line(line: bytes) -> tuple[str, str, int]:
 
 
 def effective_host(method: str, target: str, fields: Fields, minor: int) -> tuple[str, str | None]:
-    """(target in origin form, authority): RFC 9112 §3.2 and §3.3.  400 for a missing or malformed Host."""
-    host = fields.headers.get("host")
+    """(target in origin form, authority): RFC 9112 §3.2 and §3.3.  400 for a missing Host."""
+    host = fields.host
     if host is None and minor > 0:
         raise ApiError(400, "An HTTP/1.1 request must have a Host field.")
-    if host is not None and not _HOST.fullmatch(host):
-        raise ApiError(400, "The Host field must be a host name or address, and a port if there is one.")
     if target.startswith("/"):
         return target, host
     if match := _ABSOLUTE_FORM.fullmatch(target):

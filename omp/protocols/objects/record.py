@@ -20,7 +20,7 @@ from struct import Struct
 from time import gmtime
 from typing import Any
 
-from omp.rules.canonical import canonicalize
+from omp.rules.canonical import canonical_text
 from omp.rules.json_text import compact
 
 TTL = "omp.ttl_sec"
@@ -174,15 +174,12 @@ def _record(
         f'"metadata":{compact(metadata) if metadata else "{}"}'
     ).encode()
     # The same for every state of the object that is equal as JSON, in whichever order its members were sent.
-    canonical = b'{"content":%b,"created_at":"%b","id":"%b","key":%b,"metadata":%b,"namespace":%b}' % (
-        canonicalize(content, exact_integers=True),
-        created_at.encode(),
-        identifier.encode(),
-        as_text[1].encode(),
-        canonicalize(metadata, exact_integers=True) if metadata else b"{}",
-        as_text[0].encode(),
+    canonical = (
+        f'{{"content":{canonical_text(content, exact_integers=True)},"created_at":"{created_at}","id":"{identifier}",'
+        f'"key":{as_text[1]},"metadata":{canonical_text(metadata, exact_integers=True) if metadata else "{}"},'
+        f'"namespace":{as_text[0]}}}'
     )
-    etag = b2a_base64(sha256(canonical).digest(), newline=False).translate(_TO_URL, b"=")
+    etag = b2a_base64(sha256(canonical.encode()).digest(), newline=False).translate(_TO_URL, b"=")
     row_names = namespace.encode(), key.encode()
     header = _HEADER.pack(deadline, flags, len(row_names[0]), len(row_names[1]), len(head))
     return Record(b'%b"%b"%b%b%b,"content":%b}' % (header, etag, *row_names, head, compact(content).encode()))
