@@ -23,10 +23,11 @@ from omp.protocols import system
 from omp.rules.engines import best_engine
 from omp.store import StorageError, open_store
 from omp.store.port import Store
+from omp.web.context import Context
 from omp.web.dispatch import Application
 from omp.web.routes import Mount
 from omp.web.server import HttpServer, log_line
-from omp.web.settings import Context, Setting, SettingError, read_settings, switch, whole_number
+from omp.web.settings import Setting, SettingError, read_settings, switch, whole_number
 from omp.web.signature_guard import SETTINGS as SIGNATURE_SETTINGS
 from omp.web.signature_guard import SignatureGuard
 

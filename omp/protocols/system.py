@@ -15,9 +15,9 @@ from typing import Any
 
 from omp import __version__
 from omp.store.port import Store
+from omp.web.context import Context
 from omp.web.messages import Request, Response, json_bytes, json_response
 from omp.web.routes import Mount, Route
-from omp.web.settings import Context
 
 
 @dataclass

@@ -20,10 +20,10 @@ from omp.protocols.mrs.search import hits_among, records_near
 from omp.protocols.mrs.service import Mrs, service
 from omp.rules.geometry import GeometryError
 from omp.rules.spaces import TYPES, read_point
+from omp.web.context import Context
 from omp.web.errors import DETAIL_ERRORS, ApiError
 from omp.web.messages import JSON, Request, Response, json_bytes, json_response
 from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
-from omp.web.settings import Context
 
 VERSION = "0.5.0"
 _KEY_ID = re.compile("[A-Za-z0-9._-]{1,64}", re.ASCII)

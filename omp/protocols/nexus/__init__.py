@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from omp.protocols.nexus.defaults_file import DefaultsSource
 from omp.protocols.nexus.routes import BASE, ERRORS, ROUTES, Nexus
+from omp.web.context import Context
 from omp.web.routes import CORS_ANY_ORIGIN, Mount
-from omp.web.settings import Context, Setting, SettingError, read_settings
+from omp.web.settings import Setting, SettingError, read_settings
 
 SETTINGS = (
     Setting(

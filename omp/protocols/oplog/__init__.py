@@ -19,8 +19,8 @@ from omp.protocols.oplog.node import Node
 from omp.protocols.oplog.operation import VERSION
 from omp.protocols.oplog.reading import OpLog
 from omp.protocols.oplog.routes import MAX_PAGE, ROUTES
+from omp.web.context import Context
 from omp.web.routes import Mount
-from omp.web.settings import Context
 
 
 def mount(context: Context) -> Mount:

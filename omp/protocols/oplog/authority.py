@@ -14,14 +14,12 @@ Patterns and time are needed by readers too (§6): :func:`matches`, :func:`in_fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from omp.protocols.oplog.candidate import Candidate
 from omp.protocols.oplog.entries import ClaimEntry, Entry, GrantEntry
 from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
 from omp.rules import identifiers
-
-if TYPE_CHECKING:
-    from omp.protocols.oplog.verify import Candidate
 
 
 def root_key(log: str) -> str:

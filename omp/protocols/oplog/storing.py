@@ -6,6 +6,7 @@ from collections.abc import Callable
 from sys import intern
 from typing import Any
 
+from omp.protocols.oplog.candidate import Candidate
 from omp.protocols.oplog.entries import (
     ClaimEntry,
     CorrectionEntry,
@@ -26,7 +27,6 @@ from omp.protocols.oplog.operation import (
     REFUTATION,
     REVOCATION,
 )
-from omp.protocols.oplog.verify import Candidate
 
 
 def entry_of(candidate: Candidate) -> Entry:

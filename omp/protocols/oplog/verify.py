@@ -16,11 +16,11 @@ log still while :func:`judge` runs and until its verdict is acted on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from omp.protocols.oplog.authority import authorize
-from omp.protocols.oplog.causality import Author, Past
-from omp.protocols.oplog.entries import Entry, GrantEntry
+from omp.protocols.oplog.candidate import Candidate, LogView
+from omp.protocols.oplog.causality import Past
 from omp.protocols.oplog.operation import (
     MAX_CLOCK_STEP,
     VERSION,
@@ -126,37 +126,6 @@ def _signature(draft: _Draft) -> str | None:
 
 
 # --- Stages 8 to 12: the causal past ----------------------------------------------------------------------------
-
-
-class LogView(Protocol):
-    """What stages 8 to 12 ask of a log."""
-
-    def entry(self, operation_id: str, /) -> Entry | None:
-        """The stored operation with this ID, or None."""
-
-    def author(self, key: str, /) -> Author:
-        """What is known of a key: its chains and the grants that name it."""
-
-
-class Candidate:
-    """An :class:`Operation` on its way into the log, with what stages 8 to 12 found out about it.
-
-    `prev` and `deps` are the stored ancestors (stage 8), `named` the entries its body names, by member, in the order
-    of the body (stage 11), `auth` is Auth(O) (stage 12).
-    """
-
-    __slots__ = ("auth", "author", "deps", "log", "missing", "named", "operation", "past", "prev")
-
-    def __init__(self, operation: Operation, log: LogView) -> None:
-        self.operation = operation
-        self.log = log
-        self.author = log.author(operation.author)
-        self.missing: list[str] = []
-        self.prev: Entry | None = None
-        self.deps: list[Entry] = []
-        self.past: Past
-        self.named: dict[str, list[Entry]] = {}
-        self.auth: tuple[GrantEntry, ...] = ()
 
 
 def _ancestors(candidate: Candidate) -> str | None:
