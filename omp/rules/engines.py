@@ -88,15 +88,20 @@ def best_engine() -> Engine:
 
 class _CryptographyKeys:
     def __init__(self) -> None:
+        from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         self._key = Ed25519PrivateKey
+        # Not private_bytes_raw() and public_bytes_raw(), which the package has since version 40 only.
+        raw = serialization.Encoding.Raw
+        self._private = raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+        self._public = raw, serialization.PublicFormat.Raw
 
     def generate(self) -> bytes:
-        return self._key.generate().private_bytes_raw()
+        return self._key.generate().private_bytes(*self._private)
 
     def public_key(self, seed: bytes) -> bytes:
-        return self._key.from_private_bytes(seed).public_key().public_bytes_raw()
+        return self._key.from_private_bytes(seed).public_key().public_bytes(*self._public)
 
     def sign(self, seed: bytes, message: bytes) -> bytes:
         return self._key.from_private_bytes(seed).sign(message)

@@ -135,8 +135,9 @@ def x25519(private: bytes, public: bytes) -> bytes:
 
 def x25519_public(private: bytes) -> bytes:
     """The public key, 32 bytes, of an X25519 private key."""
-    keys = _import("hazmat.primitives.asymmetric.x25519")
-    return bytes(keys.X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())
+    keys, form = _import("hazmat.primitives.asymmetric.x25519"), _import("hazmat.primitives.serialization")
+    public = keys.X25519PrivateKey.from_private_bytes(private).public_key()
+    return bytes(public.public_bytes(form.Encoding.Raw, form.PublicFormat.Raw))
 
 
 def _aes_gcm(key: bytes) -> Any:
