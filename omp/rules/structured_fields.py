@@ -78,6 +78,9 @@ _PARAMETER = re.compile(rf"; *([a-z*][a-z0-9_\-.*]*)(?:=(?:{_PLAIN}|(-?[0-9]{{1,
 _PLAIN_LIST = re.compile(rf"\(( *(?:{_PLAIN}(?: +|(?=\))))*)\)")
 _PLAIN_STRING = re.compile(_PLAIN)
 
+# §3.2  a dictionary of one byte sequence: what Signature and Content-Digest mostly are
+_BYTES_ALONE = re.compile(r"([a-z*][a-z0-9_\-.*]*)=:([A-Za-z0-9+/=]*):")
+
 # §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
 _COMMA = re.compile(r"[ \t]*,[ \t]*")
 
@@ -132,6 +135,9 @@ def parse_dictionary(text: str, *, key: re.Pattern[str] = _KEY) -> dict[str, Mem
     keys (not those of parameters) hold upper case: that is not RFC 8941.
     """
     text = text.strip(" ")
+    plain = _BYTES_ALONE.fullmatch(text)
+    if plain is not None:
+        return {plain[1]: Item(_bytes(plain[2]))}
     members: dict[str, Member] = {}
     at = 0
     while at < len(text):
@@ -166,7 +172,7 @@ def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
     plain = _PLAIN_LIST.match(text, at)
     if plain is not None:
         params, at = _parameters(text, plain.end())
-        return InnerList([Item(string) for string in _PLAIN_STRING.findall(plain[1])], params), at
+        return InnerList([_plain_item(string) for string in _PLAIN_STRING.findall(plain[1])], params), at
     items: list[Item] = []
     at += 1
     while True:  # §4.2.1.2, behind the "("
@@ -179,6 +185,11 @@ def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
         items.append(item)
         if not text.startswith((" ", ")"), at):
             raise _unexpected(text, at)
+
+
+@lru_cache(maxsize=256)  # names of components: the same few everywhere
+def _plain_item(string: str) -> Item:
+    return Item(string)
 
 
 def _item(text: str, at: int) -> tuple[Item, int]:
@@ -281,8 +292,10 @@ def serialize_item(item: Item) -> str:
 def serialize_parameters(params: Parameters) -> str:
     """§4.1.1.2: each with its semicolon in front."""
     return "".join(
-        f";{_checked_key(name)}" if value is True else f";{_checked_key(name)}={serialize_bare_item(value)}"
-        for name, value in params.items()
+        [
+            f";{_checked_key(name)}" if value is True else f";{_checked_key(name)}={serialize_bare_item(value)}"
+            for name, value in params.items()
+        ]
     )
 
 
