@@ -23,7 +23,6 @@ import re
 from binascii import Error as _BinasciiError
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -172,7 +171,7 @@ def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
     plain = _PLAIN_LIST.match(text, at)
     if plain is not None:
         params, at = _parameters(text, plain.end())
-        return InnerList([_plain_item(string) for string in _PLAIN_STRING.findall(plain[1])], params), at
+        return InnerList([Item(string) for string in _PLAIN_STRING.findall(plain[1])], params), at
     items: list[Item] = []
     at += 1
     while True:  # §4.2.1.2, behind the "("
@@ -185,11 +184,6 @@ def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
         items.append(item)
         if not text.startswith((" ", ")"), at):
             raise _unexpected(text, at)
-
-
-@lru_cache(maxsize=256)  # names of components: the same few everywhere
-def _plain_item(string: str) -> Item:
-    return Item(string)
 
 
 def _item(text: str, at: int) -> tuple[Item, int]:
@@ -334,7 +328,6 @@ def _serialize_token(value: str) -> str:
     return value
 
 
-@lru_cache(maxsize=256)  # the same few everywhere
 def _checked_key(name: str) -> str:
     if not _KEY.fullmatch(name):
         raise StructuredFieldError(f"A key is lower case: {name!a} is none (RFC 8941 §3.1.2).")

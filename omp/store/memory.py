@@ -136,9 +136,7 @@ class _WriteBlock(_ReadBlock):
     __slots__ = ("_undo",)
 
     def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self._tables = store._tables
-        self._open = False
+        super().__init__(store)
         self._undo: list[tuple[_Table, bytes, bytes | None]] = []
 
     def __exit__(
