@@ -19,13 +19,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from omp import __version__
-from omp.protocols import system
 from omp.rules.engines import best_engine
 from omp.store import StorageError, open_store
 from omp.store.port import Store
-from omp.web.context import Context
-from omp.web.dispatch import Application
-from omp.web.routes import Mount
+from omp.web import system
+from omp.web.routes import Application, Context, Mount
 from omp.web.server import HttpServer, log_line
 from omp.web.settings import Setting, SettingError, read_settings, switch, whole_number
 from omp.web.signature_guard import SETTINGS as SIGNATURE_SETTINGS

@@ -25,16 +25,16 @@ import unittest
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from omp.tests import TOP
 from omp.tests.harness import Client
 
-TOP = Path(__file__).resolve().parent
 HAS_CRYPTOGRAPHY = importlib.util.find_spec("cryptography") is not None
 
 
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:
-    """Everything in ``omp/tests/`` besides what is here."""
-    for path in sorted((TOP / "omp" / "tests").glob("test_*.py")):
-        tests.addTests(loader.loadTestsFromName(f"omp.tests.{path.stem}"))
+    """Every folder of ``omp/tests/`` besides what is here."""
+    for path in sorted((TOP / "omp" / "tests").glob("*/__init__.py")):
+        tests.addTests(loader.loadTestsFromName(f"omp.tests.{path.parent.name}"))
     return tests
 
 

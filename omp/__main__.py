@@ -24,8 +24,8 @@ COMMANDS = {
     "places": "omp.tools.places",
     "peers": "omp.tools.peers",
     "profile": "omp.tools.profile",
-    "vectors": "omp.tools.vectors",
-    "bench": "omp.tools.bench",
+    "vectors": "omp.tests.vectors.command",
+    "bench": "omp.tests.benchmarks.command",
 }
 
 

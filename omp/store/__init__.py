@@ -1,8 +1,7 @@
 """The store floor: named tables of ordered keys behind one small port, and the adapters that keep them.
 
-``port`` is the contract, ``memory`` and ``sqlite`` keep it (architecture, "Floors" 2); ``ordered`` is what the
-memory adapter sorts its keys with.  :func:`open_store` turns the text of ``--storage`` into a store; an adapter
-is imported only when it is chosen.
+``port`` is the contract, ``memory`` and ``sqlite`` keep it.  :func:`open_store` turns the text of ``--storage`` into
+a store; an adapter is imported only when it is chosen.
 """
 
 from __future__ import annotations

@@ -10,14 +10,19 @@ separator.  Matching costs in the number of segments, not of routes.
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from omp.rules.engines import Engine
 from omp.rules.schema import Validator, compile_schema
-from omp.web.errors import OMP_ERRORS, ErrorStyle
-from omp.web.messages import JSON, Request, Response
+from omp.store.port import Store, StoreUnavailable
+from omp.web.errors import OMP_ERRORS, ApiError, ErrorStyle
+from omp.web.messages import JSON, Request, Response, decode_segment, json_response
+from omp.web.signature_guard import SignatureGuard
 
 Handler = Callable[[Request, Any], Response]
 Schema = Mapping[str, Any]
@@ -91,3 +96,200 @@ class Mount:
 
 CORS_ANY_ORIGIN = (("Access-Control-Allow-Origin", "*"),)
 """Pages of every origin may call: for protocols that no cookie or address guards."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the entry hands to each protocol: ``mount(context) -> Mount``.
+
+    The environment and the time of day reach a protocol by no other way, so that a test can hold them.
+    `clock` gives epoch seconds; `random_bytes` gives that many unpredictable bytes; `engine` verifies Ed25519;
+    `signatures` guards routes with HTTP Message Signatures, in the mode that was asked for;
+    `url` is the server's own base URL; `log` writes one line to the server's log.
+    """
+
+    store: Store
+    environ: Mapping[str, str]
+    clock: Callable[[], float]
+    engine: Engine
+    signatures: SignatureGuard
+    random_bytes: Callable[[int], bytes] = os.urandom
+    url: str = "http://127.0.0.1:8787"
+    log: Callable[[str], None] = print
+    max_body: int = 5 * 1024 * 1024
+
+
+# --- From a request to its answer -------------------------------------------------------------------------------
+#
+# The one boundary between a peer's mistake and our own bug.  ApiError is the peer's and is answered in the shape of
+# the protocol that owns the path; a store that cannot work is 503; any other exception is ours: one line in the log
+# with its traceback under an id, and an opaque 500 that repeats the id.
+#
+# Also made from the table here: 404, 405 with Allow, OPTIONS, CORS preflights, HEAD by way of GET.
+
+
+_Entry = tuple[Route, Mount]
+# Browsers ask before they send these methods and fields; a day is the longest any of them remembers the answer.
+_PREFLIGHT = (
+    ("Access-Control-Allow-Headers", "*, Authorization"),
+    ("Access-Control-Max-Age", "86400"),
+)
+
+
+class _Node:
+    """A path so far: the segments that may follow, and what is served here."""
+
+    __slots__ = ("entries", "literals", "parameter")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.parameter: _Node | None = None
+        self.entries: dict[str, _Entry] = {}
+
+
+class Application:
+    """Every protocol behind one function from requests to responses."""
+
+    def __init__(self, mounts: Sequence[Mount], log: Callable[[str], None], max_body: int) -> None:
+        self.mounts = tuple(mounts)
+        self._log = log
+        self._max_body = max_body
+        self._root = _Node()
+        for mount in mounts:
+            for route in mount.routes:
+                self._add(route, mount)
+        # Most bodies fit every route, and need not be told which one it will be.
+        limits = [route.max_body for mount in mounts for route in mount.routes if route.max_body]
+        self._least_body = min([max_body, *limits])
+        owners = [(prefix, mount) for mount in mounts for prefix in mount.owns]
+        self._owners = sorted(owners, key=lambda owner: len(owner[0]), reverse=True)
+
+    def _add(self, route: Route, mount: Mount) -> None:
+        node = self._root
+        for segment in route.segments:
+            if segment.startswith("{"):
+                node.parameter = node = node.parameter or _Node()
+            else:
+                node = node.literals.setdefault(segment, _Node())
+        if route.method in node.entries:
+            raise ValueError(f"two routes for {route.method} {route.path}")
+        node.entries[route.method] = (route, mount)
+
+    def answer(self, request: Request) -> Response:
+        """The response to `request`, whatever happens."""
+        mount = None
+        try:
+            node, values = self._find(request.path)
+            entry = node.entries.get("GET" if request.method == "HEAD" else request.method)
+            if entry is None:
+                return self._without_handler(request, node)
+            route, mount = entry
+            request.route = route
+            if values:
+                names = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
+                request.params = dict(zip(names, values, strict=True))
+            if mount.guard is not None:
+                mount.guard(request)
+            response = route.handler(request, mount.state)
+        except Exception as error:
+            return self.failure(request, error, mount)
+        if mount.cors:
+            response.headers = (*response.headers, *mount.cors)
+        return response
+
+    def _find(self, path: str) -> tuple[_Node, list[str]]:
+        values: list[str] = []
+        # Split first and decode after: %2F inside a segment is no separator.
+        found = _descend(self._root, [decode_segment(raw) for raw in path[1:].split("/")], 0, values)
+        if found is None:
+            raise ApiError(404, "There is no such route; GET /openapi.json lists them all.")
+        return found, values
+
+    def _without_handler(self, request: Request, node: _Node) -> Response:
+        methods = sorted(node.entries)
+        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
+        cors = next(iter(node.entries.values()))[1].cors
+        if request.method == "OPTIONS":
+            headers: list[tuple[str, str]] = [("Allow", allowed)]
+            if cors:
+                headers += [*cors, ("Access-Control-Allow-Methods", allowed), *_PREFLIGHT]
+            return Response(204, headers=headers)
+        refusal = ApiError(405, f"This route takes {allowed}.", headers=[("Allow", allowed)])
+        return self.failure(request, refusal, None)
+
+    def failure(self, request: Request | None, error: Exception, mount: Mount | None = None) -> Response:
+        """The answer to `error`, in the shape of the protocol that owns the path of `request` (None: none does)."""
+        if mount is None and request is not None:
+            mount = self._owner(request.path)
+        style = mount.errors if mount else OMP_ERRORS
+        try:
+            if isinstance(error, ApiError):
+                return _rendered(style, error, mount)
+            return _rendered(style, self._our_fault(request, error), mount)
+        except Exception as second:  # the error's own shape failed: still an answer, in the plainest shape
+            return _rendered(OMP_ERRORS, self._our_fault(request, second), None)
+
+    def _our_fault(self, request: Request | None, error: Exception) -> ApiError:
+        error_id = os.urandom(6).hex()
+        where = f"{request.method} {request.path}" if request else "-"
+        if isinstance(error, StoreUnavailable):
+            self._log(f"error {error_id} {where} {error}")
+            return ApiError(503, f"{error} (error {error_id})", headers=[("Retry-After", "5")])
+        # One line, so that a log that is read line by line keeps it whole.
+        trace = " | ".join("".join(traceback.format_exception(error)).split("\n")).rstrip(" |")
+        self._log(f"error {error_id} {where} {trace}")
+        return ApiError(500, f"Internal error; the server's log has it under {error_id}.")
+
+    def _owner(self, path: str) -> Mount | None:
+        for prefix, mount in self._owners:
+            if path == prefix or path.startswith(prefix + "/"):
+                return mount
+        return None
+
+    def body_limit(self, method: str, path: str, length: int | None) -> int:
+        """How many bytes the body of such a request may have, if it has `length` of them (None: not known yet)."""
+        if length is not None and length <= self._least_body:
+            return self._least_body
+        try:
+            node, _ = self._find(path)
+        except ApiError:
+            return self._max_body
+        entry = node.entries.get(method)
+        return (entry and entry[0].max_body) or self._max_body
+
+    def housekeep(self, now: float) -> None:
+        """Let every protocol drop what has expired; what fails is logged and tried again next time."""
+        for mount in self.mounts:
+            if mount.housekeep is not None:
+                try:
+                    mount.housekeep(now)
+                except Exception as error:
+                    self._our_fault(None, error)
+
+    def close(self) -> None:
+        """Tell every protocol that the server stops."""
+        for mount in self.mounts:
+            if mount.close is not None:
+                mount.close()
+
+
+def _descend(node: _Node, segments: Sequence[str], index: int, values: list[str]) -> _Node | None:
+    """The node for `segments` from `index` on: a literal before a parameter; `values` collects the parameters."""
+    if index == len(segments):
+        return node if node.entries else None
+    segment = segments[index]
+    literal = node.literals.get(segment)
+    if literal is not None and (found := _descend(literal, segments, index + 1, values)) is not None:
+        return found
+    if node.parameter is None or not segment:
+        return None
+    values.append(segment)
+    found = _descend(node.parameter, segments, index + 1, values)
+    if found is None:
+        values.pop()
+    return found
+
+
+def _rendered(style: ErrorStyle, error: ApiError, mount: Mount | None) -> Response:
+    status, value = style.status_and_value(error)
+    return json_response(value, status, (*error.headers, *(mount.cors if mount else ())))

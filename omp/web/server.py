@@ -23,8 +23,8 @@ from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any
 
 from omp.web.connection import Connection
-from omp.web.dispatch import Application
 from omp.web.errors import ApiError
+from omp.web.routes import Application
 from omp.web.wire import http_date, response_head
 
 if TYPE_CHECKING:

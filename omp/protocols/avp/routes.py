@@ -38,10 +38,9 @@ from omp.protocols.avp.repository import (
 from omp.protocols.avp.sessions import Sessions
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode
 from omp.store.port import Store, Writer, key
-from omp.web.context import Context
 from omp.web.errors import ApiError, ErrorStyle, InvalidRequest
 from omp.web.messages import Request, Response, json_response
-from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
+from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount, Route
 from omp.web.settings import Setting, one_of, read_settings, whole_number
 
 INVITES = ("any-member", "creator")

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from omp.protocols.mrs.addresses import server_url
+from omp.protocols.mrs.geometry import GeometryError, Space, Vector
 from omp.protocols.mrs.instants import epoch_of
-from omp.rules.geometry import GeometryError, Space, Vector
+from omp.protocols.mrs.spaces import read_space
 from omp.rules.json_text import compact
-from omp.rules.spaces import read_space
 from omp.store.port import Reader, Store, Writer, key
 from omp.web.errors import ApiError
 

@@ -21,12 +21,12 @@ from hashlib import sha256
 from struct import Struct
 from typing import Any, NamedTuple
 
+from omp.protocols.mrs.geometry import GeometryError, Space, Sphere
 from omp.protocols.mrs.instants import epoch_of
+from omp.protocols.mrs.polygons import Polygon
+from omp.protocols.mrs.spaces import read_space
 from omp.rules.canonical import canonicalize
-from omp.rules.geometry import GeometryError, Space, Sphere
 from omp.rules.json_text import compact
-from omp.rules.polygons import Polygon
-from omp.rules.spaces import read_space
 
 HEADER = Struct("<5d??QII16s")
 _SHOWN = Struct("<I")

@@ -31,16 +31,9 @@ from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Any, NamedTuple
 
+from omp.protocols.mrs.cells import LEVELS, cell_of, level_of
 from omp.protocols.mrs.instants import iso_time
-from omp.protocols.mrs.registration import (
-    Claim,
-    Registration,
-    document,
-    header,
-    json_text,
-    tombstone,
-)
-from omp.rules.cells import LEVELS, cell_of, level_of
+from omp.protocols.mrs.registration import Claim, Registration, document, header, json_text, tombstone
 from omp.rules.encodings import b64u_encode
 from omp.store.port import Reader, Store, Writer, after, key
 from omp.web.errors import ApiError

@@ -12,18 +12,17 @@ from typing import Any
 
 from omp.protocols.mrs import federation, schemas
 from omp.protocols.mrs.accounts import Token
+from omp.protocols.mrs.geometry import GeometryError
 from omp.protocols.mrs.identity import Identity
 from omp.protocols.mrs.instants import epoch_of
 from omp.protocols.mrs.key_documents import described, key_bytes
 from omp.protocols.mrs.registration import BadRegistration, Claim, read_claim, result_text
 from omp.protocols.mrs.search import hits_among, records_near
 from omp.protocols.mrs.service import Mrs, service
-from omp.rules.geometry import GeometryError
-from omp.rules.spaces import TYPES, read_point
-from omp.web.context import Context
+from omp.protocols.mrs.spaces import TYPES, read_point
 from omp.web.errors import DETAIL_ERRORS, ApiError
 from omp.web.messages import JSON, Request, Response, json_bytes, json_response
-from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
+from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount, Route
 
 VERSION = "0.5.0"
 _KEY_ID = re.compile("[A-Za-z0-9._-]{1,64}", re.ASCII)

@@ -1,6 +1,6 @@
 """The bodies of MRS as JSON Schema: what routes check and OpenAPI shows (seed §5, mrs.md).
 
-The geometry of a space is checked by :mod:`omp.rules.spaces`, whose messages name the member at fault.
+The geometry of a space is checked by :mod:`omp.protocols.mrs.spaces`, whose messages name the member at fault.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 from omp.protocols.mrs.accounts import USERNAME
 from omp.protocols.mrs.peers import PEER_SCHEMA
 from omp.protocols.mrs.registration import REGISTRATION_SCHEMA, TOMBSTONE_SCHEMA
-from omp.rules.spaces import TYPES
+from omp.protocols.mrs.spaces import TYPES
 
 Schema = dict[str, Any]
 

@@ -15,10 +15,10 @@ from heapq import nsmallest
 from math import dist
 from operator import itemgetter
 
+from omp.protocols.mrs.cells import LEVEL_REACHES, WHOLE, cover
+from omp.protocols.mrs.geometry import EARTH_RADIUS_M, Vector, chord_metres
 from omp.protocols.mrs.registration import CENTRE, SIZE, polygon_of
 from omp.protocols.mrs.registry import PLACES, level_counts
-from omp.rules.cells import LEVEL_REACHES, WHOLE, cover
-from omp.rules.geometry import EARTH_RADIUS_M, Vector, chord_metres
 from omp.store.port import Reader, key
 
 Hit = tuple[float, float, bytes, bytes]

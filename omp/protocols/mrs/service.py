@@ -18,7 +18,7 @@ from omp.protocols.mrs.remote_keys import RemoteKeys
 from omp.protocols.mrs.settings import SETTINGS
 from omp.protocols.mrs.throttle import Throttle
 from omp.store.port import Store
-from omp.web.context import Context
+from omp.web.routes import Context
 from omp.web.settings import read_settings
 from omp.web.signature_guard import NonceTable
 

@@ -8,8 +8,8 @@ from math import pi
 from typing import Any
 
 from omp.protocols.mrs.addresses import domain_of, server_url
-from omp.rules.geometry import EARTH_RADIUS_M, GeometryError
-from omp.rules.spaces import read_space
+from omp.protocols.mrs.geometry import EARTH_RADIUS_M, GeometryError
+from omp.protocols.mrs.spaces import read_space
 from omp.web.settings import Setting, switch, whole_number
 
 _HALF_WAY_ROUND = int(pi * EARTH_RADIUS_M)

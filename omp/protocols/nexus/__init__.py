@@ -6,7 +6,7 @@ for the address, writing for a signature by its key over the request, checked by
 In reading order: :mod:`.signatures` (who signed, and what), :mod:`.defaults` (what every profile starts from),
 :mod:`.profile` (overrides, checked and merged), :mod:`.messages` (the history), :mod:`.commands`: all pure; then
 :mod:`.records` (the rows), :mod:`.defaults_file` (the template on disk), :mod:`.writes` (what may be asked for),
-:mod:`.routes` (the handlers and the table).  The arithmetic is in :mod:`omp.rules.secp256k1`.
+:mod:`.routes` (the handlers and the table).  The arithmetic is in :mod:`omp.protocols.nexus.secp256k1`.
 
 Not implemented: webhooks (§VIII.4), and rate limits (§VII.4), which belong to the proxy in front.
 """
@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from omp.protocols.nexus.defaults_file import DefaultsSource
 from omp.protocols.nexus.routes import BASE, ERRORS, ROUTES, Nexus
-from omp.web.context import Context
-from omp.web.routes import CORS_ANY_ORIGIN, Mount
+from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount
 from omp.web.settings import Setting, SettingError, read_settings
 
 SETTINGS = (

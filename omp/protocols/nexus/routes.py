@@ -26,8 +26,17 @@ from omp.protocols.nexus.writes import WRITES, Author, Unprocessable, Write
 from omp.rules.json_text import JsonError, parse, parse_exact
 from omp.store.port import Store
 from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle
-from omp.web.messages import JSON, Request, Response, json_response
-from omp.web.paging import BadCursor, decode_cursor, encode_cursor, matches_weakly, next_link
+from omp.web.messages import (
+    JSON,
+    BadCursor,
+    Request,
+    Response,
+    decode_cursor,
+    encode_cursor,
+    json_response,
+    matches_weakly,
+    next_link,
+)
 from omp.web.routes import Route
 
 BASE = "/api/v1"

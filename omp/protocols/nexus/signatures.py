@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator, Mapping
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, NamedTuple
 
-from omp.rules.ethereum import address, normal_address, parse_signature, personal_message_hash
-from omp.rules.keccak import keccak256
-from omp.rules.secp256k1 import InvalidSignature, Recovery
+from omp.protocols.nexus.ethereum import address, normal_address, parse_signature, personal_message_hash
+from omp.protocols.nexus.keccak import keccak256
+from omp.protocols.nexus.secp256k1 import InvalidSignature, Recovery
 
 
 class NotAuthenticated(Exception):

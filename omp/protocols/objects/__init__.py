@@ -21,8 +21,7 @@ from __future__ import annotations
 
 from omp.protocols.objects.collection import Collection
 from omp.protocols.objects.routes import MAX_NAME, MAX_PAGE, ROUTES
-from omp.web.context import Context
-from omp.web.routes import Mount
+from omp.web.routes import Context, Mount
 from omp.web.settings import Setting, read_settings, switch
 
 VERSION = "1"

@@ -8,14 +8,23 @@ Content-Type is taken as JSON, one with another type is 415.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from omp.protocols.objects.collection import Collection, Exists, NotFound, Page
-from omp.protocols.objects.paging import decode_cursor, next_page
 from omp.protocols.objects.record import DELETE_ON_READ, TTL, Record
 from omp.web.errors import ApiError, InvalidRequest
-from omp.web.messages import JSON, Request, Response
-from omp.web.paging import BadCursor, matches_strongly, matches_weakly
+from omp.web.messages import (
+    JSON,
+    BadCursor,
+    Request,
+    Response,
+    decode_cursor,
+    encode_cursor,
+    matches_strongly,
+    matches_weakly,
+    next_link,
+)
 from omp.web.routes import Route, Schema
 
 MAX_PAGE = 1000
@@ -117,7 +126,7 @@ def _page_json(page: Page) -> bytes:
 
 def _start(place: str, cursor: str | None) -> str | None:
     try:
-        return decode_cursor(cursor) if cursor is not None else None
+        return id_in_cursor(cursor) if cursor is not None else None
     except BadCursor:
         problem = "is no cursor of this server; take the one in OMP-Next-Cursor as it is"
         raise InvalidRequest([{"loc": [place, "cursor"], "msg": problem, "type": "cursor"}]) from None
@@ -266,3 +275,28 @@ ROUTES = (
         {204: "It is gone", 404: _NO_OBJECT, 412: _NO_MATCH},
     ),
 )
+
+
+# --- Pages ------------------------------------------------------------------------------------------------------
+#
+# The place in a cursor is the id after which the next page starts.  It says nothing about the store and so survives
+# whatever happens to the rows.
+
+_LIST = "objects"
+
+
+def cursor_after(identifier: str) -> str:
+    """The cursor for the page after the object `identifier`."""
+    return encode_cursor(bytes.fromhex(identifier.replace("-", "")), _LIST)
+
+
+def id_in_cursor(cursor: str) -> str:
+    """The id in `cursor`; :class:`~omp.web.messages.BadCursor` unless it is exactly what :func:`cursor_after` gave."""
+    text = decode_cursor(cursor, _LIST, 16).hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def next_page(path: str, parameters: Mapping[str, str | int | None], last: str) -> tuple[tuple[str, str], ...]:
+    """The header fields that lead from a page of `path`, whose last object is `last`, to the next one."""
+    cursor = cursor_after(last)
+    return next_link(path, parameters, cursor), ("OMP-Next-Cursor", cursor)

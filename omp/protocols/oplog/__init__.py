@@ -19,8 +19,7 @@ from omp.protocols.oplog.node import Node
 from omp.protocols.oplog.operation import VERSION
 from omp.protocols.oplog.reading import OpLog
 from omp.protocols.oplog.routes import MAX_PAGE, ROUTES
-from omp.web.context import Context
-from omp.web.routes import Mount
+from omp.web.routes import Context, Mount
 
 
 def mount(context: Context) -> Mount:

@@ -16,15 +16,7 @@ from hashlib import sha256
 from typing import Any
 
 from omp.protocols.oplog.causality import Author
-from omp.protocols.oplog.entries import (
-    ClaimEntry,
-    Entry,
-    EvidenceEntry,
-    GrantEntry,
-    InferenceEntry,
-    SourceEntry,
-    by_id,
-)
+from omp.protocols.oplog.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, InferenceEntry, SourceEntry, by_id
 from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, INFERENCE, VERSION
 from omp.protocols.oplog.ordered import Ordered
 from omp.protocols.oplog.state import is_effective, replacement_of, status_of

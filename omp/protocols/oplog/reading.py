@@ -28,8 +28,7 @@ from omp.protocols.oplog.state import is_effective, status_of
 from omp.rules.engines import Engine
 from omp.rules.identifiers import key_id
 from omp.web.errors import ApiError, InvalidRequest
-from omp.web.messages import JSON, Request, Response, json_response
-from omp.web.paging import matches_weakly
+from omp.web.messages import JSON, Request, Response, json_response, matches_weakly
 from omp.web.signature_guard import SignatureGuard
 
 NDJSON = "application/x-ndjson"

@@ -18,15 +18,7 @@ from omp.protocols.oplog.entries import (
     RevocationEntry,
     SourceEntry,
 )
-from omp.protocols.oplog.operation import (
-    CLAIM,
-    CORRECTION,
-    EVIDENCE,
-    GRANT,
-    INFERENCE,
-    REFUTATION,
-    REVOCATION,
-)
+from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
 
 
 def entry_of(candidate: Candidate) -> Entry:

@@ -1,0 +1,260 @@
+"""Polygons on a sphere: area, inside and outside, distance to the edge (mrs.md "Geometry").
+
+Edges are great-circle arcs, the shorter way from each vertex to the next and from the last back to the first; the
+smaller side is the inside.  Nothing here knows of latitude: a polygon around a pole or across the antimeridian is
+like any other.
+
+What is refused, with :class:`GeometryError`, because it has no inside that two implementations
+would agree on:
+
+* fewer than three different vertices, or edges that enclose no area;
+* an edge between antipodal vertices: every great circle through one goes through the other;
+* edges that cross or touch, other than at the vertex they share;
+* two sides of the same size (a great circle).
+
+What is taken: a vertex repeated directly (also the first one again at the end, as GeoJSON rings have it) counts once,
+and vertices within 6 µm of the one before are repetitions.
+
+**How a point is placed.**  The nearest feature of the boundary, an edge or a vertex, tells on which side a point
+lies, since the arc from the point to it crosses no edge; one walk over the edges so gives both the distance and the
+side, and no ray is cast that could run through a vertex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from math import asin, atan2, cos, pi, radians, remainder, sin, sqrt
+
+from omp.protocols.mrs.geometry import (
+    EARTH_RADIUS_M,
+    HALF_CIRCUMFERENCE_M,
+    GeometryError,
+    Vector,
+    chord_metres,
+    cross,
+    distance,
+    dot,
+    minus,
+    unit,
+)
+
+MAX_VERTICES = 1000
+_TOUCH = 1e-13
+"""Radians, 0.6 µm: edges nearer to each other than this touch.  Unit vectors are exact to 2e-16."""
+_SAME = 1e-24
+"""Squared chord, (6 µm)²: vertices nearer to each other are one."""
+_HALF_SPHERE_M2 = 2 * pi * EARTH_RADIUS_M**2
+_CAP_LIMIT = cos(radians(80))
+"""Within a cap of less than 90° edges do not leave it, and the smaller side lies inside it."""
+
+
+class Polygon:
+    """A polygon whose inside lies to the left of its edges, `height` metres high.
+
+    `area` is in square metres, `volume` = area × height.
+    """
+
+    __slots__ = ("_edges", "area", "centre", "height", "reach", "volume")
+
+    def __init__(self, vertices: Iterable[Vector], height: float, *, check: bool = True) -> None:
+        """Raises :class:`GeometryError`; `check` False leaves out the search for crossings in what passed before."""
+        given = list(vertices)
+        numbers = _without_repeats(given)
+        if len(numbers) < 3:
+            raise GeometryError("a polygon needs at least three different vertices")
+        ring = [given[number] for number in numbers]
+        if any(dot(a, b) < -1 + _TOUCH for a, b in _edges(ring)):
+            raise GeometryError("an edge joins two opposite points of the earth: no shorter way leads along it")
+        if check:
+            _check_simple(ring, numbers)
+        left = _area_to_the_left(ring)
+        self.area = abs(left)
+        _check_area(self.area, sum(distance(a, b) for a, b in _edges(ring)))
+        if left < 0:
+            ring.reverse()
+        self.height = height
+        self.volume = self.area * height
+        self.centre, self.reach = _cap(ring)
+        self._edges = [(a, b, _normal(a, b)) for a, b in _edges(ring)]
+
+    def found(self, point: Vector, within: float) -> float | None:
+        """0 inside, else metres to the nearest point of an edge; None if that is more than `within`."""
+        squared, nearest, at_vertex = self._nearest(point)
+        if squared < 2 and self._left_of(point, nearest, at_vertex):
+            return 0.0
+        # With 90° and more to the edge (a chord of √2), the point's side holds a half of the earth: it is outside.
+        metres = chord_metres(sqrt(squared))
+        return metres if metres <= within else None
+
+    def _nearest(self, p: Vector) -> tuple[float, int, bool]:
+        """The squared chord to the nearest point of the boundary, the edge it is on, and whether it is its start."""
+        best, where, at_vertex = 5.0, 0, True
+        x, y, z = p
+        for index, (a, b, n) in enumerate(self._edges):
+            # p is abreast of the arc where it lies on b's side of a and on a's side of b, along the great circle:
+            # (n × a) · p >= 0 and (b × n) · p >= 0.
+            side = n[0] * x + n[1] * y + n[2] * z
+            ahead = (n[1] * a[2] - n[2] * a[1]) * x + (n[2] * a[0] - n[0] * a[2]) * y + (n[0] * a[1] - n[1] * a[0]) * z
+            if ahead >= 0:
+                behind = (
+                    (b[1] * n[2] - b[2] * n[1]) * x + (b[2] * n[0] - b[0] * n[2]) * y + (b[0] * n[1] - b[1] * n[0]) * z
+                )
+                if behind >= 0:
+                    # The foot of p on the circle is asin |n · p| away; the squared chord of that angle:
+                    squared = _chord_of_sine(abs(side))
+                    if squared < best:
+                        best, where, at_vertex = squared, index, False
+                    continue
+            dx, dy, dz = x - a[0], y - a[1], z - a[2]
+            squared = dx * dx + dy * dy + dz * dz
+            if squared < best:
+                best, where, at_vertex = squared, index, True
+        return best, where, at_vertex
+
+    def _left_of(self, p: Vector, index: int, at_vertex: bool) -> bool:
+        """Whether `p` lies on the inside of its nearest feature: edge `index`, or the vertex where it starts."""
+        _, b, n = self._edges[index]
+        if not at_vertex:
+            return dot(n, p) >= 0
+        _, _, before = self._edges[index - 1]
+        if dot(before, b) > 0:  # the boundary turns left: inside is what is left of both edges
+            return dot(before, p) >= 0 and dot(n, p) >= 0
+        return dot(before, p) >= 0 or dot(n, p) >= 0
+
+
+def _chord_of_sine(sine: float) -> float:
+    half = sin(asin(min(sine, 1.0)) / 2)
+    return 4 * half * half
+
+
+def _edges(ring: Sequence[Vector]) -> Iterable[tuple[Vector, Vector]]:
+    return pairwise([*ring, ring[0]])
+
+
+def _normal(a: Vector, b: Vector) -> Vector:
+    """The pole that has the arc from a to b on its left: a × b, from a difference that keeps the digits of b - a."""
+    return unit(cross(a, minus(b, a)))
+
+
+def _without_repeats(vertices: Sequence[Vector]) -> list[int]:
+    """The numbers of the vertices that are no repetition of the one before."""
+    numbers: list[int] = []
+    for number, vertex in enumerate(vertices):
+        if not numbers or _squared(vertex, vertices[numbers[-1]]) > _SAME:
+            numbers.append(number)
+    while len(numbers) > 1 and _squared(vertices[numbers[-1]], vertices[0]) <= _SAME:
+        numbers.pop()
+    return numbers
+
+
+def _squared(p: Vector, q: Vector) -> float:
+    d = minus(p, q)
+    return dot(d, d)
+
+
+# --- area -----------------------------------------------------------------------------------------------------------
+
+
+def _area_to_the_left(ring: Sequence[Vector]) -> float:
+    """Square metres of the smaller side; negative where it lies to the right of the edges.
+
+    The sum of the signed triangles (o, a, b) over all edges is the area to the left, but for whole spheres.  Each
+    triangle's spherical excess is 2 atan2(o · (a × b), 1 + o·a + a·b + b·o) (Eriksson 1990).
+    """
+    # Any o will do that has no vertex opposite to it.
+    o = next((o for o in (ring[0], *_AXES) if min(dot(o, vertex) for vertex in ring) > -1 + 1e-6), ring[0])
+    excess = 0.0
+    for a, b in _edges(ring):
+        # o · (a × b) from differences: a polygon of a few metres keeps its digits.
+        triple = dot(o, cross(minus(a, o), minus(b, o)))
+        excess += 2 * atan2(triple, 1 + dot(o, a) + dot(a, b) + dot(b, o))
+    return remainder(excess, 4 * pi) * EARTH_RADIUS_M**2
+
+
+_AXES: list[Vector] = [(1.0, 0.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)]
+
+
+def _check_area(area: float, perimeter: float) -> None:
+    if area <= perimeter * 1e-6:  # thinner than the vectors can tell
+        raise GeometryError("the polygon encloses no area")
+    if area > _HALF_SPHERE_M2 * (1 - 1e-9):
+        raise GeometryError("the edges divide the earth into two halves: neither is the smaller side")
+
+
+# --- bounding cap ---------------------------------------------------------------------------------------------------
+
+
+def _cap(ring: Sequence[Vector]) -> tuple[Vector, float]:
+    total = (sum(v[0] for v in ring), sum(v[1] for v in ring), sum(v[2] for v in ring))
+    if dot(total, total) > 1e-12:
+        centre = unit(total)
+        if min(dot(centre, vertex) for vertex in ring) > _CAP_LIMIT:
+            return centre, max(distance(centre, vertex) for vertex in ring)
+    return ring[0], HALF_CIRCUMFERENCE_M
+
+
+# --- crossings ------------------------------------------------------------------------------------------------------
+
+_Edge = tuple[float, float, int]
+
+
+def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
+    """Refuse edges that cross or touch; `numbers` are those that the sender gave the vertices.
+
+    A sweep along the axis on which the polygon is longest: only edges whose extents overlap are compared.  An arc
+    of angle θ bulges past the box of its ends by at most 1 - cos(θ/2).
+    """
+    axis = max(range(3), key=lambda k: max(v[k] for v in ring) - min(v[k] for v in ring))
+    edges = list(_edges(ring))
+    poles = [cross(a, b) for a, b in edges]
+    swept: list[_Edge] = []
+    for index, (a, b) in enumerate(edges):
+        margin = _squared(a, b) / 4 + _TOUCH  # 1 - cos(θ/2) <= 1 - cos²(θ/2) = c²/4
+        low, high = sorted((a[axis], b[axis]))
+        swept.append((low - margin, high + margin, index))
+    swept.sort()
+    active: list[_Edge] = []
+    for low, high, index in swept:
+        active = [other for other in active if other[1] >= low]
+        for _, _, other in active:
+            # Most pairs end here, and there may be many: in a comb of teeth side by side all extents overlap.
+            if _on_one_side(poles[index], *edges[other]) or _on_one_side(poles[other], *edges[index]):
+                continue
+            first, second = sorted((index, other))
+            if _meet(edges, first, second):
+                raise GeometryError(
+                    f"the edges that start at vertices {numbers[first]} and {numbers[second]} cross or touch: "
+                    "a polygon's edges meet at their common vertices only"
+                )
+        active.append((low, high, index))
+
+
+def _on_one_side(pole: Vector, c: Vector, d: Vector) -> bool:
+    """Whether the arc c d keeps away from the great circle about `pole`, which need not have length 1."""
+    x, y, z = pole
+    to_c, to_d = x * c[0] + y * c[1] + z * c[2], x * d[0] + y * d[1] + z * d[2]
+    return (to_c > _TOUCH and to_d > _TOUCH) or (to_c < -_TOUCH and to_d < -_TOUCH)
+
+
+def _meet(edges: Sequence[tuple[Vector, Vector]], i: int, j: int) -> bool:
+    """Whether edges i < j meet elsewhere than at the vertex that neighbours share."""
+    (a, b), (c, d) = edges[i], edges[j]
+    if j == i + 1:  # b is c
+        return _arc_distance(d, a, b) < _TOUCH or _arc_distance(a, c, d) < _TOUCH
+    if i == 0 and j == len(edges) - 1:  # d is a
+        return _arc_distance(c, a, b) < _TOUCH or _arc_distance(b, c, d) < _TOUCH
+    n, m = cross(a, b), cross(c, d)
+    # On which side of one edge the other one's ends lie: two arcs cross where a, c, b, d turn the same way all around.
+    to_c, to_d, to_a, to_b = dot(n, c), dot(n, d), dot(m, a), dot(m, b)
+    if (to_c < 0 < to_d and to_a > 0 > to_b) or (to_d < 0 < to_c and to_b > 0 > to_a):
+        return True
+    return min(_arc_distance(c, a, b), _arc_distance(d, a, b), _arc_distance(a, c, d), _arc_distance(b, c, d)) < _TOUCH
+
+
+def _arc_distance(p: Vector, a: Vector, b: Vector) -> float:
+    """Radians (as a chord) from p to the arc a b."""
+    n = _normal(a, b)
+    if dot(cross(n, a), p) >= 0 and dot(cross(b, n), p) >= 0:
+        return abs(dot(n, p))
+    return sqrt(min(_squared(p, a), _squared(p, b)))

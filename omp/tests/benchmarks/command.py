@@ -1,0 +1,76 @@
+"""``python -m omp bench``: how fast, and beside what.
+
+Each benchmark is a module in :mod:`omp.tests.benchmarks` with ``HELP``, ``configure(parser)`` for options of its
+own, and ``run(arguments) -> exit status``; the table below is all that makes it known.  A module is imported only
+when it is asked for.  Nothing here is a test: a goal that is missed is printed as such, and the exit status is
+that of a run that could be finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from omp.tests.benchmarks import load
+
+HELP = "measure the server: requests a second, latency, memory, beside a stock server and bare costs"
+BENCHMARKS = {
+    "objects": "POST and GET beside a stock server; signatures; SQLite; memory; start-up (the default)",
+    "log": "ingest of operations beside the bare floor of JSON, SHA-256 and Ed25519",
+    "vault": "pull, push and token request",
+    "places": "search and loading among up to a million registrations",
+    "profile": "reading and signed writing of a profile",
+}
+EXAMPLES = """examples:
+  python -m omp bench                        the objects API, five rounds
+  python -m omp bench --quick                the same at a glance
+  python -m omp bench objects --part start   one part of it
+  python -m omp bench log --no-pin           another benchmark, processors left to the system"""
+
+
+class _BenchmarkParser(argparse.ArgumentParser):
+    """The options of one benchmark: the shared ones and its own, which are added when it is chosen."""
+
+    benchmark = ""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse, having imported the benchmark."""
+        load.add_options(self)
+        module(self.benchmark).configure(self)
+        return super().parse_known_args(args, namespace)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.epilog = EXAMPLES
+    load.add_options(parser)
+    choice = parser.add_subparsers(
+        dest="benchmark", metavar="benchmark", title="benchmarks", parser_class=_BenchmarkParser
+    )
+    for name, summary in BENCHMARKS.items():
+        _parser_of(choice.add_parser(name, help=summary, description=summary), name)
+
+
+def _parser_of(parser: _BenchmarkParser, name: str) -> _BenchmarkParser:
+    parser.benchmark = name
+    return parser
+
+
+def module(name: str) -> Any:
+    """The module of a benchmark."""
+    return importlib.import_module(f"omp.tests.benchmarks.{name}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the benchmark; 1 with a sentence on standard error where it could not be finished."""
+    if args.benchmark is None:
+        args.benchmark = next(iter(BENCHMARKS))
+        _parser_of(_BenchmarkParser(), args.benchmark).parse_args([], namespace=args)
+    try:
+        return int(module(args.benchmark).run(args))
+    except load.BenchmarkFailed as error:
+        print(f"python -m omp bench: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,5 @@
+"""Tests of the objects API."""
+
+from omp.tests import gather
+
+load_tests = gather(__name__)

@@ -1,0 +1,414 @@
+"""Replicator: order of arrival, restarts, the waiting pool, heads, total order, forks (oplog §3), against the checker.
+
+The checker (omp/protocols/oplog/checker.py) is the slow, obvious implementation: it shares no line with the replica
+but canonical JSON and cryptography.
+"""
+
+from __future__ import annotations
+
+import random
+import unittest
+
+from omp.protocols.oplog.authority import root_key
+from omp.protocols.oplog.causality import in_past
+from omp.protocols.oplog.checker import Report, check
+from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, REFUTATION, REVOCATION, Operation
+from omp.protocols.oplog.producer import signed
+from omp.protocols.oplog.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Replica
+from omp.protocols.oplog.verify import check_bytes
+from omp.protocols.oplog.waiting import Bounds, WaitingPool
+from omp.rules import identifiers
+from omp.tests.oplog.world import (
+    DEVICES,
+    EARLY,
+    ENGINE,
+    LOG,
+    ROOT,
+    STRANGER,
+    TRUSTING,
+    Key,
+    Node,
+    World,
+    envelope,
+    first_operation,
+    sealed,
+)
+
+
+def oracle(raws: list[bytes]) -> Report:
+    return check(raws, TRUSTING)
+
+
+def checked(raws: list[bytes]) -> list[Operation]:
+    return [check_bytes(raw, TRUSTING, LOG) for raw in raws]
+
+
+class Shuffles(unittest.TestCase):
+    """§5: same set of stored operations, any order of arrival, any interleaving with restarts, same state ID."""
+
+    def deliver(self, operations: list[Operation], order: random.Random) -> Replica:
+        """All `operations` in a random order, in random batches, with restarts between some of them."""
+        pool = WaitingPool()
+        replica = Replica(LOG, pool)
+        waiting = operations.copy()
+        order.shuffle(waiting)
+        while waiting:
+            batch = [waiting.pop() for _ in range(min(len(waiting), order.randrange(1, 80)))]
+            for operation in batch:
+                replica.admit(operation)
+            if order.random() < 0.25:
+                # What waits is not kept over a restart: whoever has it sends it again.
+                waiting[:0] = [operation for operation in operations if replica.missing(operation.id) is not None]
+                kept = [entry.raw for entry in replica.operations()]
+                replica = Replica(LOG, WaitingPool())
+                for raw in kept:
+                    replica.restore(raw)
+        return replica
+
+    def test_a_hundred_deliveries_of_a_hostile_log_end_in_one_state(self) -> None:
+        world = World(seed=7).grow(220)
+        expected = oracle([raw for raw, _ in world.outcomes])
+        document = world.replica.state_document()
+        self.assertEqual(document, expected.document)
+        # The log is what the test is about: it holds what makes merging hard.
+        grants = [entry for entry in world.stored if entry.type == GRANT]
+        self.assertGreaterEqual(max(grant.depth for grant in grants), 3)  # type: ignore[attr-defined]
+        self.assertTrue(world.replica.forks())
+        self.assertTrue(any(entry.void for entry in world.stored))
+        self.assertIn(b'"status":"revoked"', document)
+        self.assertTrue(any(grant.expires == EARLY for grant in grants))  # type: ignore[attr-defined]
+        operations = checked([raw for raw, _ in world.outcomes])
+        order = random.Random(2024)
+        for delivery in range(100):
+            with self.subTest(delivery=delivery):
+                self.assertEqual(self.deliver(operations, order).state_id(), expected.state_id)
+
+    def test_the_state_agrees_with_the_oracle_after_every_few_arrivals(self) -> None:
+        for seed in range(20, 30):
+            raws = [raw for raw, _ in World(seed).grow(70).outcomes]
+            random.Random(seed).shuffle(raws)
+            replica = Replica(LOG)
+            for number, operation in enumerate(checked(raws)):
+                replica.admit(operation)
+                if number % 9 == 0 and len(replica):
+                    with self.subTest(seed=seed, number=number):
+                        expected = oracle([entry.raw for entry in replica.operations()])
+                        self.assertEqual(replica.state_document(), expected.document)
+                        self.assertEqual(replica.state_id(), expected.state_id)
+                        self.assertEqual(expected.problems, [])
+
+    def test_verdicts_do_not_hang_on_the_order_of_arrival(self) -> None:
+        for seed in (40, 41, 42):
+            world = World(seed).grow(100)
+            raws = [raw for raw, _ in world.outcomes]
+            refused = {outcome.id: outcome.code for _, outcome in world.outcomes if outcome.status == REJECTED}
+            self.assertEqual(dict(oracle(raws).problems), refused)
+            random.Random(seed).shuffle(raws)
+            replica = Replica(LOG)
+            outcomes = [replica.admit(operation) for operation in checked(raws)]
+            events = [event for outcome in outcomes for event in outcome.events]
+            late = {event.data["id"]: event.data["code"] for event in events if event.kind == "rejected"}
+            at_once = {outcome.id: outcome.code for outcome in outcomes if outcome.status == REJECTED}
+            self.assertEqual({**late, **at_once}, refused)
+
+    def test_real_signatures_pass_both_implementations(self) -> None:
+        raws = [raw for raw, _ in World(seed=3, real=True).grow(25).outcomes]
+        replica = Replica(LOG)
+        for raw in raws:
+            replica.add(raw, ENGINE)
+        self.assertEqual(check(raws, ENGINE).state_id, replica.state_id())
+
+
+class CausalOrder(unittest.TestCase):
+    def test_vectors_by_chain_answer_as_the_sets_of_ancestors_do(self) -> None:
+        for seed in range(50, 54):
+            entries = list(World(seed).grow(90).replica.operations())
+            pasts: dict[str, set[str]] = {}
+            for entry in entries:
+                value = entry.envelope()
+                parents = [*value["deps"], *([value["prev"]] if value["prev"] else [])]
+                pasts[entry.id] = set(parents).union(*(pasts[parent] for parent in parents))
+                for other in entries:
+                    if other.lc <= entry.lc:
+                        self.assertEqual(in_past(other, entry), other.id in pasts[entry.id])
+
+    def test_lacking_is_all_but_the_heads_and_their_pasts_in_total_order(self) -> None:
+        world = World(60).grow(120)
+        entries = list(world.replica.operations())
+        choose = random.Random(60)
+        for _ in range(20):
+            heads = choose.sample(entries, choose.randrange(4))
+            lacked = [e.id for e in entries if not any(e is head or in_past(e, head) for head in heads)]
+            asked = [*(head.id for head in heads), "omp:op:sha256:" + "0" * 64]
+            self.assertEqual([entry.id for entry in world.replica.lacking(asked)], lacked)
+
+    def test_the_total_order_is_by_clock_then_id_and_pages_are_exclusive(self) -> None:
+        replica = World(61).grow(60).replica
+        entries = list(replica.operations())
+        self.assertEqual(entries, sorted(entries, key=lambda entry: (entry.lc, entry.id)))
+        self.assertEqual(list(replica.operations(entries[17].id)), entries[18:])
+        claims = [entry for entry in entries if entry.type == CLAIM]
+        self.assertEqual(list(replica.operations(entries[17].id, CLAIM)), [e for e in claims if e in entries[18:]])
+        self.assertEqual(list(replica.operations(entries[-1].id)), [])
+        with self.assertRaises(KeyError):
+            replica.operations("omp:op:sha256:" + "0" * 64)
+
+    def test_heads_are_what_nothing_references(self) -> None:
+        node = Node()
+        first = node.do(ROOT, CLAIM)
+        self.assertEqual(node.replica.heads(), [first])
+        grant = node.do(ROOT, GRANT)
+        phone, laptop = node.copy(), node.copy()
+        one, two = phone.do(DEVICES[0], EVIDENCE), laptop.do(ROOT, EVIDENCE)
+        phone.merge(laptop)
+        self.assertEqual(phone.replica.heads(), sorted([one, two]))
+        self.assertNotIn(grant, phone.replica.heads())
+
+
+class Outcomes(unittest.TestCase):
+    def test_the_same_bytes_again_are_a_duplicate_without_a_second_look(self) -> None:
+        replica, raw = Replica(LOG), first_operation()
+        self.assertEqual(replica.add(raw, ENGINE).status, ACCEPTED)
+
+        class NoEngine:
+            name = "none"
+
+            @staticmethod
+            def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+                raise AssertionError("a second look")
+
+        self.assertEqual(replica.add(raw, NoEngine()).status, DUPLICATE)  # type: ignore[arg-type]
+
+    def test_a_stored_operation_with_a_false_signature_is_refused(self) -> None:
+        replica, raw = Replica(LOG), first_operation()
+        replica.add(raw, ENGINE)
+        forged = raw.replace(b'"sig":"', b'"sig":"A')
+        forged = forged[: forged.index(b'","ts"') - 1] + forged[forged.index(b'","ts"') :]
+        forged = forged[: forged.index(b'","ts"') - 1] + b"A" + forged[forged.index(b'","ts"') :]
+        outcome = replica.add(forged, ENGINE)
+        self.assertEqual((outcome.status, outcome.code, outcome.stage), (REJECTED, "ERR_SIGNATURE", 7))
+        self.assertEqual(outcome.id, next(replica.operations()).id)
+
+    def test_another_true_signature_is_a_duplicate_and_the_first_bytes_stay(self) -> None:
+        replica, raw = Replica(LOG), first_operation()
+        replica.add(raw, ENGINE)
+        at = raw.index(b'"sig":"') + 7
+        other = raw[:at] + b"B" + raw[at + 1 :]
+        outcome = replica.add(other, TRUSTING)
+        self.assertEqual(outcome.status, DUPLICATE)
+        self.assertEqual(next(replica.operations()).raw, raw)
+
+    def test_missing_names_prev_first_then_deps_in_their_order(self) -> None:
+        node = Node()
+        node.do(ROOT, GRANT)
+        one, two = "omp:op:sha256:" + "f" * 64, "omp:op:sha256:" + "0" * 64
+        prev = "omp:op:sha256:" + "7" * 64
+        raw = signed(envelope(CLAIM, prev=prev, seq=2, deps=[one, two], lc=9), ROOT)
+        outcome = node.replica.add(raw, ENGINE)
+        self.assertEqual((outcome.status, outcome.missing), (DEFERRED, (prev, one, two)))
+        self.assertEqual(node.replica.pending(), [(outcome.id, [prev, one, two])])
+        again = node.replica.add(raw, ENGINE)
+        self.assertEqual((again.status, again.missing), (DEFERRED, (prev, one, two)))
+        self.assertEqual(len(node.replica.pending()), 1)
+
+    def test_what_waits_is_tried_as_soon_as_its_last_ancestor_arrives(self) -> None:
+        node = Node()
+        for _ in range(4):
+            node.do(ROOT, CLAIM)
+        raws = node.raw()
+        replica = Replica(LOG)
+        for raw in (raws[3], raws[1], raws[2]):
+            self.assertEqual(replica.add(raw, ENGINE).status, DEFERRED)
+        outcome = replica.add(raws[0], ENGINE)
+        self.assertEqual([entry.raw for entry in outcome.stored], raws)
+        self.assertEqual(replica.pending(), [])
+        self.assertEqual(replica.state_id(), node.replica.state_id())
+
+    def test_what_waited_and_is_then_rejected_is_remembered_newest_first_and_at_most_a_hundred(self) -> None:
+        node = Node()
+        first = node.do(ROOT, CLAIM)
+        replica = Replica(LOG)
+        ids = []
+        for number in range(102):
+            value = envelope(CLAIM, STRANGER, deps=[first], lc=2 + number)
+            outcome = replica.add(sealed(value), TRUSTING)
+            self.assertEqual(outcome.status, DEFERRED)
+            ids.append(outcome.id)
+        outcome = replica.add(node.raw()[0], ENGINE)
+        self.assertEqual(outcome.status, ACCEPTED)
+        self.assertEqual([event.kind for event in outcome.events], ["accepted"] + ["rejected"] * 102)
+        self.assertEqual(list(replica.rejected), [(name, "ERR_AUTHZ") for name in reversed(ids[2:])])
+        self.assertEqual(len(replica), 1)
+
+    def test_forks_are_reported_and_both_branches_stay(self) -> None:
+        node = Node()
+        first = node.do(ROOT, CLAIM)
+        left, right = node.copy(), node.copy()
+        one = left.do(ROOT, EVIDENCE, size=1)
+        two = right.do(ROOT, EVIDENCE, size=2)
+        three = right.do(ROOT, EVIDENCE, size=3)
+        four = left.do(ROOT, EVIDENCE, size=4)
+        left.merge(right)
+        self.assertEqual(
+            left.replica.forks(),
+            [
+                {"author": ROOT.id, "ops": sorted([one, two]), "seq": 2},
+                {"author": ROOT.id, "ops": sorted([three, four]), "seq": 3},
+            ],
+        )
+        self.assertEqual(left.replica.heads(), sorted([three, four]))
+        self.assertEqual(len(left.replica), 5)
+        self.assertEqual(left.by(ROOT).claim_assert("2024-05-17T09:30:00.000Z", subject="self", predicate="p",
+            object=1, confidence_ppm=1, method="user:x").seq, 4)  # fmt: skip
+        self.assertIn(first, [entry.id for entry in left.replica.operations()])
+
+    def test_two_first_operations_by_the_root_are_a_fork(self) -> None:
+        replica = Replica(LOG)
+        replica.add(first_operation(), ENGINE)
+        outcome = replica.add(first_operation(ts="2024-05-18T09:30:00.000Z"), ENGINE)
+        self.assertEqual(outcome.status, ACCEPTED)
+        self.assertEqual([event.kind for event in outcome.events], ["accepted", "fork"])
+        self.assertEqual(replica.forks()[0]["seq"], 1)
+
+    def test_events_tell_what_changed(self) -> None:
+        node = Node()
+        grant = node.do(ROOT, GRANT)
+        evidence = node.do(DEVICES[0], EVIDENCE)
+        claim = node.do(DEVICES[0], CLAIM, derived_from=[evidence], method="rule:x")
+        refutation = node.by(ROOT).refutation("2024-05-17T09:30:00.000Z", target=evidence)
+        events = node.replica.admit(refutation).events
+        self.assertEqual(events[0], ("accepted", {
+            "id": refutation.id, "type": REFUTATION, "author": ROOT.id, "void": False}))  # fmt: skip
+        self.assertEqual({(event.data["id"], event.data["status"]) for event in events[1:]}, {
+            (evidence, "refuted"), (claim, "active")})  # fmt: skip
+        revocation = node.by(ROOT).revocation("2024-05-17T09:30:00.000Z", target=grant)
+        events = node.replica.admit(revocation).events
+        self.assertEqual(events[1:], (("status", {"id": grant, "type": GRANT, "status": "revoked"}),))
+
+    def test_the_clock_of_restored_operations_and_the_state_survive_a_restart(self) -> None:
+        world = World(seed=70).grow(80)
+        replica = Replica(LOG)
+        for raw in world.accepted():  # in the order of arrival: ancestors come first there too
+            replica.restore(raw)
+            replica.restore(raw)
+        self.assertEqual(replica.state_document(), world.replica.state_document())
+
+
+class Pool(unittest.TestCase):
+    """§3.2: the bounded waiting pool and the order of going out."""
+
+    def waiting(self, pool: WaitingPool, log: str, ids: list[str]) -> list[bool]:
+        return [pool.get(log, name) is not None for name in ids]
+
+    def orphan(self, number: int, key: Key = STRANGER, log: str = LOG) -> Operation:
+        value = envelope(EVIDENCE, key, log=log, seq=2, lc=number, prev="omp:op:sha256:" + "0" * 64)
+        return check_bytes(signed(value, key), TRUSTING)
+
+    def test_the_oldest_goes_first_when_a_log_holds_too_many(self) -> None:
+        pool = WaitingPool(Bounds(operations_a_log=3))
+        replica = Replica(LOG, pool)
+        ids = []
+        for number in range(1, 6):
+            operation = self.orphan(number)
+            ids.append(operation.id)
+            self.assertEqual(replica.admit(operation).status, DEFERRED)
+        self.assertEqual(self.waiting(pool, LOG, ids), [False, False, True, True, True])
+
+    def test_strangers_go_before_keys_that_a_stored_grant_names_and_the_root(self) -> None:
+        pool = WaitingPool(Bounds(operations_a_log=4))
+        node = Node()
+        node.do(ROOT, GRANT)
+        replica = Replica(LOG, pool)
+        device, root = self.orphan(1, DEVICES[0]), self.orphan(2, ROOT)
+        replica.admit(device)
+        replica.admit(root)
+        strange = [self.orphan(number) for number in (3, 4)]
+        for operation in strange:
+            replica.admit(operation)
+        replica.add(node.raw()[0], ENGINE)  # now the log is there, and the device known
+        late = self.orphan(9, DEVICES[0])
+        replica.admit(late)
+        ids = [operation.id for operation in (device, root, *strange, late)]
+        self.assertEqual(self.waiting(pool, LOG, ids), [True, True, False, True, True])
+        replica.admit(self.orphan(10, DEVICES[0]))
+        self.assertEqual(self.waiting(pool, LOG, ids), [True, True, False, False, True])
+        replica.admit(self.orphan(11, DEVICES[0]))
+        self.assertEqual(self.waiting(pool, LOG, ids), [False, True, False, False, True])
+
+    def test_a_stranger_is_put_out_at_once_where_only_known_keys_wait(self) -> None:
+        pool = WaitingPool(Bounds(operations_a_log=1))
+        replica = Replica(LOG, pool)
+        replica.add(first_operation(), ENGINE)
+        known, strange = self.orphan(1, ROOT), self.orphan(2)
+        replica.admit(known)
+        self.assertEqual(replica.admit(strange).status, DEFERRED)
+        self.assertEqual(self.waiting(pool, LOG, [known.id, strange.id]), [True, False])
+
+    def test_bytes_are_bounded_per_log_and_over_all_logs_where_empty_logs_go_first(self) -> None:
+        size = len(self.orphan(1).raw)
+        pool = WaitingPool(Bounds(bytes_a_log=2 * size + 10, bytes=3 * size + 10))
+        other = identifiers.identity_id(STRANGER.public_key)
+        mine, theirs = Replica(LOG, pool), Replica(other, pool)
+        mine.add(first_operation(), ENGINE)
+        ours = [self.orphan(number) for number in (1, 2, 3)]
+        for operation in ours:
+            mine.admit(operation)
+        self.assertEqual(self.waiting(pool, LOG, [o.id for o in ours]), [False, True, True])
+        foreign = [self.orphan(number, log=other) for number in (4, 5)]
+        for operation in foreign:
+            theirs.admit(operation)
+        self.assertEqual(self.waiting(pool, other, [o.id for o in foreign]), [False, True])
+        self.assertEqual(self.waiting(pool, LOG, [o.id for o in ours]), [False, True, True])
+
+    def test_what_was_put_out_counts_as_never_delivered(self) -> None:
+        node = Node()
+        for _ in range(3):
+            node.do(ROOT, CLAIM)
+        raws = node.raw()
+        pool = WaitingPool(Bounds(operations_a_log=1))
+        replica = Replica(LOG, pool)
+        replica.add(raws[1], ENGINE)
+        replica.add(raws[2], ENGINE)
+        self.assertEqual([entry.raw for entry in replica.add(raws[0], ENGINE).stored], raws[:1])
+        self.assertEqual([entry.raw for entry in replica.add(raws[1], ENGINE).stored], raws[1:])
+        self.assertEqual(pool.items(LOG), [])
+
+    def test_delivered_again_it_keeps_its_place_and_counts_once(self) -> None:
+        one, two = self.orphan(1), self.orphan(2)
+        pool = WaitingPool(Bounds(operations_a_log=2, bytes_a_log=len(one.raw) + len(two.raw)))
+        replica = Replica(LOG, pool)
+        for operation in (one, two, one, one):
+            self.assertEqual(replica.admit(operation).status, DEFERRED)
+        self.assertEqual([name for name, _ in replica.pending()], [one.id, two.id])
+        replica.admit(self.orphan(3))
+        self.assertEqual(self.waiting(pool, LOG, [one.id, two.id]), [False, True])
+
+    def test_forget_puts_out_one_log(self) -> None:
+        pool = WaitingPool()
+        other = identifiers.identity_id(STRANGER.public_key)
+        Replica(LOG, pool).admit(self.orphan(1))
+        Replica(other, pool).admit(self.orphan(1, log=other))
+        pool.forget(LOG)
+        self.assertEqual((len(pool.items(LOG)), len(pool.items(other))), (0, 1))
+
+
+class Misplaced(unittest.TestCase):
+    def test_an_operation_of_another_log_is_a_schema_error(self) -> None:
+        other = Replica(identifiers.identity_id(STRANGER.public_key))
+        outcome = other.add(first_operation(), ENGINE)
+        self.assertEqual((outcome.code, outcome.stage), ("ERR_SCHEMA", 4))
+
+    def test_the_root_key_of_a_log_has_its_public_key(self) -> None:
+        self.assertEqual(root_key(LOG), ROOT.id)
+
+    def test_revocation_of_nothing_stored_waits_for_nothing(self) -> None:
+        node = Node()
+        node.do(ROOT, CLAIM)
+        last = node.raw()[-1]
+        value = envelope(REVOCATION, prev=check_bytes(last, TRUSTING).id, seq=2, lc=2)
+        outcome = node.replica.add(signed(value, ROOT), ENGINE)
+        self.assertEqual((outcome.status, outcome.code), (REJECTED, "ERR_REF"))
+
+
+if __name__ == "__main__":
+    unittest.main()

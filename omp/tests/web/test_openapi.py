@@ -1,0 +1,240 @@
+"""The OpenAPI document: true to the routes that dispatch, and built as OpenAPI 3.1 says.
+
+The structural rules are those of the OpenAPI Specification 3.1.0, cited by section (§4.8.x), and checked by hand on
+the document of the whole server.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unittest
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from omp.rules.schema import compile_schema
+from omp.tests.harness import Client, running_server
+from omp.web.errors import DETAIL_ERRORS, OMP_ERRORS
+from omp.web.messages import Request, Response
+from omp.web.routes import Mount, Route
+from omp.web.system import openapi_document
+
+METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+TYPES = {"object", "array", "string", "boolean", "null", "integer", "number"}
+
+
+def _nothing(request: Request, state: Any) -> Response:
+    return Response(200)
+
+
+class WholeServer(unittest.TestCase):
+    """The document that a running server gives."""
+
+    document: ClassVar[dict[str, Any]]
+    mounts: ClassVar[tuple[Mount, ...]]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        with running_server() as server, Client(server.port) as client:
+            cls.document = client.request("GET", "/openapi.json").json
+            cls.mounts = server.parts.application.mounts
+
+    def operations(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Every operation with its path and method; never none."""
+        found = [(path, method, one) for path, item in self.document["paths"].items() for method, one in item.items()]
+        self.assertGreater(len(found), 5)
+        return iter(found)
+
+    def schemas(self) -> Iterator[Any]:
+        """Every schema in the document, those inside of others included."""
+
+        def inside(schema: Any) -> Iterator[Any]:
+            yield schema
+            if isinstance(schema, dict):
+                for member in schema.get("properties", {}).values():
+                    yield from inside(member)
+                if "items" in schema:
+                    yield from inside(schema["items"])
+
+        yield from (part for one in self.document["components"]["schemas"].values() for part in inside(one))
+        for _, _, operation in self.operations():
+            media = [*operation.get("requestBody", {}).get("content", {}).values()]
+            media += [one for answer in operation["responses"].values() for one in answer.get("content", {}).values()]
+            media += operation.get("parameters", [])
+            yield from (part for one in media if "schema" in one for part in inside(one["schema"]))
+
+    def test_documents_every_route_that_dispatches_and_no_other(self) -> None:
+        documented = sorted((path, method.upper()) for path, method, _ in self.operations())
+        served = sorted((route.path, route.method) for mount in self.mounts for route in mount.routes)
+        self.assertEqual(documented, served)
+
+    def test_every_documented_route_is_served(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            for path, method, _ in self.operations():
+                with self.subTest(f"{method} {path}"):
+                    answer = client.request("OPTIONS", re.sub(r"\{\w+\}", "x", path))
+                    self.assertIn(method.upper(), answer.headers["allow"])
+
+    def test_has_the_members_of_an_openapi_object(self) -> None:  # §4.8.1
+        self.assertRegex(self.document["openapi"], r"^3\.1\.\d+$")
+        self.assertLessEqual(set(self.document), {"openapi", "info", "servers", "paths", "components", "tags"})
+        self.assertTrue(self.document["info"]["title"] and self.document["info"]["version"])  # §4.8.2
+        self.assertEqual(self.document["servers"], [{"url": "/"}])  # §4.8.5: relative to the document
+
+    def test_paths_begin_with_a_slash_and_differ_in_more_than_names(self) -> None:  # §4.8.8
+        paths = list(self.document["paths"])
+        self.assertEqual([path for path in paths if not path.startswith("/")], [])
+        templates = [re.sub(r"\{\w+\}", "{}", path) for path in paths]
+        self.assertEqual(len(set(templates)), len(templates))
+
+    def test_methods_are_those_of_a_path_item(self) -> None:  # §4.8.9
+        self.assertLessEqual({method for _, method, _ in self.operations()}, METHODS)
+
+    def test_operation_ids_are_unique_and_fit_for_code(self) -> None:  # §4.8.10
+        names = [operation["operationId"] for _, _, operation in self.operations()]
+        self.assertEqual(len(set(names)), len(names))
+        self.assertEqual([name for name in names if not re.fullmatch("[a-z][A-Za-z0-9_]*", name)], [])
+
+    def test_every_operation_has_a_summary_and_one_declared_tag(self) -> None:  # §4.8.10, §4.8.22
+        declared = [tag["name"] for tag in self.document["tags"]]
+        self.assertEqual(len(set(declared)), len(declared))
+        for path, method, operation in self.operations():
+            with self.subTest(f"{method} {path}"):
+                self.assertTrue(operation["summary"])
+                self.assertEqual(len(operation["tags"]), 1)
+                self.assertIn(operation["tags"][0], declared)
+
+    def test_path_parameters_are_declared_and_no_parameter_twice(self) -> None:  # §4.8.12
+        for path, method, operation in self.operations():
+            with self.subTest(f"{method} {path}"):
+                parameters = operation.get("parameters", [])
+                named = [(one["in"], one["name"]) for one in parameters]
+                self.assertEqual(len(set(named)), len(named))
+                in_path = [name for place, name in named if place == "path"]
+                self.assertEqual(in_path, re.findall(r"\{(\w+)\}", path))
+                self.assertTrue(all(one["required"] is True for one in parameters if one["in"] == "path"))
+                self.assertTrue(all("schema" in one for one in parameters))
+
+    def test_request_bodies_have_content_and_only_where_http_gives_them_meaning(self) -> None:  # §4.8.10, §4.8.13
+        for path, method, operation in self.operations():
+            if "requestBody" in operation:
+                with self.subTest(f"{method} {path}"):
+                    self.assertIn(method, {"post", "put", "patch"})
+                    self.assertTrue(operation["requestBody"]["content"])
+
+    def test_responses_are_by_status_and_each_says_what_it_means(self) -> None:  # §4.8.16, §4.8.17
+        for path, method, operation in self.operations():
+            with self.subTest(f"{method} {path}"):
+                responses = operation["responses"]
+                self.assertEqual([one for one in responses if not re.fullmatch(r"[1-5]\d\d|default", one)], [])
+                self.assertTrue(any(status.startswith("2") for status in responses))
+                self.assertTrue(all(answer["description"] for answer in responses.values()))
+
+    def test_answers_without_a_body_have_no_content(self) -> None:
+        for path, method, operation in self.operations():
+            for status in {"204", "304"} & set(operation["responses"]):
+                with self.subTest(f"{method} {path} {status}"):
+                    self.assertNotIn("content", operation["responses"][status])
+
+    def test_references_lead_somewhere(self) -> None:  # §4.8.23
+        references = set(re.findall(r'"\$ref": "([^"]*)"', json.dumps(self.document)))
+        self.assertTrue(references)
+        for reference in references:
+            target: Any = self.document
+            for step in reference.removeprefix("#/").split("/"):
+                self.assertIn(step, target, reference)
+                target = target[step]
+
+    def test_component_names_are_in_the_allowed_characters(self) -> None:  # §4.8.7
+        names = list(self.document["components"]["schemas"])
+        self.assertEqual([name for name in names if not re.fullmatch(r"[A-Za-z0-9._-]+", name)], [])
+
+    def test_errors_take_the_shape_of_their_protocol(self) -> None:
+        for path, method, operation in self.operations():
+            reference = f"#/components/schemas/{operation['tags'][0]}_error"
+            with self.subTest(f"{method} {path}"):
+                content = operation["responses"]["default"]["content"]["application/json"]
+                self.assertEqual(content["schema"], {"$ref": reference})
+
+    def test_schemas_use_the_types_of_json_schema(self) -> None:
+        for schema in self.schemas():
+            types = schema.get("type", [])
+            self.assertLessEqual(set([types] if isinstance(types, str) else types), TYPES, schema)
+
+    def test_patterns_are_anchored(self) -> None:
+        patterns = [schema["pattern"] for schema in self.schemas() if "pattern" in schema]
+        self.assertEqual([one for one in patterns if not (one.startswith("^(?:") and one.endswith(")$"))], [])
+
+    def test_examples_fit_their_schemas(self) -> None:
+        checked = 0
+        for mount in self.mounts:
+            for route in mount.routes:
+                if route.body is not None and route.example is not None:
+                    checked += 1
+                    with self.subTest(f"{route.method} {route.path}"):
+                        self.assertEqual(compile_schema(route.body)(route.example), [])
+        self.assertGreater(checked, 0)
+
+    def test_routes_that_take_the_members_of_a_schema_show_an_example(self) -> None:
+        without = [
+            f"{route.method} {route.path}"
+            for mount in self.mounts
+            for route in mount.routes
+            if route.body and "properties" in route.body and route.example is None
+        ]
+        self.assertEqual(without, [])
+
+
+class FromATable(unittest.TestCase):
+    """How a row of the table comes out."""
+
+    def operation(self, route: Route, **mount: Any) -> Any:
+        """The operation that `route` becomes."""
+        made = Mount("one", "1", "One", [route], None, ("/",), **mount)
+        document = openapi_document([made], "1")
+        return document["paths"][route.path][route.method.lower()]
+
+    def test_query_parameters_bear_their_schema_and_description(self) -> None:
+        schema = {"type": "integer", "minimum": 1, "default": 50, "description": "how many"}
+        operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, query={"limit": schema}))
+        expected = {"name": "limit", "in": "query", "required": False, "schema": schema, "description": "how many"}
+        self.assertEqual(operation["parameters"], [expected])
+
+    def test_a_body_bears_its_schema_and_example(self) -> None:
+        schema = {"type": "object"}
+        operation = self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"}, body=schema, example={"b": 1}))
+        expected = {"required": True, "content": {"application/json": {"schema": schema, "example": {"b": 1}}}}
+        self.assertEqual(operation["requestBody"], expected)
+
+    def test_a_body_in_another_media_type_is_text(self) -> None:
+        operation = self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"}, consumes=("application/x-ndjson",)))
+        self.assertEqual(operation["requestBody"]["content"], {"application/x-ndjson": {"schema": {"type": "string"}}})
+
+    def test_a_post_that_takes_nothing_has_no_body(self) -> None:
+        self.assertNotIn("requestBody", self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"})))
+
+    def test_answers_come_in_the_media_types_of_the_route(self) -> None:
+        operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, produces=("text/html",)))
+        self.assertEqual(operation["responses"]["200"]["content"], {"text/html": {"schema": {"type": "string"}}})
+
+    def test_what_a_route_asks_for_is_said_in_words(self) -> None:
+        operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, auth="a token"))
+        self.assertEqual(operation["description"], "Access: a token.")
+
+    def test_each_protocol_has_its_own_error_schema(self) -> None:
+        mounts = [
+            Mount(name, "1", name, [], None, (f"/{name}",), errors=style)
+            for name, style in (("one", OMP_ERRORS), ("two", DETAIL_ERRORS))
+        ]
+        schemas = openapi_document(mounts, "1")["components"]["schemas"]
+        self.assertEqual(schemas, {"one_error": OMP_ERRORS.schema, "two_error": DETAIL_ERRORS.schema})
+
+    def test_patterns_inside_a_schema_are_anchored(self) -> None:
+        schema = {"type": "object", "properties": {"pattern": {"type": "string", "pattern": "a|b"}}}
+        operation = self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"}, body=schema))
+        published = operation["requestBody"]["content"]["application/json"]["schema"]
+        self.assertEqual(published["properties"]["pattern"]["pattern"], "^(?:a|b)$")
+
+
+if __name__ == "__main__":
+    unittest.main()

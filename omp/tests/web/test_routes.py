@@ -1,0 +1,136 @@
+"""Every route of every protocol, tried: by the careless, by the hostile, and by the documentation."""
+
+from __future__ import annotations
+
+import json
+import unittest
+from typing import Any
+
+from omp.rules.schema import compile_schema
+from omp.tests import TOP
+from omp.tests.harness import Client, running_server
+from omp.web.errors import ErrorStyle, InvalidRequest
+from omp.web.messages import Request
+from omp.web.routes import Application, Mount, Route
+
+_BODIES: tuple[bytes | None, ...] = (
+    None,
+    b"",
+    b"{}",
+    b"[]",
+    b"null",
+    b'"text"',
+    b"{",
+    b"\xff\xfe",
+    b'{"a":NaN}',
+    b'{"a":1e400}',
+    b'{"a":' + b"9" * 310 + b"}",
+    b'{"a":"\\ud800"}',
+    b'{"a":1,"a":2}',
+    b"[" * 200 + b"]" * 200,
+)
+_SEGMENTS = ("x", "%00", "%2F", "%F0%9F%98%80", "a" * 300, "..", "%25", "-1")
+_QUERIES = ("", "?limit=0", "?limit=1e9", "?cursor=%FF", "?limit=1&limit=2", "?after=%00", "?=&&==")
+
+
+class EveryRoute(unittest.TestCase):
+    """No request makes a server fail, and every error has the shape of the protocol that owns the path."""
+
+    def _routes(self, application: Application) -> list[tuple[Mount, Route]]:
+        return [(mount, route) for mount in application.mounts for route in mount.routes]
+
+    def test_bad_requests_get_an_error_of_the_protocol_and_never_a_500(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            application = server.parts.application
+            for mount, route in self._routes(application):
+                if route.produces[0] == "text/event-stream":
+                    continue
+                for number, segment in enumerate(_SEGMENTS):
+                    path = "/".join(segment if part.startswith("{") else part for part in route.path.split("/"))
+                    path += _QUERIES[number % len(_QUERIES)]
+                    for body in _BODIES if number == 0 else _BODIES[2:4]:
+                        with self.subTest(route=f"{route.method} {path}", body=body and body[:20]):
+                            sent = None if route.method == "GET" else body
+                            headers = {"Content-Type": route.consumes[0]}
+                            answer = client.request(route.method, path, body=sent, headers=headers)
+                            self.assertLess(answer.status, 500, answer.body)
+                            if answer.status >= 400:
+                                self._assert_shape(mount, answer.json)
+            self.assertEqual(server.log, [])
+
+    def _assert_shape(self, mount: Mount, value: Any) -> None:
+        self.assertEqual(compile_schema(mount.errors.schema)(value), [], value)
+
+    def test_an_unknown_method_is_405_in_the_shape_of_the_protocol(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            for mount, route in self._routes(server.parts.application):
+                with self.subTest(route=route.path):
+                    path = "/".join("x" if part.startswith("{") else part for part in route.path.split("/"))
+                    answer = client.request("BREW", path)
+                    self.assertEqual(answer.status, 405)
+                    self.assertIn(route.method, answer.headers["allow"].split(", "))
+                    self._assert_shape(mount, answer.json)
+
+    def test_an_unknown_path_below_a_protocol_is_404_in_its_shape(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            for mount in server.parts.application.mounts:
+                for prefix in mount.owns:
+                    answer = client.request("GET", f"{prefix.rstrip('/')}/no/such/route/at/all")
+                    self.assertEqual(answer.status, 404)
+                    self._assert_shape(mount, answer.json)
+
+    def test_a_body_over_the_limit_is_413_in_the_shape_of_the_protocol(self) -> None:
+        with running_server() as server:
+            for mount, route in self._routes(server.parts.application):
+                if route.method == "GET":
+                    continue
+                with self.subTest(route=route.path), Client(server.port) as client:
+                    path = "/".join("x" if part.startswith("{") else part for part in route.path.split("/"))
+                    answer = client.request(route.method, path, body=b" " * (5 * 1024 * 1024 + 1))
+                    self.assertEqual(answer.status, 413)
+                    self._assert_shape(mount, answer.json)
+
+    def test_the_documented_routes_are_the_served_ones(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            documented = {
+                (method.upper(), path)
+                for path, methods in client.request("GET", "/openapi.json").json["paths"].items()
+                for method in methods
+            }
+            served = {(route.method, route.path) for _, route in self._routes(server.parts.application)}
+            listed = client.request("GET", "/").json["protocols"]
+        self.assertEqual(documented, served)
+        self.assertEqual({tuple(one.split(" ")) for names in listed.values() for one in names["routes"]}, served)
+
+    def test_the_configuration_document_names_no_secret_and_no_path(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            document = client.request("GET", "/.well-known/omp-configuration").json
+        self.assertEqual(
+            set(document), {"omp_version", "protocols", "signatures", "limits", "storage", "documentation"}
+        )
+        self.assertEqual(document["storage"], {"kind": "memory"})
+        self.assertLessEqual({"mode", "required_components", "legacy", "max_age_sec"}, set(document["signatures"]))
+        self.assertLessEqual({"max_payload_bytes", "max_page_size"}, set(document["limits"]))
+        self.assertNotIn(str(TOP), json.dumps(document))
+
+
+class Owners(unittest.TestCase):
+    """Whose shape an error has."""
+
+    def test_of_two_protocols_the_one_with_the_longer_prefix_owns_a_path(self) -> None:
+        outer = Mount("outer", "1", "", (), None, owns=("/a",), errors=ErrorStyle(lambda _: "outer", {}))
+        inner = Mount("inner", "1", "", (), None, owns=("/a/b",), errors=ErrorStyle(lambda _: "inner", {}))
+        application = Application([outer, inner], print, 1)
+        for path, owner in (("/a/x", "outer"), ("/a/b/x", "inner"), ("/a/b", "inner"), ("/a/bc", "outer")):
+            answer = application.answer(Request("GET", path, {}))
+            self.assertEqual((answer.status, json.loads(answer.body)), (404, owner), path)
+
+    def test_a_protocol_may_answer_a_body_that_does_not_fit_with_a_status_of_its_own(self) -> None:
+        style = ErrorStyle(lambda error: error.code, {}, invalid_body=422)
+        for place, expected in (("body", (422, "unprocessable")), ("query", (400, "bad_request"))):
+            problem = InvalidRequest([{"loc": [place, "x"], "msg": "must be 1", "type": "const"}])
+            self.assertEqual(style.status_and_value(problem), expected)
+
+
+if __name__ == "__main__":
+    unittest.main()

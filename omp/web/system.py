@@ -1,0 +1,310 @@
+"""The system routes: what this server is, whether it is well, and how to call it (objects.md §2).
+
+``GET /`` and ``/health`` for people and load balancers, ``/.well-known/omp-configuration`` for clients, and the
+documentation that is made from the route table that dispatches: ``/openapi.json`` and the ``/docs`` page.
+
+Handled here: nothing that is shown depends on a secret; the storage is named by its kind, never by its address.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omp import __version__
+from omp.store.port import Store
+from omp.web.messages import JSON, Request, Response, json_bytes, json_response
+from omp.web.routes import Context, Mount, Route
+
+
+@dataclass
+class System:
+    """What the system routes show: every mount, and the facts of the configuration document."""
+
+    mounts: Sequence[Mount]
+    store: Store
+    signatures: Mapping[str, Any]
+    limits: Mapping[str, Any]
+
+    def protocols(self) -> dict[str, Any]:
+        """name -> {version, routes}: the same at ``/`` and in the configuration document."""
+        return {
+            mount.name: {"version": mount.version, "routes": [f"{route.method} {route.path}" for route in mount.routes]}
+            for mount in self.mounts
+        }
+
+    @functools.cached_property
+    def openapi(self) -> bytes:
+        """The OpenAPI document, made when it is first asked for: a server may start and stop without it."""
+        return json_bytes(openapi_document(self.mounts, __version__))
+
+
+def index(request: Request, system: System) -> Response:
+    """``GET /``."""
+    return json_response(
+        {"status": "OMP reference server running", "version": __version__, "protocols": system.protocols()}
+    )
+
+
+def health(request: Request, system: System) -> Response:
+    """``GET /health``: a store that cannot be written to raises, and is answered 503 with the reason."""
+    system.store.check()
+    return json_response({"status": "ok"})
+
+
+def configuration(request: Request, system: System) -> Response:
+    """``GET /.well-known/omp-configuration``: the capability document."""
+    return json_response(
+        {
+            "omp_version": __version__,
+            "protocols": system.protocols(),
+            "signatures": system.signatures,
+            "limits": system.limits,
+            "storage": {"kind": system.store.kind},
+            "documentation": "/docs",
+        }
+    )
+
+
+def openapi(request: Request, system: System) -> Response:
+    """``GET /openapi.json``."""
+    return Response(200, system.openapi)
+
+
+def docs(request: Request, system: System) -> Response:
+    """``GET /docs``."""
+    return docs_page()
+
+
+_OBJECT = {"type": "object"}
+ROUTES = (
+    Route("GET", "/", index, "What this server is and speaks", {200: ("The protocols and their routes", _OBJECT)}),
+    Route(
+        "GET",
+        "/health",
+        health,
+        "Whether the server can do its work",
+        {
+            200: ("It can", {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}),
+            503: "The storage fails; the message says why",
+        },
+    ),
+    Route(
+        "GET",
+        "/.well-known/omp-configuration",
+        configuration,
+        "The capability document",
+        {200: ("Protocols, signature mode, limits, storage", _OBJECT)},
+    ),
+    Route("GET", "/openapi.json", openapi, "Every route, as OpenAPI 3.1", {200: ("The document", _OBJECT)}),
+    Route(
+        "GET",
+        "/docs",
+        docs,
+        "A page to read about each route and try it",
+        {200: "The page; it needs no file from any other host"},
+        produces=("text/html; charset=utf-8",),
+    ),
+)
+
+
+def mount(context: Context, others: Sequence[Mount]) -> Mount:
+    """The system routes of a server that also serves `others`."""
+    limits = {"max_payload_bytes": context.max_body}
+    for other in others:
+        limits.update(other.limits)
+    signatures = context.signatures
+    state = System(others, context.store, signatures.capabilities(), limits)
+    made = Mount("system", __version__, "System", ROUTES, state, owns=("/",), housekeep=signatures.housekeep)
+    state.mounts = (made, *others)
+    return made
+
+
+# --- OpenAPI ----------------------------------------------------------------------------------------------------
+#
+# Each fact has its place in the route table: the path and its {names}, the query parameters with the schemas that
+# check them, the body's schema and example, the media types, and what each status means.  Errors take the shape of
+# the protocol they belong to: components.schemas holds one per protocol, and each route names it for every error
+# it lists and, as "default", for any other.
+#
+# A route's schemas are those of omp.rules.schema, which is JSON Schema 2020-12 but for one thing: there a pattern is
+# matched against the whole string, while in JSON Schema it may match anywhere.  So patterns are anchored on their
+# way out.
+
+
+OPENAPI = "3.1.0"
+_NO_CONTENT = (204, 304)
+
+
+def openapi_document(mounts: Sequence[Mount], version: str) -> dict[str, Any]:
+    """The OpenAPI document of a server that serves `mounts`, as a JSON value."""
+    paths: dict[str, dict[str, Any]] = {}
+    for mount in mounts:
+        for route in mount.routes:
+            paths.setdefault(route.path, {})[route.method.lower()] = _operation(mount, route)
+    return {
+        "openapi": OPENAPI,
+        "info": {
+            "title": "OMP reference server",
+            "version": version,
+            "description": "Five open protocols for personal data that a key owns, on one port.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        # Where this document came from: the address that we listen on may be 0.0.0.0, or stand behind a proxy.
+        "servers": [{"url": "/"}],
+        "tags": [{"name": mount.name, "description": f"{mount.title}, version {mount.version}"} for mount in mounts],
+        "paths": paths,
+        "components": {"schemas": {_error_name(mount): _published(mount.errors.schema) for mount in mounts}},
+    }
+
+
+def _operation(mount: Mount, route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": operation_id(route),
+        "tags": [mount.name],
+        "summary": route.summary,
+    }
+    if route.auth:
+        operation["description"] = f"Access: {route.auth.rstrip('.')}."
+    if parameters := _parameters(route):
+        operation["parameters"] = parameters
+    if body := _request_body(route):
+        operation["requestBody"] = body
+    operation["responses"] = _responses(mount, route)
+    return operation
+
+
+def operation_id(route: Route) -> str:
+    """A name for the route that is unique within the document and fit for generated code.
+
+    >>> operation_id(Route("GET", "/objects/{id}", lambda request, state: None, "", {}))
+    'get_objects_by_id'
+    """
+    segments = [f"by_{segment[1:-1]}" if segment.startswith("{") else segment for segment in route.segments]
+    words = re.findall("[A-Za-z0-9]+", " ".join(segments).replace("_", " "))
+    return "_".join([route.method.lower(), *words])
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": segment[1:-1], "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for segment in route.segments
+        if segment.startswith("{")
+    ]
+    for name, schema in route.query.items():
+        parameter = {"name": name, "in": "query", "required": False, "schema": _published(schema)}
+        if "description" in schema:
+            parameter["description"] = schema["description"]
+        parameters.append(parameter)
+    return parameters
+
+
+def _request_body(route: Route) -> dict[str, Any] | None:
+    # Without a schema, a body is recognised by its example or by a media type of its own.
+    if route.body is None and route.example is None and route.consumes == (JSON,):
+        return None
+    content: dict[str, Any] = {}
+    for media_type in route.consumes:
+        described: dict[str, Any] = {}
+        if media_type == JSON:
+            if route.body is not None:
+                described["schema"] = _published(route.body)
+            if route.example is not None:
+                described["example"] = route.example
+        else:
+            described["schema"] = {"type": "string"}
+        content[media_type] = described
+    return {"required": route.body is not None, "content": content}
+
+
+def _responses(mount: Mount, route: Route) -> dict[str, Any]:
+    error = {JSON: {"schema": {"$ref": f"#/components/schemas/{_error_name(mount)}"}}}
+    responses: dict[str, Any] = {}
+    for status, answer in sorted(route.answers.items()):
+        sentence, schema = (answer, None) if isinstance(answer, str) else answer
+        response: dict[str, Any] = {"description": sentence}
+        if schema is not None or (status < 400 and status not in _NO_CONTENT):
+            media_types = route.produces if status < 400 else (JSON,)
+            response["content"] = {media_type: _content(media_type, schema) for media_type in media_types}
+        elif status >= 400:
+            response["content"] = error
+        responses[str(status)] = response
+    responses["default"] = {"description": "Any other error", "content": error}
+    return responses
+
+
+def _content(media_type: str, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    if media_type == JSON:
+        return {"schema": _published(schema)} if schema is not None else {}
+    return {"schema": {"type": "string"}}
+
+
+def _error_name(mount: Mount) -> str:
+    return f"{mount.name}_error"
+
+
+def _published(value: Any) -> Any:
+    """A schema, or a part of one, with its patterns anchored."""
+    if isinstance(value, Mapping):
+        return {
+            name: f"^(?:{part})$" if name == "pattern" and isinstance(part, str) else _published(part)
+            for name, part in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_published(part) for part in value]
+    return value
+
+
+# --- The docs page ----------------------------------------------------------------------------------------------
+#
+# The page is docs.html beside this module: one file with its own style and script, which loads nothing but
+# /openapi.json from the server it came from.  So it works without any other host, and the answer's
+# Content-Security-Policy says so to the browser: nothing runs and nothing styles the page but the two blocks whose
+# SHA-256 the policy names, and nothing is fetched from elsewhere.  The script puts what servers say on the page as
+# text, never as HTML.
+
+
+_PAGE = Path(__file__).with_name("docs.html")
+
+
+@functools.cache
+def docs_page() -> Response:
+    """The page with its headers, read from the disk once."""
+    page = _PAGE.read_bytes()
+    return Response(
+        200,
+        page,
+        "text/html; charset=utf-8",
+        headers=(
+            ("Content-Security-Policy", content_security_policy(page)),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+        ),
+    )
+
+
+def content_security_policy(page: bytes) -> str:
+    """The policy (CSP level 3) under which the inline blocks of `page`, and nothing else, take effect."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {_sources(page, b'script')}",
+            f"style-src {_sources(page, b'style')}",
+            "connect-src 'self'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
+def _sources(page: bytes, tag: bytes) -> str:
+    blocks = re.findall(rb"<%b>(.*?)</%b>" % (tag, tag), page, re.DOTALL)
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(block).digest()).decode()}'" for block in blocks)
