@@ -7,6 +7,7 @@ them under another name.  ``vectors`` and ``benchmarks`` hold the makers of ``ve
 
 from __future__ import annotations
 
+import os
 import unittest
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,12 @@ TOP = Path(__file__).resolve().parents[2]
 
 PUBLISHED = TOP.parent / "shared" / "data"
 """Vectors that others published, where they lie beside the checkout."""
+
+ALL = os.environ.get("OMP_TESTS") == "all"
+"""Whether the long tests run too: ``OMP_TESTS=all python3 -m unittest test_server.py``."""
+
+long = unittest.skipUnless(ALL, "long; OMP_TESTS=all runs it")
+"""For tests that repeat in breadth what a short one beside them shows."""
 
 LoadTests = Callable[[unittest.TestLoader, unittest.TestSuite, str | None], unittest.TestSuite]
 

@@ -80,6 +80,43 @@ class InvalidRequest(ApiError):
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """How a protocol answers one kind of its domain exceptions: a row of the table in its ``routes``.
+
+    The message is the exception's own text where `message` is empty.  `details` and `headers` take the exception
+    and give what :class:`ApiError` takes.
+    """
+
+    status: int
+    message: str = ""
+    code: str = ""
+    details: Callable[[Any], Mapping[str, Any]] | None = None
+    headers: Callable[[Any], Sequence[tuple[str, str]]] | None = None
+
+    def answer(self, error: Exception) -> ApiError:
+        """The answer to `error`."""
+        return ApiError(
+            self.status,
+            self.message or str(error),
+            code=self.code,
+            details=self.details(error) if self.details else None,
+            headers=self.headers(error) if self.headers else (),
+        )
+
+
+Refusals = Mapping[type[Exception], Refusal]
+"""A protocol's domain exceptions, each with its answer; a subclass without a row has that of its base."""
+
+
+def translated(error: Exception, refusals: Refusals) -> ApiError | None:
+    """The answer that `refusals` has for `error`; None where it has none, and `error` is our own bug."""
+    for kind in type(error).__mro__:
+        if (refusal := refusals.get(kind)) is not None:
+            return refusal.answer(error)
+    return None
+
+
+@dataclass(frozen=True)
 class ErrorStyle:
     """How a protocol shows an :class:`ApiError`.
 

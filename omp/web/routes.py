@@ -20,7 +20,7 @@ from typing import Any
 from omp.rules.engines import Engine
 from omp.rules.schema import Validator, compile_schema
 from omp.store.port import Store, StoreUnavailable
-from omp.web.errors import OMP_ERRORS, ApiError, ErrorStyle
+from omp.web.errors import OMP_ERRORS, ApiError, ErrorStyle, Refusals, translated
 from omp.web.messages import JSON, Request, Response, decode_segment, json_response
 from omp.web.signature_guard import SignatureGuard
 
@@ -73,7 +73,8 @@ class Mount:
     """A protocol as the server serves it.
 
     `state` is what its handlers get.  `owns` are the path prefixes (whole segments, ``/v1/repos``) whose 404, 405,
-    413 and 500 take its error shape.  `guard`, where given, sees each request before its handler and raises
+    413 and 500 take its error shape.  `refusals` gives the answer to each exception that its models raise, which know
+    nothing of HTTP.  `guard`, where given, sees each request before its handler and raises
     :class:`~omp.web.errors.ApiError` to refuse it.  `cors` are the header fields that let pages of other origins
     call these routes, none where they may not.  `housekeep` (given the time in epoch seconds) drops what has
     expired; it is called about once a second, outside any request.  `close` is called when the server stops.
@@ -87,6 +88,7 @@ class Mount:
     state: Any
     owns: tuple[str, ...]
     errors: ErrorStyle = OMP_ERRORS
+    refusals: Refusals = field(default_factory=dict)
     guard: Callable[[Request], None] | None = None
     cors: tuple[tuple[str, str], ...] = ()
     housekeep: Callable[[float], None] | None = None
@@ -223,8 +225,9 @@ class Application:
             mount = self._owner(request.path)
         style = mount.errors if mount else OMP_ERRORS
         try:
-            if isinstance(error, ApiError):
-                return _rendered(style, error, mount)
+            answer = error if isinstance(error, ApiError) else translated(error, mount.refusals if mount else {})
+            if answer is not None:
+                return _rendered(style, answer, mount)
             return _rendered(style, self._our_fault(request, error), mount)
         except Exception as second:  # the error's own shape failed: still an answer, in the plainest shape
             return _rendered(OMP_ERRORS, self._our_fault(request, second), None)

@@ -15,8 +15,8 @@ Read in this order; all of it is pure (no I/O, no clock, no threads) up to the r
 
 from __future__ import annotations
 
+from omp.protocols.oplog.core.operation import VERSION
 from omp.protocols.oplog.node import Node
-from omp.protocols.oplog.operation import VERSION
 from omp.protocols.oplog.reading import OpLog
 from omp.protocols.oplog.routes import MAX_PAGE, ROUTES
 from omp.web.routes import Context, Mount

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from omp.protocols.oplog.replica import Event
+from omp.protocols.oplog.core.replica import Event
 from omp.web.messages import json_bytes
 
 KEPT = 2_000

@@ -24,10 +24,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from omp.protocols.oplog.core.operation import Operation
+from omp.protocols.oplog.core.replica import Outcome, Replica
+from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import Feed
-from omp.protocols.oplog.operation import Operation
-from omp.protocols.oplog.replica import Outcome, Replica
-from omp.protocols.oplog.waiting import WaitingPool
 from omp.store.port import Reader, Store, Writer, after, key
 
 OPERATIONS = "oplog_operations"

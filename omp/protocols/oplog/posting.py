@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from omp.protocols.oplog.core.operation import Operation
+from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Outcome, rejected
+from omp.protocols.oplog.core.verify import STAGES, Refused, check_bytes
 from omp.protocols.oplog.node import Node
-from omp.protocols.oplog.operation import Operation
-from omp.protocols.oplog.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Outcome, rejected
-from omp.protocols.oplog.verify import STAGES, Refused, check_bytes
 from omp.rules.engines import Engine
 from omp.web.errors import ApiError
 from omp.web.messages import Response, json_response

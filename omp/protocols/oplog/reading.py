@@ -16,15 +16,15 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from omp.protocols.oplog.authority import matches
-from omp.protocols.oplog.derivation import item, why
-from omp.protocols.oplog.entries import ClaimEntry, Entry
+from omp.protocols.oplog.core.authority import matches
+from omp.protocols.oplog.core.derivation import item, why
+from omp.protocols.oplog.core.entries import ClaimEntry, Entry
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
+from omp.protocols.oplog.core.projection import projection
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.state import is_effective, status_of
 from omp.protocols.oplog.feed import BadPosition, Position, parse_position
 from omp.protocols.oplog.node import Node
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
-from omp.protocols.oplog.projection import projection
-from omp.protocols.oplog.replica import Replica
-from omp.protocols.oplog.state import is_effective, status_of
 from omp.rules.engines import Engine
 from omp.rules.identifiers import key_id
 from omp.web.errors import ApiError, InvalidRequest

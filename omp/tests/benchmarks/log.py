@@ -22,9 +22,18 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, VERSION, preimage
-from omp.protocols.oplog.producer import signed
-from omp.protocols.oplog.replica import ACCEPTED, Replica
+from omp.protocols.oplog.core.operation import (
+    CLAIM,
+    CORRECTION,
+    EVIDENCE,
+    GRANT,
+    INFERENCE,
+    REFUTATION,
+    VERSION,
+    preimage,
+)
+from omp.protocols.oplog.core.producer import signed
+from omp.protocols.oplog.core.replica import ACCEPTED, Replica
 from omp.rules import identifiers
 from omp.rules.encodings import b64u_decode
 from omp.rules.engines import CryptographyMissing, cryptography_engine, secret_keys

@@ -6,13 +6,22 @@ import json
 import unittest
 from typing import Any
 
-from omp.protocols.oplog.authority import attenuates, matches
-from omp.protocols.oplog.checker import check
-from omp.protocols.oplog.entries import GrantEntry
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION, TYPES
-from omp.protocols.oplog.producer import signed
-from omp.protocols.oplog.replica import ACCEPTED
-from omp.protocols.oplog.verify import Refused
+from omp.protocols.oplog.core.authority import attenuates, matches
+from omp.protocols.oplog.core.entries import GrantEntry
+from omp.protocols.oplog.core.operation import (
+    CLAIM,
+    CORRECTION,
+    EVIDENCE,
+    GRANT,
+    INFERENCE,
+    REFUTATION,
+    REVOCATION,
+    TYPES,
+)
+from omp.protocols.oplog.core.producer import signed
+from omp.protocols.oplog.core.replica import ACCEPTED
+from omp.protocols.oplog.core.verify import Refused
+from omp.protocols.oplog.definition import check
 from omp.tests.oplog.world import DEVICES, EARLY, LATE, ROOT, STRANGER, TRUSTING, TS, Key, Node, body_of, envelope
 
 PHONE, LAPTOP, TABLET, WATCH, CAR = DEVICES

@@ -6,7 +6,7 @@ import copy
 import unittest
 from typing import Any
 
-from omp.protocols.oplog.operation import (
+from omp.protocols.oplog.core.operation import (
     BODIES,
     CLAIM,
     CORRECTION,
@@ -25,8 +25,8 @@ from omp.protocols.oplog.operation import (
     is_timestamp,
     preimage,
 )
-from omp.protocols.oplog.producer import signed
-from omp.protocols.oplog.verify import Refused, check_bytes
+from omp.protocols.oplog.core.producer import signed
+from omp.protocols.oplog.core.verify import Refused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, body_of, envelope
 

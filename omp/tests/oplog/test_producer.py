@@ -5,9 +5,9 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, TYPES
-from omp.protocols.oplog.replica import ACCEPTED
-from omp.protocols.oplog.verify import Refused, check_bytes
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, TYPES
+from omp.protocols.oplog.core.replica import ACCEPTED
+from omp.protocols.oplog.core.verify import Refused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, Node, body_of, envelope, sealed
 

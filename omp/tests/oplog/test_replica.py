@@ -9,14 +9,14 @@ from __future__ import annotations
 import random
 import unittest
 
-from omp.protocols.oplog.authority import root_key
-from omp.protocols.oplog.causality import in_past
-from omp.protocols.oplog.checker import Report, check
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, REFUTATION, REVOCATION, Operation
-from omp.protocols.oplog.producer import signed
-from omp.protocols.oplog.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Replica
-from omp.protocols.oplog.verify import check_bytes
-from omp.protocols.oplog.waiting import Bounds, WaitingPool
+from omp.protocols.oplog.core.authority import root_key
+from omp.protocols.oplog.core.causality import in_past
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, REFUTATION, REVOCATION, Operation
+from omp.protocols.oplog.core.producer import signed
+from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Replica
+from omp.protocols.oplog.core.verify import check_bytes
+from omp.protocols.oplog.core.waiting import Bounds, WaitingPool
+from omp.protocols.oplog.definition import Report, check
 from omp.rules import identifiers
 from omp.tests.oplog.world import (
     DEVICES,

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 from urllib.parse import quote
 
-from omp.protocols.oplog.checker import check
-from omp.protocols.oplog.operation import Operation
-from omp.protocols.oplog.producer import Producer, signed
-from omp.protocols.oplog.replica import Replica
+from omp.protocols.oplog.core.operation import Operation
+from omp.protocols.oplog.core.producer import Producer, signed
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.definition import check
 from omp.rules import ed25519
 from omp.rules.engines import best_engine
 from omp.rules.http_signatures import sign

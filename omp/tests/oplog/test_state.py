@@ -6,13 +6,13 @@ import json
 import unittest
 from typing import Any
 
-from omp.protocols.oplog.checker import check
-from omp.protocols.oplog.derivation import changed_by, item, why
-from omp.protocols.oplog.entries import SourceEntry
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
-from omp.protocols.oplog.ordered import Ordered
-from omp.protocols.oplog.projection import projection
-from omp.protocols.oplog.replica import Replica
+from omp.protocols.oplog.core.blocks import Ordered
+from omp.protocols.oplog.core.derivation import changed_by, item, why
+from omp.protocols.oplog.core.entries import SourceEntry
+from omp.protocols.oplog.core.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
+from omp.protocols.oplog.core.projection import projection
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.definition import check
 from omp.rules import canonical, identifiers
 from omp.tests.oplog.world import (
     DEVICES,

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT
 from omp.rules.engines import secret_keys
 from omp.tests.harness import command
 from omp.tests.oplog.devices import LogCase

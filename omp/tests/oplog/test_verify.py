@@ -7,10 +7,19 @@ import random
 import unittest
 from typing import Any
 
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION, TYPES
-from omp.protocols.oplog.producer import signed
-from omp.protocols.oplog.replica import ACCEPTED, DEFERRED, DUPLICATE, Outcome, Replica
-from omp.protocols.oplog.verify import STAGES, Refused, check_bytes, operation_unverified
+from omp.protocols.oplog.core.operation import (
+    CLAIM,
+    CORRECTION,
+    EVIDENCE,
+    GRANT,
+    INFERENCE,
+    REFUTATION,
+    REVOCATION,
+    TYPES,
+)
+from omp.protocols.oplog.core.producer import signed
+from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, Outcome, Replica
+from omp.protocols.oplog.core.verify import STAGES, Refused, check_bytes, operation_unverified
 from omp.rules import canonical, identifiers
 from omp.rules.encodings import b64u_decode, b64u_encode
 from omp.rules.engines import handwritten_engine

@@ -10,12 +10,21 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from omp.protocols.oplog.causality import Past
-from omp.protocols.oplog.document import state_object
-from omp.protocols.oplog.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, InferenceEntry
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION, TYPES
-from omp.protocols.oplog.producer import Producer, signed
-from omp.protocols.oplog.replica import ACCEPTED, Outcome, Replica
+from omp.protocols.oplog.core.causality import Past
+from omp.protocols.oplog.core.document import state_object
+from omp.protocols.oplog.core.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, InferenceEntry
+from omp.protocols.oplog.core.operation import (
+    CLAIM,
+    CORRECTION,
+    EVIDENCE,
+    GRANT,
+    INFERENCE,
+    REFUTATION,
+    REVOCATION,
+    TYPES,
+)
+from omp.protocols.oplog.core.producer import Producer, signed
+from omp.protocols.oplog.core.replica import ACCEPTED, Outcome, Replica
 from omp.rules import canonical, ed25519, identifiers
 from omp.rules.engines import CryptographyMissing, Engine, best_engine, secret_keys
 

@@ -9,9 +9,9 @@ from typing import Any
 from omp.rules.schema import compile_schema
 from omp.tests import TOP
 from omp.tests.harness import Client, running_server
-from omp.web.errors import ErrorStyle, InvalidRequest
-from omp.web.messages import Request
-from omp.web.routes import Application, Mount, Route
+from omp.web.errors import ErrorStyle, InvalidRequest, Refusal, Refusals
+from omp.web.messages import Request, Response
+from omp.web.routes import Application, Handler, Mount, Route
 
 _BODIES: tuple[bytes | None, ...] = (
     None,
@@ -124,6 +124,38 @@ class Owners(unittest.TestCase):
         for path, owner in (("/a/x", "outer"), ("/a/b/x", "inner"), ("/a/b", "inner"), ("/a/bc", "outer")):
             answer = application.answer(Request("GET", path, {}))
             self.assertEqual((answer.status, json.loads(answer.body)), (404, owner), path)
+
+    def test_a_domain_exception_is_answered_by_the_row_of_its_nearest_base(self) -> None:
+        class ProtocolError(Exception):
+            pass
+
+        class Missing(ProtocolError):
+            pass
+
+        class Sold(Missing):
+            pass
+
+        def fails_with(error: Exception) -> Handler:
+            def handler(request: Request, state: object) -> Response:
+                raise error
+
+            return handler
+
+        refusals: Refusals = {
+            ProtocolError: Refusal(400, code="odd", details=lambda error: {"given": error.args}),
+            Missing: Refusal(404, "There is none.", headers=lambda error: [("Retry-After", "5")]),
+        }
+        errors = {"odd": ProtocolError("It is odd."), "missing": Missing("private"), "sold": Sold(), "bug": KeyError()}
+        routes = tuple(Route("GET", f"/{name}", fails_with(error), "", {}) for name, error in errors.items())
+        mount = Mount("a", "1", "", routes, None, owns=("/",), refusals=refusals)
+        application = Application([mount], lambda _: None, 1)
+        answers = {name: application.answer(Request("GET", f"/{name}", {})) for name in errors}
+        statuses = {name: answer.status for name, answer in answers.items()}
+        self.assertEqual(statuses, {"odd": 400, "missing": 404, "sold": 404, "bug": 500})
+        shown = json.loads(answers["odd"].body)["error"]
+        self.assertEqual((shown["code"], shown["details"]), ("odd", {"given": ["It is odd."]}))
+        self.assertEqual(json.loads(answers["sold"].body)["error"]["message"], "There is none.")
+        self.assertIn(("Retry-After", "5"), answers["missing"].headers)
 
     def test_a_protocol_may_answer_a_body_that_does_not_fit_with_a_status_of_its_own(self) -> None:
         style = ErrorStyle(lambda error: error.code, {}, invalid_body=422)

@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from omp.protocols.oplog.operation import CAPABILITIES, TYPES
+from omp.protocols.oplog.core.operation import CAPABILITIES, TYPES
 from omp.tools.log.exchange import pull, push, sync
 from omp.tools.log.reading import show, verify, why
 from omp.tools.log.writing import claim, correct, grant, infer, ingest, init, refute, revoke

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from omp.protocols.oplog.entries import Entry
-from omp.protocols.oplog.replica import ACCEPTED, DEFERRED, REJECTED, Replica
+from omp.protocols.oplog.core.entries import Entry
+from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, REJECTED, Replica
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import IDENTITY_ID
 from omp.tools.log.files import LocalLog, LogKey, log_in, opened

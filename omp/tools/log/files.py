@@ -19,10 +19,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from omp.protocols.oplog.authority import root_key
-from omp.protocols.oplog.entries import Entry
-from omp.protocols.oplog.replica import ACCEPTED, DUPLICATE, Replica
-from omp.protocols.oplog.verify import Refused, check_bytes
+from omp.protocols.oplog.core.authority import root_key
+from omp.protocols.oplog.core.entries import Entry
+from omp.protocols.oplog.core.replica import ACCEPTED, DUPLICATE, Replica
+from omp.protocols.oplog.core.verify import Refused, check_bytes
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
 from omp.rules.engines import Engine, SecretKeys, secret_keys
 from omp.rules.identifiers import IDENTITY_ID, identity_id, key_id

@@ -6,11 +6,11 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from omp.protocols.oplog import derivation
-from omp.protocols.oplog.checker import Report, check
-from omp.protocols.oplog.document import LISTS, state_object
-from omp.protocols.oplog.entries import SourceEntry
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, INFERENCE
+from omp.protocols.oplog.core import derivation
+from omp.protocols.oplog.core.document import LISTS, state_object
+from omp.protocols.oplog.core.entries import SourceEntry
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, INFERENCE
+from omp.protocols.oplog.definition import Report, check
 from omp.rules.engines import best_engine
 from omp.tools.log.files import numbered, whole_lines
 from omp.tools.log.selecting import find, opened_to_read

@@ -11,8 +11,8 @@ import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from omp.protocols.oplog.entries import Entry
-from omp.protocols.oplog.replica import Replica
+from omp.protocols.oplog.core.entries import Entry
+from omp.protocols.oplog.core.replica import Replica
 from omp.rules.identifiers import OPERATION_ID, OPERATION_PREFIX
 from omp.tools.key_files import NoKeyFile
 from omp.tools.log.files import LocalLog, LogKey, log_in, opened, read_key

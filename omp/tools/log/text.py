@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from omp.protocols.oplog.derivation import changed_by
-from omp.protocols.oplog.document import sorted_ids
-from omp.protocols.oplog.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, SourceEntry
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
-from omp.protocols.oplog.replica import Replica
-from omp.protocols.oplog.state import status_of
+from omp.protocols.oplog.core.derivation import changed_by
+from omp.protocols.oplog.core.document import sorted_ids
+from omp.protocols.oplog.core.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, SourceEntry
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.state import status_of
 from omp.rules import canonical
 from omp.tools.terminal import printable
 

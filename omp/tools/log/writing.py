@@ -13,10 +13,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, INFERENCE, Operation
-from omp.protocols.oplog.producer import Producer
-from omp.protocols.oplog.replica import Replica
-from omp.protocols.oplog.verify import Refused
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE, Operation
+from omp.protocols.oplog.core.producer import Producer
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.verify import Refused
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import EVIDENCE_ID, IDENTITY_ID, evidence_id
 from omp.rules.json_text import JsonError, parse

@@ -9,16 +9,16 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from omp.protocols.oplog import checker
-from omp.protocols.oplog.derivation import why
-from omp.protocols.oplog.entries import ClaimEntry
+from omp.protocols.oplog import definition as checker
+from omp.protocols.oplog.core.derivation import why
+from omp.protocols.oplog.core.entries import ClaimEntry
+from omp.protocols.oplog.core.operation import preimage
+from omp.protocols.oplog.core.producer import signed
+from omp.protocols.oplog.core.projection import projection
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.verify import STAGES, Refused, check_bytes
 from omp.protocols.oplog.node import Node
-from omp.protocols.oplog.operation import preimage
 from omp.protocols.oplog.posting import post_many
-from omp.protocols.oplog.producer import signed
-from omp.protocols.oplog.projection import projection
-from omp.protocols.oplog.replica import Replica
-from omp.protocols.oplog.verify import STAGES, Refused, check_bytes
 from omp.rules import ed25519, identifiers
 from omp.rules.engines import Engine, best_engine
 from omp.rules.json_text import parse

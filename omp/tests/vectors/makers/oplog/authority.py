@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION, TYPES
+from omp.protocols.oplog.core.operation import (
+    CLAIM,
+    CORRECTION,
+    EVIDENCE,
+    GRANT,
+    INFERENCE,
+    REFUTATION,
+    REVOCATION,
+    TYPES,
+)
 from omp.tests.vectors.makers.oplog.making import APP, LAPTOP, PHONE, ROOT, STRANGER, Case, Made, scope_of
 from omp.tests.vectors.makers.oplog.stream import Stream, at_time
 

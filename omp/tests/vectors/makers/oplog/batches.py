@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, REFUTATION
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, REFUTATION
 from omp.rules import identifiers
 from omp.tests.vectors.makers.oplog.making import (
     LAPTOP,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from hashlib import sha256, sha512
 from typing import Any
 
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, TYPES, preimage
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, TYPES, preimage
 from omp.rules import ed25519, identifiers
 from omp.rules.encodings import b64u_decode, b64u_encode
 from omp.tests.vectors.makers.oplog.making import (

@@ -12,7 +12,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from omp.protocols.oplog.operation import (
+from omp.protocols.oplog.core.operation import (
     CLAIM,
     CORRECTION,
     EVIDENCE,
@@ -23,8 +23,8 @@ from omp.protocols.oplog.operation import (
     VERSION,
     preimage,
 )
-from omp.protocols.oplog.producer import signed
-from omp.protocols.oplog.verify import STAGES
+from omp.protocols.oplog.core.producer import signed
+from omp.protocols.oplog.core.verify import STAGES
 from omp.rules import ed25519, identifiers
 
 Case = dict[str, Any]

@@ -6,8 +6,17 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION, TYPES
-from omp.protocols.oplog.replica import ACCEPTED, Replica
+from omp.protocols.oplog.core.operation import (
+    CLAIM,
+    CORRECTION,
+    EVIDENCE,
+    GRANT,
+    INFERENCE,
+    REFUTATION,
+    REVOCATION,
+    TYPES,
+)
+from omp.protocols.oplog.core.replica import ACCEPTED, Replica
 from omp.tests.vectors.makers.oplog.making import APP, LAPTOP, LOG, PHONE, ROOT, TS, Case, Made, scope_of
 from omp.tests.vectors.makers.oplog.stream import TRUSTING, Stream
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from omp.protocols.oplog.operation import (
+from omp.protocols.oplog.core.operation import (
     CLAIM,
     CORRECTION,
     EVIDENCE,

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from omp.protocols.oplog.operation import (
+from omp.protocols.oplog.core.operation import (
     BODIES,
     CLAIM,
     CORRECTION,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from omp.protocols.oplog.checker import Report, check
+from omp.protocols.oplog.definition import Report, check
 from omp.rules.engines import Engine
 from omp.tests.vectors.makers.oplog.making import (
     LOG,

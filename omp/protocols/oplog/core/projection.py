@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from omp.protocols.oplog.authority import matches
-from omp.protocols.oplog.document import sorted_ids
-from omp.protocols.oplog.entries import ClaimEntry, EvidenceEntry
-from omp.protocols.oplog.operation import CLAIM
-from omp.protocols.oplog.replica import Replica
-from omp.protocols.oplog.state import status_of
+from omp.protocols.oplog.core.authority import matches
+from omp.protocols.oplog.core.document import sorted_ids
+from omp.protocols.oplog.core.entries import ClaimEntry, EvidenceEntry
+from omp.protocols.oplog.core.operation import CLAIM
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.state import status_of
 
 
 def projection(replica: Replica, key: str, now: str, after: str | None = None) -> Iterator[dict[str, Any]]:

@@ -23,8 +23,8 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from omp.protocols.oplog.causality import in_past
-from omp.protocols.oplog.entries import (
+from omp.protocols.oplog.core.causality import in_past
+from omp.protocols.oplog.core.entries import (
     ClaimEntry,
     CorrectionEntry,
     Entry,
@@ -36,7 +36,7 @@ from omp.protocols.oplog.entries import (
     by_id,
     total_order,
 )
-from omp.protocols.oplog.void import grant_status
+from omp.protocols.oplog.core.void import grant_status
 
 E = TypeVar("E", bound=Entry)
 _NO_TAINT: frozenset[SourceEntry] = frozenset()

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from sys import intern
 from typing import Any
 
-from omp.protocols.oplog.candidate import Candidate
-from omp.protocols.oplog.entries import (
+from omp.protocols.oplog.core.candidate import Candidate
+from omp.protocols.oplog.core.entries import (
     ClaimEntry,
     CorrectionEntry,
     Entry,
@@ -18,7 +18,7 @@ from omp.protocols.oplog.entries import (
     RevocationEntry,
     SourceEntry,
 )
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
+from omp.protocols.oplog.core.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
 
 
 def entry_of(candidate: Candidate) -> Entry:

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from omp.protocols.oplog.candidate import Candidate
-from omp.protocols.oplog.entries import ClaimEntry, Entry, GrantEntry
-from omp.protocols.oplog.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
+from omp.protocols.oplog.core.candidate import Candidate
+from omp.protocols.oplog.core.entries import ClaimEntry, Entry, GrantEntry
+from omp.protocols.oplog.core.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
 from omp.rules import identifiers
 
 

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from omp.protocols.oplog.entries import Entry
+from omp.protocols.oplog.core.entries import Entry
 
 E = TypeVar("E", bound=Entry)
 

@@ -15,12 +15,20 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
-from omp.protocols.oplog.causality import Author
-from omp.protocols.oplog.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, InferenceEntry, SourceEntry, by_id
-from omp.protocols.oplog.operation import CLAIM, EVIDENCE, GRANT, INFERENCE, VERSION
-from omp.protocols.oplog.ordered import Ordered
-from omp.protocols.oplog.state import is_effective, replacement_of, status_of
-from omp.protocols.oplog.void import effective_revocations
+from omp.protocols.oplog.core.blocks import Ordered
+from omp.protocols.oplog.core.causality import Author
+from omp.protocols.oplog.core.entries import (
+    ClaimEntry,
+    Entry,
+    EvidenceEntry,
+    GrantEntry,
+    InferenceEntry,
+    SourceEntry,
+    by_id,
+)
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE, VERSION
+from omp.protocols.oplog.core.state import is_effective, replacement_of, status_of
+from omp.protocols.oplog.core.void import effective_revocations
 from omp.rules import identifiers
 
 LISTS = {EVIDENCE: "evidence", CLAIM: "claims", GRANT: "grants", INFERENCE: "inferences"}

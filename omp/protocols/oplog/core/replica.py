@@ -22,18 +22,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from omp.protocols.oplog.authority import in_force, root_key
-from omp.protocols.oplog.candidate import Candidate
-from omp.protocols.oplog.causality import Author, Past, place
-from omp.protocols.oplog.document import LISTS, StateDocument, forks_of, sorted_ids
-from omp.protocols.oplog.entries import Entry, GrantEntry, total_order
-from omp.protocols.oplog.operation import Operation
-from omp.protocols.oplog.ordered import Ordered
-from omp.protocols.oplog.state import DerivedState, status_of
-from omp.protocols.oplog.storing import entry_of
-from omp.protocols.oplog.verify import Deferred, Refused, check_bytes, judge, operation_unverified
-from omp.protocols.oplog.void import Voidness
-from omp.protocols.oplog.waiting import WaitingPool
+from omp.protocols.oplog.core.authority import in_force, root_key
+from omp.protocols.oplog.core.blocks import Ordered
+from omp.protocols.oplog.core.candidate import Candidate
+from omp.protocols.oplog.core.causality import Author, Past, place
+from omp.protocols.oplog.core.document import LISTS, StateDocument, forks_of, sorted_ids
+from omp.protocols.oplog.core.entries import Entry, GrantEntry, total_order
+from omp.protocols.oplog.core.operation import Operation
+from omp.protocols.oplog.core.state import DerivedState, status_of
+from omp.protocols.oplog.core.storing import entry_of
+from omp.protocols.oplog.core.verify import Deferred, Refused, check_bytes, judge, operation_unverified
+from omp.protocols.oplog.core.void import Voidness
+from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.rules.engines import Engine
 
 ACCEPTED, DUPLICATE, DEFERRED, REJECTED = "accepted", "duplicate", "deferred", "rejected"

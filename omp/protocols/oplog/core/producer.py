@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from omp.protocols.oplog.causality import in_past
-from omp.protocols.oplog.entries import Entry, total_order
-from omp.protocols.oplog.operation import (
+from omp.protocols.oplog.core.causality import in_past
+from omp.protocols.oplog.core.entries import Entry, total_order
+from omp.protocols.oplog.core.operation import (
     CLAIM,
     CORRECTION,
     EVIDENCE,
@@ -27,9 +27,9 @@ from omp.protocols.oplog.operation import (
     VERSION,
     Operation,
 )
-from omp.protocols.oplog.replica import Replica
-from omp.protocols.oplog.state import status_of
-from omp.protocols.oplog.verify import Refused, check_bytes, judge
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.state import status_of
+from omp.protocols.oplog.core.verify import Refused, check_bytes, judge
 from omp.rules import canonical, identifiers
 from omp.rules.encodings import b64u_encode
 from omp.rules.engines import Engine

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from omp.protocols.oplog.operation import Operation
+from omp.protocols.oplog.core.operation import Operation
 
 RANKS = ("in a log with nothing stored", "by a key that no stored grant names", "the rest")
 """The order of going out; within a rank, the oldest first."""

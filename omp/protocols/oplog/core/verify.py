@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from omp.protocols.oplog.authority import authorize
-from omp.protocols.oplog.candidate import Candidate, LogView
-from omp.protocols.oplog.causality import Past
-from omp.protocols.oplog.operation import (
+from omp.protocols.oplog.core.authority import authorize
+from omp.protocols.oplog.core.candidate import Candidate, LogView
+from omp.protocols.oplog.core.causality import Past
+from omp.protocols.oplog.core.operation import (
     MAX_CLOCK_STEP,
     VERSION,
     Operation,

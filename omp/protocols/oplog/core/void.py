@@ -25,8 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from omp.protocols.oplog.causality import Author, in_past, reach
-from omp.protocols.oplog.entries import Entry, GrantEntry, RevocationEntry
+from omp.protocols.oplog.core.causality import Author, in_past, reach
+from omp.protocols.oplog.core.entries import Entry, GrantEntry, RevocationEntry
 
 
 class Voidness:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from omp.protocols.oplog.document import sorted_ids, state_object
-from omp.protocols.oplog.entries import ClaimEntry, Entry, EvidenceEntry, SourceEntry
-from omp.protocols.oplog.state import status_of
-from omp.protocols.oplog.void import cutting
+from omp.protocols.oplog.core.document import sorted_ids, state_object
+from omp.protocols.oplog.core.entries import ClaimEntry, Entry, EvidenceEntry, SourceEntry
+from omp.protocols.oplog.core.state import status_of
+from omp.protocols.oplog.core.void import cutting
 from omp.rules import canonical
 
 

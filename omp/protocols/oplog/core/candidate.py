@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from omp.protocols.oplog.causality import Author, Past
-from omp.protocols.oplog.entries import Entry, GrantEntry
-from omp.protocols.oplog.operation import Operation
+from omp.protocols.oplog.core.causality import Author, Past
+from omp.protocols.oplog.core.entries import Entry, GrantEntry
+from omp.protocols.oplog.core.operation import Operation
 
 
 class LogView(Protocol):

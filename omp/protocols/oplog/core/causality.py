@@ -21,7 +21,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from omp.protocols.oplog.entries import Entry, GrantEntry
+from omp.protocols.oplog.core.entries import Entry, GrantEntry
 
 
 class Chain:

@@ -1,0 +1,1 @@
+"""The fast core of the operation log."""
