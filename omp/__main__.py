@@ -5,13 +5,16 @@ do, it raises as :class:`~omp.tools.terminal.Failed`; here that becomes a line o
 a package that is missing, and an output that cannot be written.
 """
 
-from __future__ import annotations
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - as in server.py, before what an older Python cannot parse
+    sys.stderr.write("python -m omp needs Python 3.11 or newer; this is {}.{}.\n".format(*sys.version_info))
+    sys.exit(2)
 
 import argparse
 import importlib
 import io
 import os
-import sys
 
 from omp.rules.engines import CryptographyMissing
 from omp.tools.terminal import Failed, printable, reason
@@ -29,7 +32,7 @@ COMMANDS = {
 }
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: "list[str]") -> int:
     """Run one command; the exit status is 0, 1 where it failed, 2 where it was called wrongly."""
     name = arguments[0] if arguments else "--help"
     try:
@@ -52,7 +55,7 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def _run(name: str, arguments: list[str]) -> int:
+def _run(name: str, arguments: "list[str]") -> int:
     if name in ("-h", "--help", "help"):
         print(_overview())
         return 0

@@ -21,8 +21,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from omp.entry import all_settings
 from omp.tests import TOP
-from server import all_settings
 
 README = TOP / "README.md"
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -23,6 +23,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from omp.entry import build
 from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, OBJECTS
 from omp.protocols.objects.record import ID_BYTES, Record
 from omp.store import open_store
@@ -31,7 +32,6 @@ from omp.store.sqlite import POOL, SqliteStore
 from omp.tests import TOP
 from omp.tests.harness import Client, running_server
 from omp.web.settings import SettingError
-from server import build
 
 NOBODY = 65534
 

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from socketserver import TCPServer
 from typing import Any, ClassVar
 
+from omp.entry import build
 from omp.tests.harness import Client, Running, exchange, running_server
 from omp.web.messages import Request, Response, json_response
 from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
 from omp.web.wire import ChunkedBody, http_date
-from server import build
 
 GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
