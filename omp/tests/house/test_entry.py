@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pydoc
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from omp.tests.harness import Client
 from omp.web.routes import Application
 from omp.web.settings import SettingError, read_settings
 
+OPERATING = TOP / "omp" / "OPERATING.md"
 OLDEST = (3, 6)
 READ_BY_OLD_PYTHONS = ("server.py", "omp/__init__.py", "omp/__main__.py")
 
@@ -160,6 +162,29 @@ class Settings(unittest.TestCase):
             [name for setting in settings for name in (setting.variable, setting.fallback) if name],
         ):
             self.assertEqual(len(names), len(set(names)))
+
+    @unittest.skipUnless(OPERATING.exists(), "there is no omp/OPERATING.md in this copy of the package")
+    def test_the_table_for_operators_has_each_variable_with_its_flag_and_default(self) -> None:
+        rows = re.findall(r"^\| (`[A-Z].*?) \|(.*?)\| (.*?) \|", OPERATING.read_text(encoding="utf-8"), re.MULTILINE)
+        listed = [(variables, flag.strip(), default) for variables, flag, default in rows]
+        expected = [
+            (
+                " or ".join(f"`{name}`" for name in (setting.variable, setting.fallback) if name),
+                f"`{setting.flag}`" if setting.flag else "",
+                entry.default_text(setting),
+            )
+            for setting in entry.all_settings()
+        ]
+        self.assertEqual(listed, expected)
+
+    @unittest.skipUnless((TOP / "README.md").exists(), "there is no README.md beside this copy of the package")
+    def test_the_readme_names_no_setting_that_is_not_there(self) -> None:
+        text = (TOP / "README.md").read_text(encoding="utf-8")
+        known = {name for setting in entry.all_settings() for name in (setting.variable, setting.fallback)}
+        # OMP_TESTS is read by the tests, not by the server.
+        named = set(re.findall(r"`((?:OMP|MRS)_[A-Z_]+(?:<keyid>)?)`", text)) - {"OMP_TESTS"}
+        self.assertLessEqual(named, known)
+        self.assertGreater(len(named), 8)
 
     def test_an_empty_environment_gives_every_default(self) -> None:
         settings = entry.all_settings()

@@ -25,6 +25,7 @@ from omp.entry import all_settings
 from omp.tests import TOP
 
 README = TOP / "README.md"
+OPERATING = TOP / "omp" / "OPERATING.md"
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _MARK = "@@next@@"
 
@@ -138,7 +139,7 @@ class Transcripts(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("bash") and shutil.which("curl"), "the transcripts need bash and curl")
     def test_every_transcript_is_what_its_commands_print(self) -> None:
-        found = sections(README.read_text(encoding="utf-8"))
+        found = [section for page in (README, OPERATING) for section in sections(page.read_text(encoding="utf-8"))]
         self.assertTrue(found)
         for title, body in found:
             with self.subTest(section=title):
@@ -171,10 +172,10 @@ class Transcripts(unittest.TestCase):
 
 @unittest.skipUnless(README.exists(), "there is no README.md beside this copy of the package")
 class Tables(unittest.TestCase):
-    """What the README lists is what there is."""
+    """What the page for operators lists is what there is."""
 
-    def test_every_variable_and_flag_is_in_the_readme(self) -> None:
-        text = README.read_text(encoding="utf-8")
+    def test_every_variable_and_flag_is_in_the_page_for_operators(self) -> None:
+        text = OPERATING.read_text(encoding="utf-8")
         for setting in all_settings():
             for name in filter(None, (setting.variable, setting.fallback, setting.flag)):
                 self.assertIn(f"`{name}", text)
