@@ -13,6 +13,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - as in server.py, before what an 
 
 import argparse
 import importlib
+import importlib.util
 import io
 import os
 
@@ -30,6 +31,16 @@ COMMANDS = {
     "vectors": "omp.tests.vectors.command",
     "bench": "omp.tests.benchmarks.command",
 }
+NEEDS = {
+    "log": "omp.protocols.oplog",
+    "vault": "omp.protocols.avp",
+    "places": "omp.protocols.mrs",
+    "peers": "omp.protocols.mrs",
+    "profile": "omp.protocols.nexus",
+    "vectors": "omp.tests",
+    "bench": "omp.tests",
+}
+"""The folder that a command is about: where a vendored copy lacks it, there is no such command."""
 
 
 def main(arguments: "list[str]") -> int:
@@ -59,10 +70,11 @@ def _run(name: str, arguments: "list[str]") -> int:
     if name in ("-h", "--help", "help"):
         print(_overview())
         return 0
-    if name not in COMMANDS:
-        print(f"python -m omp: there is no command {name!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)
+    commands = _commands()
+    if name not in commands:
+        print(f"python -m omp: there is no command {name!r}; one of {', '.join(commands)}", file=sys.stderr)
         return 2
-    command = importlib.import_module(COMMANDS[name])
+    command = importlib.import_module(commands[name])
     parser = argparse.ArgumentParser(
         prog=f"python -m omp {name}",
         description=command.HELP,
@@ -70,6 +82,10 @@ def _run(name: str, arguments: "list[str]") -> int:
     )
     command.configure(parser)
     return int(command.run(parser.parse_args(arguments)))
+
+
+def _commands() -> "dict[str, str]":
+    return {name: COMMANDS[name] for name in COMMANDS if importlib.util.find_spec(NEEDS.get(name, "omp"))}
 
 
 def _flush() -> None:
@@ -87,7 +103,7 @@ def _abandon_output() -> None:
 
 def _overview() -> str:
     lines = ["usage: python -m omp COMMAND …", "", "commands (each has --help, with examples):"]
-    lines += [f"  {name:9} {importlib.import_module(module).HELP}" for name, module in COMMANDS.items()]
+    lines += [f"  {name:9} {importlib.import_module(module).HELP}" for name, module in _commands().items()]
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from omp import Running, __version__
@@ -73,12 +75,17 @@ SETTINGS = (
 
 def all_settings() -> list[Setting]:
     """Every setting that the server and its protocols read: for ``--help``, the table of OPERATING.md and its test."""
-    modules = [importlib.import_module(f"omp.protocols.{name}") for name in PROTOCOLS]
     return [
         *SETTINGS,
         *SIGNATURE_SETTINGS,
-        *(setting for module in modules for setting in getattr(module, "SETTINGS", ())),
+        *(setting for protocol in _protocols() for setting in getattr(protocol, "SETTINGS", ())),
     ]
+
+
+def _protocols() -> list[ModuleType]:
+    """The packages of :data:`PROTOCOLS`; whoever vendors ``omp/`` may leave some of their folders out."""
+    names = [f"omp.protocols.{name}" for name in PROTOCOLS]
+    return [importlib.import_module(name) for name in names if importlib.util.find_spec(name)]
 
 
 # --- Wiring -----------------------------------------------------------------------------------------------------
@@ -143,7 +150,7 @@ def build(environ: Mapping[str, str], log: Callable[[str], None] = log_line, **h
 
 
 def _mounts(context: Context) -> list[Mount]:
-    mounts = [importlib.import_module(f"omp.protocols.{name}").mount(context) for name in PROTOCOLS]
+    mounts = [protocol.mount(context) for protocol in _protocols()]
     return [system.mount(context, mounts), *mounts]
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import pydoc
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -235,6 +236,18 @@ class Package(unittest.TestCase):
 
     def test_server_py_is_thin(self) -> None:
         self.assertLess(len(Path(TOP, "server.py").read_text(encoding="utf-8").splitlines()), 25)
+
+    def test_a_copy_serves_the_protocols_and_has_the_commands_that_are_left(self) -> None:
+        left_out = shutil.ignore_patterns("__pycache__", "tests", "avp", "mrs", "nexus")
+        script = "import omp, urllib.request as u\nwith omp.running() as s: print(u.urlopen(s.url).read().decode())"
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(TOP / "omp", Path(folder, "omp"), ignore=left_out)
+            served, listed = (
+                subprocess.run([sys.executable, "-B", *how], cwd=folder, capture_output=True, text=True, timeout=60)
+                for how in (["-c", script], ["-m", "omp"])
+            )
+        self.assertEqual(list(json.loads(served.stdout)["protocols"]), ["system", "objects", "oplog"])
+        self.assertEqual(re.findall(r"^  ([a-z]+)", listed.stdout, re.MULTILINE), ["keygen", "sign", "log"])
 
     def test_the_version_is_what_the_server_says(self) -> None:
         done = subprocess.run([sys.executable, "server.py", "--version"], cwd=TOP, capture_output=True, timeout=60)
