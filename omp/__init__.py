@@ -1,11 +1,13 @@
 """Five open protocols for personal data that a key owns, on one port.
 
 They are the OMP objects API, the signed operation log ``omp/0.2``, the AVP vault, the MRS registry of places and NEXUS
-profiles.  Two names are public here:
+profiles.  Public in this module:
 
-:func:`running`
-    starts the server in a thread of this process, for the tests of a client;
-:data:`__version__`
+``running``
+    starts a server in threads of this process, for the tests of a client;
+``Running``
+    is what it returns: the server's URL, its log, and ``stop()``;
+``__version__``
     is the version of the server.
 
 >>> import omp, urllib.request
@@ -15,14 +17,14 @@ b'{"status":"ok"}'
 
 The folders are the floors, and imports go down only:
 
-=============  =====================================================================================================
+=============  =====================================================================
 ``rules``      pure functions: canonical JSON, identifiers, Ed25519, HTTP signatures
 ``store``      tables in memory or in one SQLite file, behind one small port
 ``web``        HTTP/1.1, the route table, errors
 ``protocols``  the five, a folder each; none imports another
 ``tools``      the commands of ``python -m omp``
 ``entry``      settings, wiring, start and stop
-=============  =====================================================================================================
+=============  =====================================================================
 
 ``omp/README.md`` has the reading lists, and says how to copy this package into a project of your own.
 

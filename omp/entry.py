@@ -1,6 +1,6 @@
 """Settings, wiring, start and stop: how the floors become a server.
 
-Implements omp §1 (serving).  The parts, from the inside out:
+What must hold for every server is in ``SPEC.md`` beside this file, under "Serving".  The parts, from the inside out:
 
 * :data:`SETTINGS` and :func:`all_settings`: every variable and flag, as a table;
 * :func:`build` reads the settings, opens the store, binds the port and mounts the protocols;
