@@ -184,6 +184,6 @@ def document(kind: str, description: str, sections: str, cases: Iterable[Case]) 
     return {
         "kind": f"oplog/{kind}",
         "description": description,
-        "spec": f"The signed operation log, omp/0.2, {sections}",
+        "spec": f"oplog {sections}",
         "cases": list(cases),
     }
