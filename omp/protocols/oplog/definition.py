@@ -22,8 +22,8 @@ of operations computes the same state, whatever the order in which they arrived,
 
 **Where the text leaves room, and what was decided.**  (1) A duplicate is found after stage 7: a copy with a wrong
 signature is refused although its ID is stored.  (2) A revocation in the past counts against Auth(O) even if it is void:
-its author's own standing may depend on what O has not seen.  (3) A renunciation, by which a key gives up its own grant,
-voids nothing; otherwise a key could void the revocation that is about to void it, and the recursion would not end.
+whether it is void depends on the whole log, and a verdict must not.  (3) A renunciation, by which a key gives up its
+own grant, voids nothing: otherwise a key could void the very revocation that voids it, and the recursion would not end.
 (4) A replacement that equals its target is well formed, and refused at stage 11.  (5) Lengths are limits (stage 5), a
 minimum of one character is grammar (stage 4).  (6) A refuted and corrected claim is `refuted`.
 

@@ -4,8 +4,8 @@
 document: `form` (stages 1, 2, 3, 7; making operations), `schema` (4, 5, 6), `pasts` (8 to 11), `authority` (12),
 `merges` (order, void, derived state), `readings` (projection, why, missing), `batches` (many operations in one body).
 
-What must become of an operation is written beside it by hand; IDs are hashed; states come from the independent
-checker.  So no vector only says what the verifier and the replicator happen to do.
+What must become of an operation is written beside it by hand; IDs are hashed; states come from the definition
+(``omp/protocols/oplog/definition.py``).  So no vector only says what the verifier and the replicator happen to do.
 """
 
 from __future__ import annotations

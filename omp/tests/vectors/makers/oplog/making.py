@@ -1,4 +1,4 @@
-"""What the vectors of the operation log are made with: keys from numbers, envelopes, signatures, cases.
+"""What the vectors of the operation log are made with: keys from names, envelopes, signatures, cases.
 
 Nothing is checked here, so that operations can be made that no producer makes.  Everything is signed by hand
 (:func:`omp.rules.ed25519.sign_slowly`): the same bytes on every interpreter, with or without ``cryptography``.
