@@ -1,4 +1,4 @@
-"""The subcommands of ``python -m omp log`` that read: `show`, `why`, and `verify`, the independent checker."""
+"""The subcommands of ``python -m omp log`` that read: `show`, `why`, and `verify`, which runs the definition."""
 
 from __future__ import annotations
 
@@ -60,10 +60,16 @@ def verify(args: argparse.Namespace) -> None:
 
 
 def _problem(lines: Sequence[tuple[int, bytes]], report: Report) -> str:
-    operation_id, what = report.problems[0]
-    if operation_id is not None:
-        waits = "an ancestor is missing" if what == "DEFER" else what
-        return f"Operation {operation_id} does not hold: {waits}."
-    # The checker names what has no ID by nothing: look for the line that gives the same alone.
-    number = next(number for number, line in lines if (None, what) in check([line], best_engine()).problems)
-    return f"Line {number} is {what}."
+    operation_id, code = report.problems[0]
+    if code in _NOT_JSON or code in _NOT_AN_OPERATION:
+        # Such a line may have no ID that people could look for: find its number, by what gives the same alone.
+        engine = best_engine()
+        number = next((n for n, line in lines if (operation_id, code) in check([line], engine).problems), None)
+        if number is not None:
+            return f"Line {number} is not {'canonical JSON' if code in _NOT_JSON else 'an operation'}."
+        code = "of another log"
+    return f"Operation {operation_id} does not hold: {'an ancestor is missing' if code == 'DEFER' else code}."
+
+
+_NOT_JSON = ("ERR_ENCODING", "ERR_CANONICAL")
+_NOT_AN_OPERATION = ("ERR_VERSION", "ERR_SCHEMA")
