@@ -16,10 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omp.protocols.nexus.ethereum import address, checksummed, normal_address, signature_text
+from omp.protocols.nexus.ethereum import N, Signature, address, checksummed, normal_address, recover, signature_text
 from omp.protocols.nexus.keccak import keccak256
 from omp.protocols.nexus.routes import BASE, DONE, MESSAGES, PROFILE
-from omp.protocols.nexus.secp256k1 import N, Signature, recover
 from omp.protocols.nexus.signatures import FORMS, payload
 from omp.rules.engines import CryptographyMissing
 from omp.rules.json_text import JsonError, parse, parse_exact

@@ -16,9 +16,8 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from omp.protocols.nexus.ethereum import address, signature_text
+from omp.protocols.nexus.ethereum import N, Signature, address, public_key_slowly, recover, sign_slowly, signature_text
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.secp256k1 import N, Signature, public_key_slowly, recover, sign_slowly
 from omp.tests.benchmarks.load import (
     Connection,
     Plan,

@@ -14,8 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 from omp.protocols.nexus.defaults import BUILT_IN
-from omp.protocols.nexus.ethereum import checksummed
-from omp.protocols.nexus.secp256k1 import N, public_key_slowly, recover
+from omp.protocols.nexus.ethereum import N, checksummed, public_key_slowly, recover
 from omp.tests.harness import Client, Running, answering, command, raw_server, running_server
 from omp.tests.nexus.owner import Owner
 from omp.tools.profile import Wallet

@@ -6,11 +6,20 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 
-from omp.protocols.nexus.defaults import BUILT_IN, read_defaults
-from omp.protocols.nexus.ethereum import address, checksummed, signature_text
+from omp.protocols.nexus.defaults import BUILT_IN
+from omp.protocols.nexus.ethereum import (
+    G,
+    N,
+    Signature,
+    address,
+    checksummed,
+    public_key_slowly,
+    recover,
+    sign_slowly,
+    signature_text,
+)
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.profile import DoesNotFit, Overrides, checked, effective_profile, merged
-from omp.protocols.nexus.secp256k1 import G, N, Signature, public_key_slowly, recover, sign_slowly
+from omp.protocols.nexus.profile import DoesNotFit, Overrides, checked, effective_profile, merged, read_defaults
 from omp.tests.vectors.makers.nexus_requests import SECRET, hex_signature, request_cases
 
 SPEC = "NEXUS REST API, §I.2, §II, §V"

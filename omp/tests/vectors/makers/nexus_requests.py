@@ -10,9 +10,16 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from omp.protocols.nexus.ethereum import address, personal_message_hash, signature_text
+from omp.protocols.nexus.ethereum import (
+    N,
+    Signature,
+    address,
+    personal_message_hash,
+    public_key_slowly,
+    sign_slowly,
+    signature_text,
+)
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.secp256k1 import N, Signature, public_key_slowly, sign_slowly
 from omp.protocols.nexus.signatures import FORMS, Form, broken_payload, payload
 from omp.rules.json_text import parse_exact
 
