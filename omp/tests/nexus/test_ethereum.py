@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unittest
 from random import Random
 
@@ -20,7 +21,7 @@ from omp.protocols.nexus.ethereum import (
     sign_slowly,
     signature_text,
 )
-from omp.tests.vectors.makers.nexus import generate
+from omp.tests.vectors.command import DIRECTORY
 
 
 def point(public_key: bytes) -> tuple[int, int]:
@@ -99,7 +100,8 @@ class Recoveries(unittest.TestCase):
             self.assertEqual(caught.exception.code, "v")
 
     def test_every_reason_is_reached_by_a_vector(self) -> None:
-        reached = {case.get("error") for case in generate()["nexus/recovery.json"]["cases"]} - {None}
+        cases = json.loads((DIRECTORY / "nexus/recovery.json").read_bytes())["cases"]
+        reached = {case["error"] for case in cases if "error" in case}
         self.assertEqual(reached, set(REASONS))
 
 

@@ -9,6 +9,7 @@ from unittest import mock
 
 from omp.protocols.nexus.defaults import BUILT_IN
 from omp.protocols.nexus.routes import LONG_BODY, ROUTES
+from omp.tests import long
 from omp.tests.harness import Client, running_server
 from omp.tests.nexus.owner import BASE, OneServer, Owner
 from omp.tests.vectors.makers.nexus_requests import OWNER, request_cases
@@ -110,7 +111,7 @@ class OnMemory(OneServer):
             answer = self.client.request("POST", BASE + endpoint, wrong, self.owner.bearer)
             self.assert_refused(answer, 401, "not by this owner")
 
-    def test_signatures_that_are_none_are_401(self) -> None:
+    def test_malformed_signatures_are_401(self) -> None:
         good = self.owner.signed(CONFIG)["auth"]["signature"]
         for bad in (
             "",
@@ -178,7 +179,7 @@ class OnMemory(OneServer):
                 self.assertLess(len(answer.body), 300)
         self.assertEqual(self.owner.get(self.client, "/messages").json, [])
 
-    def test_a_body_that_is_no_json_is_422(self) -> None:
+    def test_a_body_that_is_not_json_is_422(self) -> None:
         deep = b'{"overrides":' + b"[" * 200 + b"]" * 200 + b"}"
         for body in (b"", b"{", b'{"overrides":{"temperature":NaN}}', b'{"a":1,"a":2}', b'{"a":1e999}', b"\xff", deep):
             answer = self.client.request("POST", f"{BASE}/config", body=body, headers=self.owner.bearer)
@@ -251,12 +252,12 @@ class LongBodies(unittest.TestCase):
                 leave.wait(20)
 
         owner = Owner(1)
-        long = b'{"overrides":{"x":"%b"}}' % (b"y" * LONG_BODY)
+        text = b'{"overrides":{"x":"%b"}}' % (b"y" * LONG_BODY)
         with running_server() as server, mock.patch("omp.protocols.nexus.routes.authenticate", slow):
 
             def send() -> None:
                 with Client(server.port) as client:
-                    client.request("POST", BASE + "/config", headers=owner.bearer, body=long)
+                    client.request("POST", BASE + "/config", headers=owner.bearer, body=text)
 
             threads = [threading.Thread(target=send) for _ in range(3)]
             for thread in threads:
@@ -275,9 +276,17 @@ class LongBodies(unittest.TestCase):
 
 
 class OnSQLite(OnMemory):
-    """The same on the durable adapter."""
+    """The same on the durable adapter; in short runs without the tests that mostly hash and do not store."""
 
     storage = "sqlite:FOLDER/omp.db"
+
+    test_every_signed_request_of_the_vectors_is_answered_as_it_says = long(
+        OnMemory.test_every_signed_request_of_the_vectors_is_answered_as_it_says
+    )
+    test_what_does_not_fit_is_422_and_named = long(OnMemory.test_what_does_not_fit_is_422_and_named)
+    test_a_prompt_may_have_65536_characters_of_any_kind = long(
+        OnMemory.test_a_prompt_may_have_65536_characters_of_any_kind
+    )
 
 
 if __name__ == "__main__":
