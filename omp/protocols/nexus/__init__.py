@@ -1,18 +1,19 @@
 """NEXUS: the configuration, the prompt and the message history that belong to an Ethereum key.
 
-**What it is for.**  A chat client keeps a few things for its user: which model answers and how warmly, a text that
-tells the assistant about the user, and what was said.  NEXUS keeps them for a *key* instead of an account.  There is
-nothing to register and no password: the owner is an Ethereum address, which is derived from a public key, and whoever
-holds the key may write under that address.  Reading asks for the address; writing asks for a signature by its key over
-the request.
+**What it is for.**  A chat client keeps a few things for its user: which model answers and at which temperature, a text
+that tells the assistant about the user, and what was said.  NEXUS keeps them for a *key* instead of an account.  There
+is nothing to register and no password: the owner is an Ethereum address, which is derived from a public key, and
+whoever holds the secret key may write under that address.  Reading asks for the address; writing asks for a signature
+by its key over the request.
 
 **How a write is checked.**  An Ethereum signature does not come with a public key: the verifier *recovers* the key from
 the signature and the signed hash, derives the address from it, and compares that with the address that the request
-names.  Almost any 65 bytes recover some key, so the comparison is the whole check.  What is hashed is the text of the
-request, and there lies the difficulty of this protocol: it never said which text.  One client sorts the member names,
-another escapes what is not ASCII, a third signs the hash as a personal message because a wallet offers nothing else.
-This implementation accepts a fixed list of forms, each of which holds the whole request, and refuses one that early
-clients used and that binds nothing (§3.7).
+names.  Almost any 65 bytes recover some key, so the comparison is the whole check.
+
+What is hashed is the text of the request, and that is where clients disagree.  One sorts the member names by code
+point and another by UTF-16 unit, one escapes what is not ASCII, one signs the hash as a personal message because its
+wallet offers nothing else.  This implementation accepts a fixed list of forms, each of which holds the whole request
+(§3.4).  It refuses one that early clients used, which binds nothing (§3.7).
 
 >>> from omp.protocols.nexus.ethereum import address, public_key_slowly, sign_slowly, signature_text
 >>> from omp.protocols.nexus.keccak import keccak256

@@ -257,7 +257,7 @@ def checksummed(lower: str) -> str:
 
 
 def personal_message_hash(message: bytes) -> bytes:
-    """The hash that ``wallet.signMessage(message)`` signs (EIP-191, §3.5).  No transaction can have this hash."""
+    """The hash that ``wallet.signMessage(message)`` signs (§3.5; EIP-191).  No transaction can have this hash."""
     return keccak256(b"\x19Ethereum Signed Message:\n%d" % len(message) + message)
 
 

@@ -36,7 +36,7 @@ KINDS = {"config": "config_overrides", "prompts": "prompt_overrides"}
 
 
 class DoesNotFit(ProfileError):
-    """A signed body that asks for what cannot be; the text begins with the place."""
+    """A signed body that is not what the endpoint takes; the text begins with the place."""
 
 
 # --- The template: §4.1 -----------------------------------------------------------------------------------------

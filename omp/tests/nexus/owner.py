@@ -83,7 +83,7 @@ class OneServer(unittest.TestCase):
         return answer.json
 
     def assert_refused(self, answer: Answer, status: int, *words: str) -> None:
-        """The status, the error shape of §III, and words of the sentence."""
+        """The status, the error shape of §9.2, and words of the sentence."""
         self.assertEqual(answer.status, status, answer.body)
         self.assertEqual(list(answer.json), ["detail"])
         for word in words:
