@@ -1,4 +1,4 @@
-"""What NEXUS keeps of its owners: it survives a restart, and reading costs what is read."""
+"""Messages and their instants; what is kept of an owner survives a restart, and reading costs what is read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,44 @@ import unittest
 from collections.abc import Iterator
 from typing import Any
 
-from omp.protocols.nexus.messages import stored_form
-from omp.protocols.nexus.records import append_messages, read_messages
+from omp.protocols.nexus.writes import append_messages, date_time, instant, read_messages, stored_form
 from omp.store.memory import MemoryStore
 from omp.store.port import Reader
 from omp.tests.harness import Client, running_server
 from omp.tests.nexus.owner import Owner
 
 ALICE = Owner(0xA11CE)
+
+
+class Instants(unittest.TestCase):
+    """``created_at`` (§6.1)."""
+
+    def test_instants_compare_whatever_the_offset(self) -> None:
+        same = ("2025-10-20T10:30:00Z", "2025-10-20t12:30:00.000+02:00", "2025-10-20 05:30:00.000000-05:00")
+        self.assertEqual(len({instant(text) for text in same}), 1)
+        self.assertLess(instant("2025-10-20T10:30:00.000001Z") - instant(same[0]), 2)
+        self.assertLess(instant("0001-01-01T00:00:00Z"), instant("9999-12-31T23:59:59.999999Z"))
+
+    def test_a_text_that_names_no_instant_is_refused(self) -> None:
+        for text in (
+            "",
+            "2025-10-20",
+            "2025-10-20T10:30:00",
+            "2025-10-20T10:30Z",
+            "2025-02-30T10:30:00Z",
+            "2025-10-20T25:30:00Z",
+            "2025-10-20T10:30:00Z\n",
+            "2025-10-20T10:30:00+02:00:30",
+            "0001-01-01T00:00:00+01:00",
+            "٢025-10-20T10:30:00Z",
+            "1761000000",
+        ):
+            with self.subTest(text=text), self.assertRaises(ValueError):
+                instant(text)
+
+    def test_the_time_of_storing_is_an_instant_to_the_millisecond(self) -> None:
+        self.assertEqual(date_time(1760956200.25), "2025-10-20T10:30:00.250Z")
+        self.assertEqual(date_time(0), "1970-01-01T00:00:00.000Z")
 
 
 class Restart(unittest.TestCase):
