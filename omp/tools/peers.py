@@ -16,8 +16,8 @@ from typing import Any
 
 from omp.protocols.mrs import schemas
 from omp.protocols.mrs.fetch import FetchError, fetch
-from omp.protocols.mrs.instants import iso_time
-from omp.protocols.mrs.peers import MAX_HINT, MAX_REGIONS, BadPeer, read_peer
+from omp.protocols.mrs.peers import BadPeer, read_peer
+from omp.protocols.mrs.schemas import MAX_HINT, MAX_REGIONS, iso_time
 from omp.rules.json_text import JsonError, parse
 from omp.tools.http_client import LOCAL
 from omp.tools.mrs_client import RegistryClient, bearer, nobody

@@ -16,7 +16,7 @@ from typing import Any
 
 from omp.protocols.mrs import schemas
 from omp.protocols.mrs.geometry import GeometryError
-from omp.protocols.mrs.spaces import read_space
+from omp.protocols.mrs.registration import read_space
 from omp.tools.http_client import LOCAL
 from omp.tools.mrs_client import Credentials, RegistryClient, bearer, signer
 from omp.tools.terminal import Failed, printable, warn

@@ -20,6 +20,8 @@ from __future__ import annotations
 from math import asin, atan2, cos, degrees, dist, hypot, pi, radians, sin, sqrt
 from typing import NamedTuple, Protocol
 
+from omp.protocols.mrs.schemas import RegistryError
+
 EARTH_RADIUS_M = 6_371_000.0
 """R of seed §8.1."""
 _DIAMETER = 2 * EARTH_RADIUS_M
@@ -29,8 +31,8 @@ HALF_CIRCUMFERENCE_M = pi * EARTH_RADIUS_M
 Vector = tuple[float, float, float]
 
 
-class GeometryError(ValueError):
-    """A space that cannot be: the message is one sentence for whoever sent it."""
+class GeometryError(RegistryError):
+    """A space that cannot exist; the message names what is wrong with it."""
 
 
 class Space(Protocol):

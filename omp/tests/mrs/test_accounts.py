@@ -1,4 +1,4 @@
-"""Accounts, tokens, throttled logins, published keys, and who is the operator (mrs.md "Accounts", "Well-known")."""
+"""Accounts, tokens, throttled logins, published keys, and who is the operator (§3, §8, §12.1)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from omp.protocols.mrs import passwords
-from omp.protocols.mrs.accounts import Accounts
-from omp.protocols.mrs.admin import require_admin
-from omp.protocols.mrs.key_documents import key_document, usable_keys
-from omp.protocols.mrs.key_ring import KeyRing
-from omp.protocols.mrs.throttle import Throttle
+from omp.protocols.mrs.accounts import AT_ONCE, Accounts, Throttle, TooManyLogins, hash_password
+from omp.protocols.mrs.identity import NotTheOperator, require_admin
+from omp.protocols.mrs.keys import KeyRing, key_document, usable_keys
+from omp.protocols.mrs.routes import REFUSALS
+from omp.protocols.mrs.schemas import RegistryError
 from omp.rules.encodings import b64_decode, b64_encode, b64u_encode
 from omp.rules.engines import CryptographyMissing, secret_keys
 from omp.store import open_store
 from omp.store.memory import MemoryStore
 from omp.tests.harness import running_server
 from omp.tests.mrs.parties import RegistryCase, User
-from omp.web.errors import ApiError
 from omp.web.messages import Request
 
 KEY = b64_encode(bytes(range(32)))
@@ -101,9 +99,10 @@ class Clocked(unittest.TestCase):
     def status(self, username: str, password: str, address: str = "192.0.2.1") -> int:
         try:
             self.accounts.login(username, password, address)
-        except ApiError as error:
-            self.headers = dict(error.headers)
-            return error.status
+        except RegistryError as error:
+            answer = REFUSALS[type(error)].answer(error)
+            self.headers = dict(answer.headers)
+            return answer.status
         return 200
 
 
@@ -112,23 +111,24 @@ class Passwords(Clocked):
         self.accounts.register("mark", "secret", None)
         asked = []
         for username in ("mark", "nobody"):
-            with mock.patch("omp.protocols.mrs.passwords.scrypt", wraps=hashlib.scrypt) as hashing:
+            with mock.patch("omp.protocols.mrs.accounts.scrypt", wraps=hashlib.scrypt) as hashing:
                 self.assertEqual(self.status(username, "wrong-one"), 401)
             asked.append([{**call.kwargs, "salt": len(call.kwargs["salt"])} for call in hashing.call_args_list])
         self.assertEqual((asked[0], len(asked[0])), (asked[1], 1))
 
     def hash_at_once(self, callers: int, hashing: Callable[..., bytes]) -> list[str]:
-        """So many callers who hash a password, `hashing` in the place of scrypt: what each is told."""
+        """What each of so many callers is told who hash a password at once, `hashing` taking the place of scrypt."""
         told: list[str] = []
 
         def caller() -> None:
             try:
-                told.append(passwords.hash_password("secret", bytes(16)).partition("$")[0])
-            except ApiError as error:
-                told.append(f"{error.status} {dict(error.headers)['Retry-After']}")
+                told.append(hash_password("secret", bytes(16)).partition("$")[0])
+            except TooManyLogins as error:
+                answer = REFUSALS[type(error)].answer(error)
+                told.append(f"{answer.status} {dict(answer.headers)['Retry-After']}")
 
         threads = [threading.Thread(target=caller) for _ in range(callers)]
-        with mock.patch("omp.protocols.mrs.passwords.scrypt", hashing):
+        with mock.patch("omp.protocols.mrs.accounts.scrypt", hashing):
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -144,7 +144,7 @@ class Passwords(Clocked):
             return bytes(32)
 
         self.assertEqual(self.hash_at_once(40, hashing), ["scrypt"] * 40)
-        self.assertLessEqual(len(hashed_by), passwords.AT_ONCE)
+        self.assertLessEqual(len(hashed_by), AT_ONCE)
 
     def test_who_waits_too_long_is_told_to_come_again(self) -> None:
         done = threading.Event()
@@ -153,8 +153,8 @@ class Passwords(Clocked):
             done.wait(5)
             return bytes(32)
 
-        with mock.patch("omp.protocols.mrs.passwords._WAIT_SECONDS", 0.05):
-            self.assertEqual(self.hash_at_once(passwords.AT_ONCE + 1, hashing), ["503 5"] * (passwords.AT_ONCE + 1))
+        with mock.patch("omp.protocols.mrs.accounts.WAIT_SECONDS", 0.05):
+            self.assertEqual(self.hash_at_once(AT_ONCE + 1, hashing), ["503 5"] * (AT_ONCE + 1))
         done.set()
         self.assertEqual(self.hash_at_once(1, lambda *_, **__: bytes(32)), ["scrypt"])
 
@@ -349,7 +349,7 @@ class ServerKey(unittest.TestCase):
 
     def test_without_cryptography_its_document_says_what_is_missing(self) -> None:
         missing = mock.Mock(side_effect=CryptographyMissing("It needs the package cryptography"))
-        patched = mock.patch("omp.protocols.mrs.key_ring.secret_keys", missing)
+        patched = mock.patch("omp.protocols.mrs.keys.secret_keys", missing)
         with patched, running_server() as server, User(server.port) as user:
             answer = user.request("GET", "/.well-known/mrs/keys/_server")
         self.assertEqual(answer.status, 503)
@@ -359,7 +359,7 @@ class ServerKey(unittest.TestCase):
         store = MemoryStore()
         ring = KeyRing(store, lambda: 1e9, "a.example")
         fake = mock.Mock(generate=lambda: b"s" * 32, public_key=lambda seed: bytes(32))
-        with mock.patch("omp.protocols.mrs.key_ring.secret_keys", return_value=fake):
+        with mock.patch("omp.protocols.mrs.keys.secret_keys", return_value=fake):
             ring.make_server_key()
             ring.make_server_key()
         self.assertEqual(ring.document("_server")["public_key"]["key"], b64_encode(bytes(32)))
@@ -370,8 +370,8 @@ class Operators(unittest.TestCase):
         fields = {"host": "127.0.0.1:8787", **{name.replace("_", "-"): value for name, value in headers.items()}}
         try:
             require_admin(Request("GET", "/admin/peers", fields, client=client), token)
-        except ApiError as error:
-            self.assertEqual(error.status, 403)
+        except NotTheOperator as error:
+            self.assertEqual(REFUSALS[type(error)].status, 403)
             return False
         return True
 

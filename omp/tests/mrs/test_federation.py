@@ -1,4 +1,4 @@
-"""Servers with servers: signed requests, fetched keys, peers and referrals (mrs.md "HTTP signatures", "Referrals")."""
+"""Servers with servers: signed requests, fetched keys, peers and referrals (§7, §9, §10)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
 
-from omp.protocols.mrs.addresses import domain_of, server_url
-from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, fetch, is_public
-from omp.protocols.mrs.remote_keys import FAILURE_SECONDS, MAX_AT_ONCE, MAX_DOCUMENTS, RemoteKeys
+from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, domain_of, fetch, is_public, server_url
+from omp.protocols.mrs.keys import FAILURE_SECONDS, MAX_AT_ONCE, MAX_DOCUMENTS, RemoteKeys
 from omp.tests.harness import Answer, Client, Running, answering, raw_server, running_server
 from omp.tests.mrs.parties import OPERA, RegistryCase, Signer, User, claim
 
@@ -359,8 +358,10 @@ class RememberingKeys(unittest.TestCase):
 
     def test_many_who_ask_at_once_share_one_fetch_and_too_many_fetches_are_refused(self) -> None:
         hold = threading.Event()
+        begun = threading.Semaphore(0)
 
         def slow(url: str) -> bytes:
+            begun.release()
             hold.wait(5)
             return self.fetch(url)
 
@@ -371,8 +372,8 @@ class RememberingKeys(unittest.TestCase):
         ]
         for thread in threads:
             thread.start()
-        while len(keys._entries) < MAX_AT_ONCE:
-            time.sleep(0.001)
+        for _ in range(MAX_AT_ONCE):
+            self.assertTrue(begun.acquire(timeout=5))
         with self.assertRaises(FetchError) as caught:
             keys.document("https://another.example/")
         self.assertIn("too many", str(caught.exception))
@@ -394,11 +395,8 @@ class RememberingKeys(unittest.TestCase):
             resolved.wait(2)
             return b"{}"
 
-        keys = RemoteKeys(slow, lambda: self.now, 60)
-        with (
-            mock.patch("omp.protocols.mrs.remote_keys.SECONDS", 0.05),
-            self.assertRaisesRegex(FetchError, "did not answer in time"),
-        ):
+        keys = RemoteKeys(slow, lambda: self.now, 60, wait_seconds=0.05)
+        with self.assertRaisesRegex(FetchError, "did not answer in time"):
             keys.document("https://a.example/k")
         resolved.set()
 

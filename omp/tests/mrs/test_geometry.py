@@ -1,4 +1,4 @@
-"""Geometry on the sphere; the cell index against comparing with every registration (mrs.md "Geometry", "Search")."""
+"""Geometry on the sphere; the cell index against comparing with every registration (§5, §6)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ from omp.protocols.mrs.geometry import (
     unit_vector,
 )
 from omp.protocols.mrs.polygons import Polygon
-from omp.protocols.mrs.registration import document, read_claim
-from omp.protocols.mrs.registry import Registry
-from omp.protocols.mrs.search import hits_among, records_near
-from omp.protocols.mrs.spaces import read_point, read_space
+from omp.protocols.mrs.registration import document, read_claim, read_point, read_space
+from omp.protocols.mrs.registry import Registry, hits_among, records_near
 from omp.store.memory import MemoryStore
 
 Position = tuple[float, float]
@@ -35,7 +33,7 @@ NEAR = (0.0, 1.0)
 
 
 def haversine(one: Position, other: Position) -> float:
-    """Seed §8.2, letter by letter: what the vectors must agree with."""
+    """The formula of §5.2 as it is written there: what the unit vectors must agree with."""
     lat1, lon1, lat2, lon2 = map(math.radians, (*one, *other))
     a = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
     return 2 * EARTH_RADIUS_M * math.asin(math.sqrt(min(a, 1.0)))

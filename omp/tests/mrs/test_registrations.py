@@ -1,4 +1,4 @@
-"""Registering, updating, releasing, listing and searching, end to end over sockets (mrs.md, seed §5.1 to §5.4)."""
+"""Registering, updating, releasing, listing and searching, end to end over sockets (§4, §6, §8.1)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import re
 import unittest
 from typing import Any, ClassVar
 
+from omp.protocols.mrs.fetch import FetchError
 from omp.protocols.mrs.registration import BadRegistration, read_claim
+from omp.protocols.mrs.routes import REFUSALS
+from omp.protocols.mrs.schemas import RegistryError
 from omp.tests.mrs.parties import OPERA, RegistryCase, around, claim
 
 CORNERS = [{"lat": 50.0, "lon": 10.0}, {"lat": 50.0, "lon": 10.01}, {"lat": 50.01, "lon": 10.01, "ele": 3}]
@@ -309,6 +312,12 @@ class TheServer(RegistryCase):
         answer = self.stranger.request("GET", "/search")
         self.refused(answer, 405)
         self.assertIn("POST", answer.headers["allow"])
+
+
+class Refusals(unittest.TestCase):
+    def test_every_refusal_of_the_models_has_its_status(self) -> None:
+        # A failed fetch is told to the caller as the reason of another refusal, never by itself.
+        self.assertEqual(set(RegistryError.__subclasses__()) - {FetchError}, set(REFUSALS))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The change feed, snapshots, export and import (mrs.md "Sync and export")."""
+"""The change feed, snapshots, export and import (§11, §12.3, §12.4)."""
 
 from __future__ import annotations
 

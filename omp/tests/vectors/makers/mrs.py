@@ -11,9 +11,9 @@ from random import Random
 from typing import Any
 
 from omp.protocols.mrs.geometry import GeometryError, Space, distance, unit_vector
-from omp.protocols.mrs.key_documents import key_document
+from omp.protocols.mrs.keys import key_document
 from omp.protocols.mrs.polygons import Polygon
-from omp.protocols.mrs.spaces import read_space
+from omp.protocols.mrs.registration import read_space
 from omp.rules import ed25519
 from omp.rules.encodings import b64_encode
 from omp.rules.http_signatures import sign
