@@ -172,8 +172,8 @@ def bounding_box(centre: Vector, reach: float) -> BoundingBox:
     """The smallest box of latitudes and longitudes around the cap of `reach` metres about `centre`.
 
     Dividing by cos(lat), as is often done, gives a box that is too narrow away from the equator and breaks down at the
-    poles: the meridians that touch a cap of angular radius ρ lie asin(sin ρ / cos φ) to both sides of its centre, and where the
-    cap holds a pole it touches every meridian.
+    poles.  The meridians that touch a cap of angular radius ρ lie asin(sin ρ / cos φ) to both sides of its centre, and
+    a cap that holds a pole touches every meridian (§5.8).
 
     >>> [round(degree, 3) for degree in bounding_box(unit_vector(0, 179.9), 22_239)]
     [-0.2, 179.7, 0.2, -179.9]

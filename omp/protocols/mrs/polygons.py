@@ -1,7 +1,7 @@
 """Polygons on a sphere: area, inside and outside, distance to the edge (§5.4 to §5.6).
 
-Pure.  Edges are great-circle arcs, the shorter way from each vertex to the next and from the last back to the first; the
-smaller side is the inside.  Nothing here knows of latitude: a polygon around a pole or across the antimeridian is
+Pure.  Edges are great-circle arcs, the shorter way from each vertex to the next and from the last back to the first;
+the smaller side is the inside.  Nothing here knows of latitude: a polygon around a pole or across the antimeridian is
 like any other.
 
 Refused, with :class:`GeometryError`, is a polygon that has no inside on which two implementations would agree (§5.5):

@@ -1,7 +1,7 @@
 """The plain way to search: SQLite with an index over bounding boxes, filtered in Python.
 
 This is how a first implementation of MRS would do it: a table with a box of latitudes and longitudes for each
-registration, a query for the boxes that overlap, the haversine for what it finds.  It is wrong near the poles and across
+registration, a query for the boxes that overlap, the haversine for what it finds.  It is wrong near the poles and at
 the antimeridian (mrs §5.8), where the benchmark asks nothing.  Around it is the tuned stock server
 (:mod:`omp.tests.benchmarks.stock`).  ``POST /fill`` takes the registrations that our server is given, ``POST /search``
 answers like ours.  Each thread has a connection of its own to one database in memory, and the rows that the query finds
