@@ -19,6 +19,7 @@ from unittest import mock
 
 from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, domain_of, fetch, is_public, server_url
 from omp.protocols.mrs.keys import FAILURE_SECONDS, MAX_AT_ONCE, MAX_DOCUMENTS, RemoteKeys
+from omp.tests import TOP
 from omp.tests.harness import Answer, Client, Running, answering, raw_server, running_server
 from omp.tests.mrs.parties import OPERA, RegistryCase, Signer, User, claim
 
@@ -165,6 +166,16 @@ class FederatedIdentity(unittest.TestCase):
             self.refused(self.alice.request(client, strict.url, "GET", "/auth/me"), 401, "https://")
             secure = Signer("alice@localhost:1", "https://localhost:1/.well-known/mrs/keys/alice", SEED)
             self.refused(secure.request(client, strict.url, "GET", "/auth/me"), 401, "no public address")
+
+
+class Specification(unittest.TestCase):
+    def test_the_signed_request_that_it_shows_is_a_vector(self) -> None:
+        text = (TOP / "omp/protocols/mrs/SPEC.md").read_text(encoding="utf-8")
+        case = json.loads((TOP / "vectors/mrs/signed-request.json").read_text())["cases"][0]
+        for name, value in case["fields"].items():
+            self.assertIn(f"\n{name}: {value}\n", text)
+        self.assertIn(f"\n\n{case['body']}\n", text)
+        self.assertIn(case["keyDocument"]["public_key"]["key"], text)
 
 
 def self_signed(name: str) -> tuple[bytes, bytes]:
