@@ -378,7 +378,7 @@ Hit = tuple[float, float, bytes, bytes]
 Nearby = list[tuple[int, list[tuple[bytes, bytes]]]]
 """A level, and its rows in the ranges that were covered."""
 
-_VOLUME = itemgetter(0)
+_volume_of = itemgetter(0)
 _ROUNDING = 1e-3
 """Metres: more than rounding can change the reach of a polygon."""
 
@@ -430,7 +430,7 @@ def _with_polygons(
     """
     found: list[Hit] = []
     for volume, name, record in sorted(polygons):
-        if sum(bisect_left(hits, volume, key=_VOLUME) for hits in (spheres, found)) >= most:
+        if sum(bisect_left(hits, volume, key=_volume_of) for hits in (spheres, found)) >= most:
             break  # enough hits are smaller than this polygon, and than all that follow
         metres = polygon_of(record).found(point, within)
         if metres is not None:

@@ -78,7 +78,7 @@ class OverSockets(RegistryCase):
             with self.subTest(body=body):
                 self.refused(self.stranger.request("POST", "/auth/register", body), 400)
 
-    def test_wrong_credentials_are_401_and_tell_nothing(self) -> None:
+    def test_all_wrong_credentials_get_the_same_401(self) -> None:
         wrong = [
             self.stranger.request("POST", "/auth/login", {"username": name, "password": "wrong-one"})
             for name in ("mark", "nobody", "é" * 100)
@@ -146,7 +146,7 @@ class Passwords(Clocked):
         self.assertEqual(self.hash_at_once(40, hashing), ["scrypt"] * 40)
         self.assertLessEqual(len(hashed_by), AT_ONCE)
 
-    def test_who_waits_too_long_is_told_to_come_again(self) -> None:
+    def test_a_caller_who_waits_too_long_is_told_to_try_again(self) -> None:
         done = threading.Event()
 
         def hashing(*_: Any, **__: Any) -> bytes:
@@ -160,7 +160,7 @@ class Passwords(Clocked):
 
 
 class Tokens(Clocked):
-    def test_a_token_ends_and_is_forgotten(self) -> None:
+    def test_a_token_expires_and_is_forgotten(self) -> None:
         token = self.accounts.register("mark", "secret", None).token
         self.now += 3599
         self.assertEqual(self.accounts.user_of(token), "mark")
@@ -207,7 +207,7 @@ class FailedLogins(Clocked):
     def test_successes_do_not_count(self) -> None:
         self.assertEqual([self.status("mark", "secret") for _ in range(25)], [200] * 25)
 
-    def test_after_a_minute_it_goes_on(self) -> None:
+    def test_after_a_minute_logins_are_answered_again(self) -> None:
         for _ in range(10):
             self.status("mark", "wrong")
         self.now += 59.9
@@ -216,7 +216,7 @@ class FailedLogins(Clocked):
         self.now += 0.2
         self.assertEqual(self.status("mark", "secret"), 200)
 
-    def test_of_many_guesses_at_once_ten_get_an_answer(self) -> None:
+    def test_of_many_guesses_at_once_ten_are_answered(self) -> None:
         ready = threading.Barrier(40)
         tried: list[int] = []
 
@@ -309,7 +309,7 @@ class KeyDocuments(unittest.TestCase):
                 self.assertEqual(len(usable_keys(document, "mark@a.example", 1.8e9)), count)
                 self.assertEqual(usable_keys(document, "ann@a.example", 1.8e9), [])
 
-    def test_what_is_no_key_document_has_no_keys(self) -> None:
+    def test_other_values_have_no_usable_keys(self) -> None:
         documents: tuple[Any, ...] = (
             None,
             [],
@@ -355,7 +355,7 @@ class ServerKey(unittest.TestCase):
         self.assertEqual(answer.status, 503)
         self.assertIn("cryptography", answer.json["detail"])
 
-    def test_it_comes_when_cryptography_does(self) -> None:
+    def test_it_is_made_at_the_first_start_with_cryptography(self) -> None:
         store = MemoryStore()
         ring = KeyRing(store, lambda: 1e9, "a.example")
         fake = mock.Mock(generate=lambda: b"s" * 32, public_key=lambda seed: bytes(32))
@@ -375,7 +375,7 @@ class Operators(unittest.TestCase):
             return False
         return True
 
-    def test_without_a_token_it_is_whoever_is_on_this_machine(self) -> None:
+    def test_without_a_token_the_operator_is_whoever_is_on_this_machine(self) -> None:
         for client in ("127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"):
             self.assertTrue(self.admitted(client), client)
         for client in ("192.168.1.1", "10.0.0.1", "::2", "::ffff:10.0.0.1", ""):
@@ -394,7 +394,7 @@ class Operators(unittest.TestCase):
         for host in ("localhost", "localhost:8787", "127.0.0.1", "[::1]:8787", "[::1]"):
             self.assertTrue(self.admitted(host=host, origin=f"http://{host}"), host)
 
-    def test_with_a_token_it_is_whoever_bears_it_from_anywhere(self) -> None:
+    def test_with_a_token_the_operator_is_whoever_bears_it(self) -> None:
         self.assertTrue(self.admitted("192.0.2.1", "t0p", authorization="Bearer t0p", x_forwarded_for="x"))
         self.assertTrue(self.admitted("192.0.2.1", "t0p", authorization="bearer t0p"))
         for wrong in ("Bearer t0", "Bearer t0pp", "Bearer ", "Basic t0p", "t0p", "Bearer t\xf6p"):

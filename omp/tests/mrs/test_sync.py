@@ -66,7 +66,7 @@ class Feed(RegistryCase):
             follower.catch_up()
             self.assertEqual(follower.told, [(name, 1) for name in made])
 
-    def test_a_change_is_told_at_its_latest(self) -> None:
+    def test_a_registration_is_told_at_its_latest_change(self) -> None:
         follower = self.follower()
         one, other = self.mark.register(claim(20, 20)), self.mark.register(claim(20, 21))
         self.mark.request("PUT", f"/register/{one['id']}", claim(20, 22))
@@ -88,7 +88,7 @@ class Feed(RegistryCase):
         cursor = follower.cursor
         self.assertEqual((follower.step(), follower.cursor), (0, cursor))
 
-    def test_a_time_is_a_place_in_the_feed(self) -> None:
+    def test_a_time_is_a_position_in_the_feed(self) -> None:
         before = self.mark.register(claim(22, 22))
         time.sleep(1.1)  # times have whole seconds
         one = self.mark.register(claim(22, 23))
