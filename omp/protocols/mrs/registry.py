@@ -151,7 +151,7 @@ class Registry:
             record = _owned(tx, owner, name)
             old = document(record)
             self._drop(tx, old, record)
-            self._bury(tx, {**old, "version": old["version"] + 1, "deleted_at": now})
+            self._put_tombstone(tx, {**old, "version": old["version"] + 1, "deleted_at": now})
 
     def of_owner(self, owner: str) -> list[bytes]:
         """The JSON texts of all registrations of `owner`, oldest first."""
@@ -197,8 +197,8 @@ class Registry:
     def everything(self, tx: Reader) -> tuple[list[bytes], list[bytes]]:
         """The JSON texts of all registrations and of all tombstones, as one moment of the store shows them."""
         registrations = [_present(tx.get(PLACES, place)) for _, place in tx.scan(IDS)]
-        buried = [_present(tx.get(CHANGES, sequence)) for _, sequence in tx.scan(TOMBSTONES)]
-        return [json_text(record) for record in registrations], buried
+        tombstones = [_present(tx.get(CHANGES, sequence)) for _, sequence in tx.scan(TOMBSTONES)]
+        return [json_text(record) for record in registrations], tombstones
 
     def adopt(self, tx: Writer, registrations: Iterable[Registration], tombstones: Iterable[dict[str, Any]]) -> None:
         """Take in what another server exported, all in the caller's write block (§12.4).
@@ -212,30 +212,30 @@ class Registry:
             self._adopt_tombstone(tx, value)
 
     def _adopt_registration(self, tx: Writer, new: Registration) -> None:
-        grave = key(new.origin_server, new.origin_id)
-        if _buried_version(tx, grave) >= new.version:
+        origin = key(new.origin_server, new.origin_id)
+        if _tombstone_version(tx, origin) >= new.version:
             return
         taken = _record(tx, new.id.encode())
         if taken is not None and not _came_from(taken, new.origin_server, new.origin_id):
-            origin = document(taken)["origin_server"]
-            raise BadRegistration(f"The id {new.id} is taken by a registration from {origin}.")
+            server = document(taken)["origin_server"]
+            raise BadRegistration(f"The id {new.id} is taken by a registration from {server}.")
         record = _of_origin(tx, new.origin_server, new.origin_id)
         if record is not None:
             if header(record).version >= new.version:
                 return
             self._drop(tx, document(record), record)
-        self._exhume(tx, grave)
+        self._delete_tombstone(tx, origin)
         self._keep(tx, new)
 
     def _adopt_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
-        if _buried_version(tx, key(value["origin_server"], value["origin_id"])) >= value["version"]:
+        if _tombstone_version(tx, key(value["origin_server"], value["origin_id"])) >= value["version"]:
             return
         record = _of_origin(tx, value["origin_server"], value["origin_id"])
         if record is not None:
             if header(record).version >= value["version"]:
                 return
             self._drop(tx, document(record), record)
-        self._bury(tx, value)
+        self._put_tombstone(tx, value)
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
@@ -278,18 +278,18 @@ class Registry:
         if old["id"] != old["origin_id"]:
             tx.delete(ORIGINS, key(old["origin_server"], old["origin_id"]))
 
-    def _bury(self, tx: Writer, value: dict[str, Any]) -> None:
-        grave = key(value["origin_server"], value["origin_id"])
-        self._exhume(tx, grave)
+    def _put_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
+        origin = key(value["origin_server"], value["origin_id"])
+        self._delete_tombstone(tx, origin)
         sequence = self._sequence(tx)
         tx.put(CHANGES, sequence, tombstone(value))
-        tx.put(TOMBSTONES, grave, sequence)
+        tx.put(TOMBSTONES, origin, sequence)
 
-    def _exhume(self, tx: Writer, grave: bytes) -> None:
+    def _delete_tombstone(self, tx: Writer, origin: bytes) -> None:
         """Delete a tombstone, if there is one: something newer takes its place."""
-        sequence = tx.get(TOMBSTONES, grave)
+        sequence = tx.get(TOMBSTONES, origin)
         if sequence is not None:
-            tx.delete(TOMBSTONES, grave)
+            tx.delete(TOMBSTONES, origin)
             tx.delete(CHANGES, sequence)
 
 
@@ -324,9 +324,9 @@ def _refuse_identical(tx: Reader, owner: str, claim: Claim) -> None:
         raise IdenticalRegistration(f"You have an identical registration: {row[len(prefix) :].decode()}.")
 
 
-def _buried_version(tx: Reader, grave: bytes) -> int:
-    """The version of a tombstone, 0 where there is none."""
-    sequence = tx.get(TOMBSTONES, grave)
+def _tombstone_version(tx: Reader, origin: bytes) -> int:
+    """The version of the tombstone of an origin (the key of its row); 0 if there is none."""
+    sequence = tx.get(TOMBSTONES, origin)
     return int(json.loads(_present(tx.get(CHANGES, sequence)))["version"]) if sequence is not None else 0
 
 

@@ -30,7 +30,7 @@ class Follower:
         self.limit = limit
         self.cursor = ""
         self.live: dict[str, Any] = {}
-        self.buried: dict[str, Any] = {}
+        self.tombstones: dict[str, Any] = {}
         self.told: list[tuple[str, int]] = []
 
     def step(self) -> int:
@@ -42,7 +42,7 @@ class Follower:
         for one in page["tombstones"]:
             self.told.append((one["origin_id"], one["version"]))
             self.live.pop(one["origin_id"], None)
-            self.buried[one["origin_id"]] = one
+            self.tombstones[one["origin_id"]] = one
         self.cursor = page["next_cursor"]
         return len(page["registrations"]) + len(page["tombstones"])
 
@@ -79,7 +79,7 @@ class Feed(RegistryCase):
         follower.catch_up()
         self.mark.request("POST", "/release", {"id": one["id"]})
         follower.catch_up()
-        tombstone = follower.buried[one["id"]]
+        tombstone = follower.tombstones[one["id"]]
         self.assertRegex(tombstone.pop("deleted_at"), r"Z\Z")
         self.assertEqual(tombstone, {"origin_server": self.server.url, "origin_id": one["id"], "version": 2})
 
@@ -150,7 +150,7 @@ class FeedUnderLoad(unittest.TestCase):
                 user.close()
         self.assertEqual(len(follower.told), len(set(follower.told)))
         self.assertEqual(follower.live, {one["id"]: one for one in left})
-        self.assertEqual((len(left), len(follower.buried)), (8 * (each // 2 + 1), 8 * (each // 2)))
+        self.assertEqual((len(left), len(follower.tombstones)), (8 * (each // 2 + 1), 8 * (each // 2)))
 
     def work(self, user: User, token: str, number: int, each: int) -> None:
         user.token = token
@@ -242,7 +242,7 @@ class ExportAndImport(unittest.TestCase):
             self.assertEqual(len(operator.search(0, 0, 10)["results"]), 1)
             follower = Follower(operator)
             follower.catch_up()
-            self.assertEqual((len(follower.live), len(follower.buried)), (7, 1))
+            self.assertEqual((len(follower.live), len(follower.tombstones)), (7, 1))
 
     def test_what_originates_elsewhere_is_changed_there(self) -> None:
         with running_server({"MRS_SERVER_DOMAIN": "a.example"}) as first, User.new(first.port, "mark") as user:
@@ -265,10 +265,15 @@ class ExportAndImport(unittest.TestCase):
             newer = {"registrations": [{**made, "space": claim(5, 5)["space"], "version": 2}]}
             user.request("POST", "/admin/import", newer)
             self.assertEqual((user.search(1, 1, 10)["results"], len(user.search(5, 5, 10)["results"])), ([], 1))
-            grave = {"origin_server": server.url, "origin_id": made["id"], "version": 3, "deleted_at": made["updated"]}
-            user.request("POST", "/admin/import", {"tombstones": [{**grave, "version": 2}]})
+            tombstone = {
+                "origin_server": server.url,
+                "origin_id": made["id"],
+                "version": 3,
+                "deleted_at": made["updated"],
+            }
+            user.request("POST", "/admin/import", {"tombstones": [{**tombstone, "version": 2}]})
             self.assertEqual(len(user.search(5, 5, 10)["results"]), 1)
-            user.request("POST", "/admin/import", {"tombstones": [grave]})
+            user.request("POST", "/admin/import", {"tombstones": [tombstone]})
             self.assertEqual(user.search(5, 5, 10)["results"], [])
             user.request("POST", "/admin/import", newer)
             self.assertEqual(user.search(5, 5, 10)["results"], [])
@@ -289,10 +294,10 @@ class ExportAndImport(unittest.TestCase):
             user.request("POST", "/admin/import", {"registrations": [first]})
             user.request("POST", "/admin/import", {"registrations": [again, first]})
             self.assertEqual([one["id"] for one in self.exported(user)["registrations"]], ["reg_anew"])
-            grave = {**origin, "version": 3, "deleted_at": "2026-01-02"}
-            user.request("POST", "/admin/import", {"tombstones": [grave]})
+            tombstone = {**origin, "version": 3, "deleted_at": "2026-01-02"}
+            user.request("POST", "/admin/import", {"tombstones": [tombstone]})
             document = self.exported(user)
-            self.assertEqual((document["registrations"], document["tombstones"]), ([], [grave]))
+            self.assertEqual((document["registrations"], document["tombstones"]), ([], [tombstone]))
             self.assertEqual(user.search(1, 1, 10)["results"], [])
 
     def test_an_id_that_another_servers_registration_has_is_400(self) -> None:
@@ -325,11 +330,11 @@ class ExportAndImport(unittest.TestCase):
                 {"origin_server": ""},
             )
         ]
-        grave = document["tombstones"][0]
+        tombstone = document["tombstones"][0]
         breakages += [
-            ("tombstones", {**grave, "version": -1}),
+            ("tombstones", {**tombstone, "version": -1}),
             ("tombstones", {}),
-            ("tombstones", {**grave, "deleted_at": "x"}),
+            ("tombstones", {**tombstone, "deleted_at": "x"}),
         ]
         breakages += [("peers", {"server_url": "nowhere"}), ("peers", {"hint": "x"}), ("peers", 7)]
         with running_server() as second, User(second.port) as operator:
