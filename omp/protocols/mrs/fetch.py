@@ -163,6 +163,7 @@ def is_public(address: str) -> bool:
 def _secured(plain: socket.socket, host: str, deadline: float) -> socket.socket:
     import ssl
 
+    # By the system's authorities, or those that SSL_CERT_FILE names.
     context = ssl.create_default_context()  # verifies the chain, and the certificate against `host`
     try:
         plain.settimeout(_left(deadline))

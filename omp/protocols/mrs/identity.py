@@ -98,7 +98,10 @@ class Authenticator:
         self._domain = domain
 
     def identify(self, request: Request) -> Identity:
-        """The identity behind `request`; :class:`NotAuthenticated` or :class:`MalformedSignature`."""
+        """The identity behind `request`; :class:`NotAuthenticated` or :class:`MalformedSignature`.
+
+        A token, where there is one, decides alone: a client that sends a wrong token must not pass by its signature.
+        """
         authorization = request.headers.get("authorization", "")
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer":
@@ -118,6 +121,8 @@ class Authenticator:
         if match is None:
             raise NotAuthenticated("MRS-Identity must be user@domain.")
         user, domain = match[1], match[2]
+        # verify() checks grammar, coverage, digest and time before it asks for keys: a request that cannot verify
+        # anyway makes this server fetch nothing.
         signed = signed_request(request)
         signed.scheme = self._scheme(request)
         try:
@@ -154,9 +159,10 @@ class Authenticator:
             raise SignatureError(401, "The keyid must be the https address of the signer's key document.") from None
         if key_domain != domain.lower():
             raise SignatureError(401, f"The keyid is on {key_domain}, and the identity on {domain}: they must agree.")
+        # Only there: on many domains anybody may upload a file that looks like a key document.
         if urlsplit(keyid).path not in (f"{KEY_PATH}{user}", f"{KEY_PATH}{user}@{domain}"):
             raise SignatureError(401, f"The keyid must be the key document of the signer: …{KEY_PATH}{user}")
-        if domain == self._domain:
+        if domain == self._domain:  # no server fetches from itself
             try:
                 document = self._ring.document(user)
             except (NoSuchKey, NoServerKey):
@@ -177,6 +183,7 @@ def require_admin(request: Request, token: str | None) -> None:
     headers = request.headers
     if token is not None:
         scheme, _, given = headers.get("authorization", "").partition(" ")
+        # In constant time: how long the comparison takes must not tell how many characters were right.
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
             raise NotTheOperator("This needs the header Authorization: Bearer with the server's OMP_ADMIN_TOKEN.")
     elif not _is_loopback(request.client) or _came_by_proxy(headers) or _came_by_foreign_page(headers, request.scheme):

@@ -62,7 +62,7 @@ class PublishedKey(TypedDict):
 
 def key_bytes(text: str) -> bytes | None:
     """The 32 bytes of a public key in base64 or base64url, or None."""
-    for decode in (b64_decode, b64u_decode):
+    for decode in (b64_decode, b64u_decode):  # strict ones: a text has one reading at most
         try:
             raw = decode(text)
         except EncodingError:
@@ -180,6 +180,7 @@ class KeyRing:
         """The key document of a username or ``_server``; :class:`NoSuchKey` or :class:`NoServerKey`."""
         with self._store.read() as tx:
             keys = _keys_of(tx, owner)
+        # 503 and not 404: the key will be there after a start with the package.
         if not keys and owner == SERVER:
             raise NoServerKey(f"This server has no key of its own yet. {self.missing}")
         if not keys:
@@ -255,6 +256,7 @@ class RemoteKeys:
                 entry = self._start(url)
             else:
                 self._entries.move_to_end(url)
+        # Outside the lock, and bounded: resolving a name cannot be interrupted, and has no limit of its own.
         entry.done.wait(self._wait_seconds)
         if entry.failure is not None:
             raise FetchError(entry.failure)
@@ -282,6 +284,7 @@ class RemoteKeys:
         except JsonError:
             entry.failure = "its document is not JSON"
         finally:
+            # Whatever happens, waiters are released and the slot is freed.
             entry.until = self._clock() + keep
             with self._lock:
                 self._under_way -= 1

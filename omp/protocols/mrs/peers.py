@@ -75,6 +75,8 @@ def read_peer(value: Mapping[str, Any], *, is_configured: bool) -> Peer:
 
 
 class _Known(NamedTuple):
+    """A peer as searches need it: the JSON text of its referral, and its regions as geometry."""
+
     referral: bytes
     configured: bool
     regions: list[Space]
@@ -147,6 +149,7 @@ def _peer(tx: Reader, url: str) -> Peer | None:
 
 
 def _merged(old: Peer | None, new: Peer) -> Peer:
+    """`old` with what `new` says.  A refresh must not undo what the operator configured (§7.1)."""
     if old is None:
         return new
     regions = new["authoritative_regions"]
@@ -160,5 +163,6 @@ def _merged(old: Peer | None, new: Peer) -> Peer:
 
 
 def _touch(tx: Writer) -> None:
+    """Raise the generation, so that every process makes its list again."""
     row = tx.get(STATE, _GENERATION)
     tx.put(STATE, _GENERATION, key(int.from_bytes(row or b"", "big") + 1))

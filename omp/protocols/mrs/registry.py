@@ -134,7 +134,7 @@ class Registry:
         now = iso_time(self._clock())
         with self._store.write() as tx:
             record = _owned(tx, owner, name)
-            if header(record).digest != claim.digest:
+            if header(record).digest != claim.digest:  # else it would be identical to itself
                 _refuse_identical(tx, owner, claim)
             old = document(record)
             self._drop(tx, old, record)
@@ -172,7 +172,7 @@ class Registry:
         last = None
         with self._store.read() as tx:
             for name, place in tx.scan(IDS, start):
-                if len(records) == limit:
+                if len(records) == limit:  # there is one more: not the last page
                     return records, last
                 records.append(json_text(_present(tx.get(PLACES, place))))
                 last = name.decode()
@@ -215,6 +215,7 @@ class Registry:
         origin = key(new.origin_server, new.origin_id)
         if _tombstone_version(tx, origin) >= new.version:
             return
+        # Whoever may import must not be able to overwrite a registration by choosing its id.
         taken = _record(tx, new.id.encode())
         if taken is not None and not _came_from(taken, new.origin_server, new.origin_id):
             server = document(taken)["origin_server"]
@@ -247,6 +248,7 @@ class Registry:
         return number
 
     def _keep(self, tx: Writer, registration: Registration) -> bytes:
+        # The record holds its own sequence number: so a later change finds and deletes this row of the feed.
         sequence = self._sequence(tx)
         record = registration.record(int.from_bytes(sequence, "big"))
         name = registration.id.encode()

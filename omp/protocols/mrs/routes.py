@@ -95,9 +95,11 @@ def search(request: Request, mrs: Mrs) -> Response:
     within = body["range"]
     if within > mrs.settings["max_radius"]:
         raise ApiError(400, f"range must be at most {mrs.settings['max_radius']:,} metres")
+    # Within the read block rows are only collected; comparing them may take long, and would hold up writers.
     with mrs.store.read() as tx:
         rows = records_near(tx, point, within)
         referrals = mrs.peers.referrals(tx, point, within)
+    # Records hold JSON text: an answer is joined from them, and nothing is parsed or serialized.
     hits = hits_among(rows, point, within, mrs.settings["max_results"])
     results = b",".join([result_text(record, metres) for _, metres, _, record in hits])
     return Response(200, b'{"status":"ok","results":[%b],"referrals":[%b]}' % (results, b",".join(referrals)), JSON)
@@ -276,6 +278,7 @@ REFUSALS: Refusals = {
 
 # --- the table ------------------------------------------------------------------------------------------------------
 
+# In words, for /openapi.json and the docs page.
 _USER = "bearer token, or HTTP signature with MRS-Identity"
 _ADMIN = "operator: OMP_ADMIN_TOKEN as bearer token, or the loopback address"
 _NO_USER = "no bearer token or HTTP signature that verifies"

@@ -75,6 +75,7 @@ def _peers(text: str) -> list[str]:
     return [_peer(part) for part in text.split(",") if part.strip()]
 
 
+# What follows is read once, at the start: a bad value stops the start, before anything is served.
 SETTINGS = (
     Setting(
         "url",
@@ -172,6 +173,7 @@ class Mrs:
         registrations = _each(exported, "registrations", self._registration)
         tombstones = _each(exported, "tombstones", _checked_tombstone)
         peers = _each(exported, "peers", _learned_peer)
+        # Everything was read before the block: in it, only a taken id can fail, and that rolls all of it back.
         with self.store.write() as tx:
             self.registry.adopt(tx, registrations, tombstones)
             for peer in peers:
@@ -211,7 +213,7 @@ def service(context: Context) -> Mrs:
     store, clock = context.store, context.clock
     throttle = Throttle(store, clock)
     accounts = Accounts(store, clock, context.random_bytes, throttle, settings["token_hours"] * 3600)
-    ring = KeyRing(store, clock, domain)
+    ring = KeyRing(store, clock, domain)  # identities are of the domain, which may differ from the URL's
     ring.make_server_key()
     insecure = settings["insecure_keys"]
     if insecure:
