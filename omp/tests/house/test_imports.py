@@ -47,7 +47,6 @@ BUILTINS_WITH_EFFECTS = {"open", "print", "input", "breakpoint"}
 
 REACHING_OUT = {
     "omp.protocols.mrs.fetch": "asks other servers over HTTPS",
-    "omp.protocols.mrs.remote_keys": "remembers what they answered, for all threads",
 }
 """Modules of protocols that have effects without touching store or web."""
 

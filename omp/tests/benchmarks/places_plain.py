@@ -1,11 +1,13 @@
-"""The seed's search, as its §5.3 and §8 describe it: SQLite with a bounding-box index, filtered in Python.
+"""The plain way to search: SQLite with an index over bounding boxes, filtered in Python.
 
-The tuned stock server (:mod:`omp.tests.benchmarks.stock`) around seed §3.1's table and index, §5.3's query, §8.1's
-boxes and §8.3's test.  ``POST /fill`` takes the registrations that our server is given, ``POST /search`` answers like
-ours.  Each thread has a connection of its own to one database in memory, and the rows that the query finds are read
-into tuples, which is the fastest that sqlite3 can do.
+This is how a first implementation of MRS would do it: a table with a box of latitudes and longitudes for each
+registration, a query for the boxes that overlap, the haversine for what it finds.  It is wrong near the poles and at
+the antimeridian (mrs §5.8), where the benchmark asks nothing.  Around it is the tuned stock server
+(:mod:`omp.tests.benchmarks.stock`).  ``POST /fill`` takes the registrations that our server is given, ``POST /search``
+answers like ours.  Each thread has a connection of its own to one database in memory, and the rows that the query finds
+are read into tuples, which is the fastest that sqlite3 can do.
 
-Run by the benchmark of places (``python -m omp.tests.benchmarks.places_seed``) on a free port.
+Run by the benchmark of places (``python -m omp.tests.benchmarks.places_plain``) on a free port.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 from omp.tests.benchmarks.stock import Handler, Server
 
 EARTH_RADIUS_M = 6371000
-DATABASE = "file:seed?mode=memory&cache=shared"
+DATABASE = "file:plain?mode=memory&cache=shared"
 SCHEMA = """
 CREATE TABLE registrations (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, geo_type TEXT NOT NULL DEFAULT 'sphere',
@@ -48,14 +50,14 @@ def connection() -> sqlite3.Connection:
 
 
 def bounding_box(lat: float, lon: float, radius: float) -> tuple[float, float, float, float]:
-    """Seed §8.1."""
+    """The box (south, north, west, east) in degrees, by the common formula that divides by cos(lat)."""
     lat_delta = degrees(radius / EARTH_RADIUS_M)
     lon_delta = lat_delta / cos(radians(lat))
     return lat - lat_delta, lat + lat_delta, lon - lon_delta, lon + lon_delta
 
 
 def haversine(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
-    """Seed §8.2."""
+    """The distance in metres (mrs §5.2)."""
     lat1, lon1, lat2, lon2 = radians(lat1), radians(lon1), radians(lat2), radians(lon2)
     a = sin((lat2 - lat1) / 2) ** 2 + cos(lat1) * cos(lat2) * sin((lon2 - lon1) / 2) ** 2
     return EARTH_RADIUS_M * 2 * asin(sqrt(a))
@@ -75,7 +77,7 @@ def fill(registrations: list[dict[str, Any]]) -> None:
 
 
 def search(lat: float, lon: float, within: float) -> dict[str, Any]:
-    """Seed §5.3, steps 2 to 6 and 8."""
+    """The answer to a search: boxes that overlap, then exact distances, then order."""
     south, north, west, east = bounding_box(lat, lon, within)
     found = []
     for name, at_lat, at_lon, ele, radius, point in connection().execute(QUERY, (south, north, west, east)):
@@ -88,7 +90,7 @@ def search(lat: float, lon: float, within: float) -> dict[str, Any]:
     return {"status": "ok", "results": [result for _, _, result in found[:MAX_RESULTS]], "referrals": []}
 
 
-class SeedHandler(Handler):
+class PlainHandler(Handler):
     """The two routes."""
 
     def do_POST(self) -> None:
@@ -105,6 +107,6 @@ class SeedHandler(Handler):
 if __name__ == "__main__":
     kept = sqlite3.connect(DATABASE, uri=True)  # the database lives as long as a connection to it does
     kept.executescript(SCHEMA)
-    server = Server(("127.0.0.1", 0), SeedHandler)
-    print(f"Seed server listening on http://127.0.0.1:{server.server_address[1]}", flush=True)
+    server = Server(("127.0.0.1", 0), PlainHandler)
+    print(f"Plain server listening on http://127.0.0.1:{server.server_address[1]}", flush=True)
     server.serve_forever()
