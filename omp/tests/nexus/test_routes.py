@@ -163,6 +163,12 @@ class OnMemory(OneServer):
                 {"messages": [{"run_id": "r", "role": "ai", "content": "", "created_at": "yesterday"}]},
                 "messages.0.created_at must be a date and time",
             ),
+            (
+                "/messages",
+                # RFC 3339 §5.6: the minutes of an offset end at 59, which Python's own parser does not ask for.
+                {"messages": [{"run_id": "r", "role": "ai", "content": "", "created_at": "2026-01-01T00:00:00+02:99"}]},
+                "messages.0.created_at must be a date and time",
+            ),
             ("/batch", {"operations": []}, "operations"),
             ("/batch", {"operations": [{"endpoint": "/batch", "method": "POST", "body": {}}]}, "operations.0.endpoint"),
             ("/batch", {"operations": [{"endpoint": "/config", "method": "GET", "body": {}}]}, "operations.0.method"),
