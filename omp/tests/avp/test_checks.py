@@ -1,4 +1,4 @@
-"""What the vault refuses, in which order, and up to which size: end to end, with hostile input (avp.md)."""
+"""What the vault refuses, in which order, and up to which size: end to end, with hostile input (§4.2, §6, §7)."""
 
 from __future__ import annotations
 

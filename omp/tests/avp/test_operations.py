@@ -1,4 +1,4 @@
-"""The AVP operations end to end over sockets: what each answers, and what is kept (avp.md, "Operations")."""
+"""The AVP operations end to end over sockets: what each answers, and what is kept (§4)."""
 
 from __future__ import annotations
 

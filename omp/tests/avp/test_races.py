@@ -1,4 +1,4 @@
-"""The vault under many clients at once, on both adapters, and under kill -9: check and write are one step (avp.md).
+"""The vault under many clients at once, on both adapters, and under kill -9: check and write are one step (§4.3).
 
 Threads talk over sockets, each with its own connection, and start each round at a barrier.  What may come between
 a request's first look at a repository and its transaction is also put there on purpose, so that every run tries it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pkgutil
 import re
 import tempfile
 import unittest
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from omp.protocols.avp import joining, member, sealing
+from omp.protocols.avp import member, sealing
 from omp.rules.encodings import b64u_encode
 from omp.tests.avp.parties import CAROL, Caller
 from omp.tests.harness import answering, command, raw_server, running_server
@@ -64,10 +65,10 @@ class VaultCommand(unittest.TestCase):
         return locator
 
     def session(self, name: str, address: str) -> Session:
-        return Session(joining.parse_address(address).host, keys_in(Path(self.key(name)), make=False))
+        return Session(member.parse_address(address).host, keys_in(Path(self.key(name)), make=False))
 
     def opened(self, name: str, address: str) -> member.Opened:
-        return self.session(name, address).pull(joining.parse_address(address).repo_id)
+        return self.session(name, address).pull(member.parse_address(address).repo_id)
 
     def test_the_whole_lifecycle_between_two_members(self) -> None:
         address = self.create()
@@ -130,7 +131,7 @@ class VaultCommand(unittest.TestCase):
         self.join("bob", address)
         bob = keys_in(Path(self.key("bob")), make=False).member_id
         request = self.vault("join", "--key", self.key("carol")).strip()
-        carol = joining.decode_invite_request(request)["ed25519PublicKey"]
+        carol = member.decode_invite_request(request)["ed25519PublicKey"]
         self.vault("invite", "--key", self.key("alice"), address, request)
         status, said, warned = command("vault", "remove", "--key", self.key("alice"), address, bob)
         self.assertEqual((status, said), (0, "version 3, key epoch 1\n"))
@@ -179,7 +180,7 @@ class VaultCommand(unittest.TestCase):
             (("push", "--key", key, "--expect", "7", address), "is at version 1, not 7"),
             (("invite", "--key", key, address, "nonsense"), "no join token"),
             (("remove", "--key", key, address, "nobody"), "is not a member"),
-            (("create", "--key", key, "--server", "x:y:z"), "is no host"),
+            (("create", "--key", key, "--server", "x:y:z"), "is not a host"),
             (("join", "--key", key, "nonsense"), "no join token"),
         ):
             said = self.vault(*arguments, status=1)
@@ -199,7 +200,7 @@ class VaultCommand(unittest.TestCase):
 
     def test_what_is_more_than_a_host_is_refused(self) -> None:
         for host in ("", "h/path", "user@h", "h?q", "h#f", "h:port", "[::1", "a b", "localhost/../evil", "é"):
-            with self.assertRaisesRegex(Failed, "is no host, or host:port"):
+            with self.assertRaisesRegex(Failed, "is not a host, or host:port"):
                 server_at(host)
 
     def test_a_server_that_is_no_vault_is_noticed(self) -> None:
@@ -214,7 +215,8 @@ class VaultCommand(unittest.TestCase):
         with running_server(storage=f"sqlite:{path}") as server:
             self.server = server
             seen: list[bytes] = []
-            with mock.patch("omp.protocols.avp.sealing._aes_gcm", side_effect=_recording(seen, sealing._aes_gcm)):
+            cipher = "cryptography.hazmat.primitives.ciphers.aead.AESGCM"
+            with mock.patch(cipher, side_effect=_recording(seen, pkgutil.resolve_name(cipher))):
                 address = self.create()
                 self.join("bob", address)
             caller = Caller(server.port, CAROL)

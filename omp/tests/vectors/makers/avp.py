@@ -11,11 +11,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from omp.protocols.avp import joining, member, sealing
-from omp.protocols.avp.joining import Address
-from omp.protocols.avp.member import Keys
+from omp.protocols.avp import member, sealing, served
+from omp.protocols.avp.member import Address, Keys
 from omp.protocols.avp.repository import Policy
-from omp.protocols.avp.routes import Vault, served
+from omp.protocols.avp.routes import Vault
 from omp.protocols.avp.sessions import Sessions
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64_decode, b64_encode, b64u_encode
@@ -150,17 +149,17 @@ def _key_binding_cases() -> Iterable[dict[str, Any]]:
 def _join_token_cases() -> Iterable[dict[str, Any]]:
     random = FixedBytes("join tokens")
     keys = member.new_keys(random)
-    token = joining.encode_invite_request(keys.member_id, keys.x25519_public_key)
+    token = member.encode_invite_request(keys.member_id, keys.x25519_public_key)
     invite = {"v": 1, "ed25519PublicKey": keys.member_id, "x25519PublicKey": keys.x25519_public_key}
     address = Address("vault.example:8443", REPO)
     locators = {
-        "locator": joining.encode_locator(address),
-        "locator with everything": joining.encode_locator(address, sealing.SCHEME, 4, "https://idp.example/jwks.json"),
-        "locator, not ASCII": joining.encode_locator(Address("vault.example", "ключ")),
+        "locator": member.encode_locator(address),
+        "locator with everything": member.encode_locator(address, sealing.SCHEME, 4, "https://idp.example/jwks.json"),
+        "locator, not ASCII": member.encode_locator(Address("vault.example", "ключ")),
     }
     yield {"name": "invite request", "type": "invite", "token": token, "decoded": invite, "canonical": True}
     for name, text in locators.items():
-        decoded = joining.decode_locator(text)
+        decoded = member.decode_locator(text)
         yield {"name": name, "type": "locator", "token": text, "decoded": decoded, "canonical": True}
     unknown = {"later": [1], "v": 1, "repoId": "r", "host": "h"}
     text = b64u_encode(json.dumps(unknown).encode())
@@ -321,8 +320,8 @@ def _steps(exchange: Exchange, keys: Mapping[str, Keys], random: Callable[[int],
 
 
 def _invite(keys: Keys) -> dict[str, Any]:
-    token = joining.encode_invite_request(keys.member_id, keys.x25519_public_key)
-    return joining.decode_invite_request(token)
+    token = member.encode_invite_request(keys.member_id, keys.x25519_public_key)
+    return member.decode_invite_request(token)
 
 
 _SETS: tuple[tuple[str, str, Callable[[], Iterable[dict[str, Any]]]], ...] = (
