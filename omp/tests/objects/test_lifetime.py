@@ -82,8 +82,8 @@ class TimeToLive(Api):
         write = store.write
 
         def after_another_write() -> Any:
-            self.objects._store.write = write  # type: ignore[method-assign]
-            self.objects.replace(made.id.decode(), {"x": 2}, {"omp.ttl_sec": 100}, lambda _: None)
+            store.write = write  # type: ignore[method-assign]
+            self.objects.replace(made.id.decode(), {"x": 2}, {"omp.ttl_sec": 100}, lambda _: True)
             return write()
 
         store.write = after_another_write  # type: ignore[method-assign]
@@ -147,7 +147,7 @@ class DeleteOnRead(Api):
         def find_and_replace(identifier: str) -> Record:
             found = find(identifier)
             self.objects.find = find  # type: ignore[method-assign]
-            self.objects.replace(identifier, {"x": 2}, {}, lambda _: None)
+            self.objects.replace(identifier, {"x": 2}, {}, lambda _: True)
             return found
 
         self.objects.find = find_and_replace  # type: ignore[method-assign]

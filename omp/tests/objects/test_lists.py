@@ -1,4 +1,4 @@
-"""Lists and searches of objects, page by page (objects.md §1)."""
+"""Lists and searches of objects, page by page (§4)."""
 
 from __future__ import annotations
 

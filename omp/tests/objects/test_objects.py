@@ -1,8 +1,8 @@
-"""The objects API end to end, over sockets (objects.md §1, §3): one object at a time.
+"""The objects API end to end, over sockets (§3, §5, §7): one object at a time.
 
 Every test of an :class:`Api` runs against the memory store and against SQLite.  Lists and searches are in
-``test_objects_lists``, what ends by itself in ``test_objects_lifetime``, the pure parts in ``test_objects_rules``.
-What the web floor does for every protocol (limits, smuggling, OpenAPI) is tested there, signatures with the guard.
+``test_lists``, what ends by itself in ``test_lifetime``, the pure parts in ``test_rules``.  What the web floor does for
+every protocol (limits, smuggling, OpenAPI) is tested there, and signatures with the guard.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, OBJECTS, Collection, NotFound
+from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, OBJECTS, Collection, ObjectNotFound
 from omp.protocols.objects.record import Record
 from omp.tests.harness import Answer, Client, running_server
 
@@ -53,7 +53,7 @@ class Api(unittest.TestCase):
     def stop_clock(self) -> Clock:
         """From here on the objects' clock stands where the test puts it."""
         clock = Clock()
-        self.objects._clock = clock
+        self.objects.clock = clock
         return clock
 
     def call(
@@ -74,7 +74,7 @@ class Api(unittest.TestCase):
         return [record.id.decode() for record in made]
 
     def error(self, answer: Answer) -> dict[str, Any]:
-        """The error of an answer in the shape of §3."""
+        """The error of an answer, in the shape of §7."""
         self.assertEqual(set(answer.json), {"error"})
         error: dict[str, Any] = answer.json["error"]
         self.assertEqual(set(error), {"code", "message", "status", "details"})
@@ -252,10 +252,11 @@ class ReplaceAndDelete(Api):
         identifier = self.create({"turn": 0})["id"]
         seen: list[bytes] = []
 
-        def meddle(record: Record) -> None:
+        def meddle(record: Record) -> bool:
             seen.append(record.body)
             if len(seen) == 1:
-                self.objects.replace(identifier, {"turn": 1}, None, lambda _: None)
+                self.objects.replace(identifier, {"turn": 1}, None, lambda _: True)
+            return True
 
         self.objects.replace(identifier, {"turn": 2}, None, meddle)
         self.assertEqual([json.loads(body)["content"] for body in seen], [{"turn": 0}, {"turn": 1}])
@@ -263,8 +264,13 @@ class ReplaceAndDelete(Api):
 
     def test_a_replacement_brings_no_object_back_that_was_deleted_meanwhile(self) -> None:
         identifier = self.create(key="k")["id"]
-        with self.assertRaises(NotFound):
-            self.objects.replace(identifier, {"x": 2}, None, lambda _: self.objects.remove(identifier, lambda _: None))
+
+        def meddle(_: Record) -> bool:
+            self.objects.remove(identifier, lambda _: True)
+            return True
+
+        with self.assertRaises(ObjectNotFound):
+            self.objects.replace(identifier, {"x": 2}, None, meddle)
         self.assertEqual(self.counts(), [0] * 4)
 
 

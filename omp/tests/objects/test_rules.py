@@ -1,4 +1,4 @@
-"""The pure parts of the objects API: ids, rows, cursors, entity tags (objects.md §1, RFC 9562, RFC 9110)."""
+"""The pure parts of the objects API: ids, rows, cursors, entity tags (§2.2, §4.3, §5; RFC 9562, RFC 9110)."""
 
 from __future__ import annotations
 
