@@ -24,8 +24,8 @@ We doubt two decisions of the protocol, and keep them because published clients 
 name the server that made it, so a server can pass on the challenge of another and log in there as the member.  And
 addMember raises no version, so a member added while another replaces the roster may silently fall out again.
 
-``SPEC.md`` beside this file is the specification; a bare § in this package is a section of it.  In reading order, the
-server's half:
+``SPEC.md`` beside this file is the specification, and the section numbers in this package are its own.  In reading
+order, the server's half:
 
 * ``schemas``: every message as a JSON Schema, the error codes;
 * ``repository``: what each operation makes of a repository: pure functions over one value;

@@ -11,7 +11,8 @@ What can go wrong is less obvious than the routes are:
   gets it, the other gets 404.
 * An object expires and its row is still there.  The deadline is compared at every read; the rows are deleted later.
 
-``SPEC.md`` beside this file is the specification; a bare § in this package is a section of it.  In reading order:
+``SPEC.md`` beside this file is the specification, and the section numbers in this package are its own.  In reading
+order:
 
 * ``record``: an object as the bytes of one row: id, time, ETag, deadline (pure);
 * ``collection``: the tables, and every way in which they change;

@@ -1,4 +1,4 @@
-"""The vectors of AVP: what a client computes, the login, and the request and answer of each operation.
+"""The vectors of AVP: what a client computes (§8, §10), the login (§3), the requests and answers of a life (§4).
 
 Everything is made from fixed seeds: the "randomness" of a case is SHAKE-128 of its name and a counter.  Sealing and
 wrapping need the package ``cryptography``, as the client does.
@@ -23,7 +23,6 @@ from omp.store.memory import MemoryStore
 from omp.web.messages import Request
 from omp.web.routes import Application
 
-SPEC = "AVP 0.4, HTTP/JSON profile"
 NOW = 1_760_000_000  # epoch seconds of every exchange
 REPO = "3b1f9c64/vault"  # the slash has to be percent-encoded in paths
 
@@ -31,8 +30,8 @@ REPO = "3b1f9c64/vault"  # the slash has to be percent-encoded in paths
 def generate() -> dict[str, Any]:
     """Relative path → document."""
     return {
-        f"avp/{kind}.json": {"kind": f"avp/{kind}", "description": description, "spec": SPEC, "cases": list(cases())}
-        for kind, description, cases in _SETS
+        f"avp/{kind}.json": {"kind": f"avp/{kind}", "description": description, "spec": spec, "cases": list(cases())}
+        for kind, spec, description, cases in _SETS
     }
 
 
@@ -48,7 +47,7 @@ class FixedBytes:
         return hashlib.shake_128(f"{self._name} {self._count}".encode()).digest(size)
 
 
-# --- what a client computes -----------------------------------------------------------------------------------
+# --- What a client computes -----------------------------------------------------------------------------------
 
 
 def _aad_cases() -> Iterable[dict[str, Any]]:
@@ -189,7 +188,7 @@ def _address_cases() -> Iterable[dict[str, Any]]:
         yield {"name": f"refused: {text}", "address": text, "host": None, "repoId": None}
 
 
-# --- exchanges with a server ----------------------------------------------------------------------------------
+# --- Exchanges with a server ----------------------------------------------------------------------------------
 
 
 class Exchange:
@@ -324,46 +323,53 @@ def _invite(keys: Keys) -> dict[str, Any]:
     return member.decode_invite_request(token)
 
 
-_SETS: tuple[tuple[str, str, Callable[[], Iterable[dict[str, Any]]]], ...] = (
+_SETS: tuple[tuple[str, str, str, Callable[[], Iterable[dict[str, Any]]]], ...] = (
     (
         "aad",
+        "avp §8.2",
         "What an envelope's ciphertext is bound to: UTF8(repoId) || 0x1F || int64BE(payloadVersion) || "
         "int64BE(keyEpoch). `aad` is hex.",
         _aad_cases,
     ),
     (
         "payload",
+        "avp §8.3",
         "AES-256-GCM under `dataKey` (base64), 12-byte IV, tag appended, AAD as in avp/aad from the envelope's own "
         "members. `plaintext` (base64) is what opens; null: it must not open.",
         _payload_cases,
     ),
     (
         "key-wrap",
+        "avp §8.4",
         "X25519-HKDF-SHA256-AESGCM-v1. All values base64. `wrappedKey` opens to `dataKey` with `recipientPrivateKey`; "
         "null: it must not open. With `ephemeralPrivateKey` and the IV of `wrappedKey`, wrapping gives it again.",
         _key_wrap_cases,
     ),
     (
         "key-binding",
+        "avp §8.5",
         "The member's Ed25519 signature `keyBindingSig` over the UTF-8 of `message`, which is both public keys in "
         "base64 with a bar between; `holds` says whether it is one.",
         _key_binding_cases,
     ),
     (
         "join-token",
+        "avp §10.1, §10.2",
         "base64url without padding over compact JSON. `type` says what is expected, `decoded` what it holds; null: it "
         "must be refused. Where `canonical`, encoding `decoded` in its order of members gives `token`.",
         _join_token_cases,
     ),
-    ("address", "avp://host/repoId and its parts; null: it must be refused.", _address_cases),
+    ("address", "avp §10.3", "avp://host/repoId and its parts; null: it must be refused.", _address_cases),
     (
         "login",
+        "avp §3.1, §3.2",
         "A challenge answered with a fixed nonce, and the token request after it: `status` is its answer. A server "
         "under test has its own nonces: sign them with `ed25519Seed` as `token` shows.",
         _login_cases,
     ),
     (
         "lifecycle",
+        "avp §4, §6",
         "Requests in order, each by a `caller` (a member of `members`, who logged in before; null: no token), and what "
         "answers: `status`, and the whole `answer`, or its `code` where it is an error.",
         _lifecycle_cases,
