@@ -40,16 +40,16 @@ no module of the server imports it:
 
 Every operation is a pure function from a repository to the repository that follows:
 
->>> from omp.protocols.avp.repository import Policy, created, digest_of, pushed
+>>> from omp.protocols.avp.repository import VaultPolicy, created, digest_of, pushed
 >>> wrapped = {"schemeId": "…", "ephemeralPublicKey": "…", "iv": "…", "ciphertext": "…"}
 >>> alice = {"ed25519PublicKey": "alice", "x25519PublicKey": "…", "wrappedDataKey": wrapped, "keyEpoch": 0}
 >>> manifest = {"repoId": "plans", "schemeId": "…", "keyEpoch": 0, "payloadVersion": 1, "members": [alice]}
->>> first = created(manifest, digest_of("alice"), Policy())
+>>> first = created(manifest, digest_of("alice"), VaultPolicy())
 >>> envelope = {"repoId": "plans", "payloadVersion": 2, "keyEpoch": 0, "iv": "…", "ciphertext": "…"}
->>> second = pushed(first, envelope, None, digest_of("alice"), Policy())
+>>> second = pushed(first, envelope, None, digest_of("alice"), VaultPolicy())
 >>> first.version, second.version
 (1, 2)
->>> pushed(second, envelope, None, digest_of("alice"), Policy())
+>>> pushed(second, envelope, None, digest_of("alice"), VaultPolicy())
 Traceback (most recent call last):
     ...
 omp.protocols.avp.repository.InconsistentWrite: payloadVersion must rise: it is 2 now.
@@ -57,7 +57,7 @@ omp.protocols.avp.repository.InconsistentWrite: payloadVersion must rise: it is 
 
 from __future__ import annotations
 
-from omp.protocols.avp.repository import Policy
+from omp.protocols.avp.repository import VaultPolicy
 from omp.protocols.avp.routes import ERRORS, REFUSALS, VERSION, Vault, routes
 from omp.protocols.avp.sessions import Sessions
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount
@@ -85,7 +85,7 @@ def mount(context: Context) -> Mount:
     settings = read_settings(SETTINGS, context.environ)
     limit = settings["max_envelope"] * _MIB
     sessions = Sessions(context.store, context.engine, context.clock, context.random_bytes, settings["max_nonces"])
-    policy = Policy(settings["max_members"], limit, settings["invites"] == "creator")
+    policy = VaultPolicy(settings["max_members"], limit, settings["invites"] == "creator")
     return served(Vault(context.store, sessions, policy, limit, settings["max_repos"]), context.max_body)
 
 

@@ -173,7 +173,7 @@ class Repository(NamedTuple):
         )
 
 
-class Policy(NamedTuple):
+class VaultPolicy(NamedTuple):
     """What the operator allows (§7): members a repository, bytes of a manifest, who may bring members in."""
 
     max_members: int = 500
@@ -181,7 +181,7 @@ class Policy(NamedTuple):
     only_creator_invites: bool = False
 
 
-def _kept(after: Repository, before: Repository, caller: bytes, policy: Policy) -> Repository:
+def _kept(after: Repository, before: Repository, caller: bytes, policy: VaultPolicy) -> Repository:
     """`after`, if the policy allows it: the checks at the end of every write (§7)."""
     if after.roster.size > policy.max_members:
         raise VaultQuotaExceeded(f"A repository may have {policy.max_members} members here.")
@@ -199,7 +199,7 @@ def check_agreement(manifest: Any, envelope: Any) -> None:
             raise InconsistentWrite(f"The {name} of initialEnvelope must be that of the manifest.")
 
 
-def created(manifest: Any, caller: bytes, policy: Policy) -> Repository:
+def created(manifest: Any, caller: bytes, policy: VaultPolicy) -> Repository:
     """§4.4 createRepo: the repository that `manifest` describes; `caller`, its sole member, is its creator."""
     apart = ("payloadVersion", "keyEpoch", "members")
     rest = encoded({name: value for name, value in manifest.items() if name not in apart})[1:]
@@ -209,7 +209,7 @@ def created(manifest: Any, caller: bytes, policy: Policy) -> Repository:
     return _kept(made, made, caller, policy)
 
 
-def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: bytes, policy: Policy) -> Repository:
+def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: bytes, policy: VaultPolicy) -> Repository:
     """§4.6 push, where the expected version is the current one: the counters follow the envelope."""
     if envelope["payloadVersion"] <= before.version:
         raise InconsistentWrite(f"payloadVersion must rise: it is {before.version} now.")
@@ -224,7 +224,7 @@ def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: byt
     return _kept(after, before, caller, policy)
 
 
-def with_member(before: Repository, added: Roster, caller: bytes, policy: Policy) -> Repository:
+def with_member(before: Repository, added: Roster, caller: bytes, policy: VaultPolicy) -> Repository:
     """§4.7 addMember: the one member on `added` joins the roster; `before` itself if it is there with the same keys.
 
     Only the public keys are compared: a client that tries again wraps the data key anew, under another ephemeral key,
@@ -251,7 +251,7 @@ def removal_identity(caller: str, body: bytes) -> bytes:
     return hashlib.sha256(caller.encode() + b"\0" + body).digest()
 
 
-def without_member(before: Repository, removal: Removal, caller: bytes, policy: Policy) -> Repository:
+def without_member(before: Repository, removal: Removal, caller: bytes, policy: VaultPolicy) -> Repository:
     """§4.8 removeMember: new roster, version and epoch in one step; `before` itself if `removal` was the last write."""
     if removal.identity == before.removal:
         return before

@@ -26,12 +26,12 @@ from omp.protocols.avp.repository import (
     MemberKeysDiffer,
     MemberNotFound,
     NotAMember,
-    Policy,
     Removal,
     Repository,
     RepositoryNotFound,
     RepositoryTooLarge,
     Roster,
+    VaultPolicy,
     VaultQuotaExceeded,
     check_agreement,
     created,
@@ -59,7 +59,9 @@ CREATORS = "avp_creators"  # member id -> how many repositories it created (8 by
 class Vault:
     """What the handlers share: the store, the sessions, and what this server allows (§7)."""
 
-    def __init__(self, store: Store, sessions: Sessions, policy: Policy, max_envelope: int, max_repos: int) -> None:
+    def __init__(
+        self, store: Store, sessions: Sessions, policy: VaultPolicy, max_envelope: int, max_repos: int
+    ) -> None:
         self.store = store
         self.sessions = sessions
         self.policy = policy

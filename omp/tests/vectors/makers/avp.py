@@ -13,7 +13,7 @@ from typing import Any
 
 from omp.protocols.avp import member, sealing, served
 from omp.protocols.avp.member import Address, Keys
-from omp.protocols.avp.repository import Policy
+from omp.protocols.avp.repository import VaultPolicy
 from omp.protocols.avp.routes import Vault
 from omp.protocols.avp.sessions import Sessions
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
@@ -197,7 +197,7 @@ class Exchange:
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         store = MemoryStore()
         sessions = Sessions(store, best_engine(), lambda: NOW, random_bytes, max_nonces=16)
-        vault = Vault(store, sessions, Policy(), max_envelope=4 << 20, max_repos=16)
+        vault = Vault(store, sessions, VaultPolicy(), max_envelope=4 << 20, max_repos=16)
         self._application = Application([served(vault, 5 << 20)], print, 5 << 20)
         self._tokens: dict[str, str] = {}
 
