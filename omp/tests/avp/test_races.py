@@ -23,12 +23,12 @@ from typing import Any
 from unittest import mock
 
 from omp.rules.encodings import b64u_decode
-from omp.tests import TOP
+from omp.tests import ALL, TOP
 from omp.tests.avp.parties import ALICE, BOB, CAROL, Caller, Party, VaultCase, creation, entry, envelope, removal
 from omp.tests.harness import Answer, Client, running_server
 
 THREADS = 16
-ROUNDS = 12
+ROUNDS = 60 if ALL else 12
 
 
 def at_once(work: Callable[[int], Any], count: int = THREADS) -> list[Any]:
