@@ -52,7 +52,7 @@ Every operation is a pure function from a repository to the repository that foll
 >>> pushed(second, envelope, None, digest_of("alice"), VaultPolicy())
 Traceback (most recent call last):
     ...
-omp.protocols.avp.repository.InconsistentWrite: payloadVersion must rise: it is 2 now.
+omp.protocols.avp.repository.InconsistentRequest: payloadVersion must rise: it is 2 now.
 """
 
 from __future__ import annotations

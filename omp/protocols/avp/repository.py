@@ -27,7 +27,7 @@ from omp.protocols.avp.schemas import VaultError
 from omp.rules.json_text import compact
 
 
-class InconsistentWrite(VaultError):
+class InconsistentRequest(VaultError):
     """The request contradicts itself or what is stored."""
 
 
@@ -86,10 +86,10 @@ class Roster(NamedTuple):
 
     @classmethod
     def of(cls, entries: Sequence[Any]) -> Roster:
-        """The roster of `entries`, MemberEntry objects; :class:`InconsistentWrite` if a member occurs twice (§2.5)."""
+        """The roster of the MemberEntry objects `entries`; :class:`InconsistentRequest` if one member has two (§2.5)."""
         ids = [digest_of(entry["ed25519PublicKey"]) for entry in entries]
         if len(set(ids)) < len(ids):
-            raise InconsistentWrite("A roster must hold each member once.")
+            raise InconsistentRequest("A roster must hold each member once.")
         keys = [digest_of(entry["x25519PublicKey"]) for entry in entries]
         return cls(b"".join(digest for pair in zip(ids, keys, strict=True) for digest in pair), encoded(entries))
 
@@ -193,10 +193,10 @@ def _kept(after: Repository, before: Repository, caller: bytes, policy: VaultPol
 
 
 def check_agreement(manifest: Any, envelope: Any) -> None:
-    """§4.4: raise :class:`InconsistentWrite` unless the first envelope belongs to the manifest."""
+    """§4.4: raise :class:`InconsistentRequest` unless the first envelope belongs to the manifest."""
     for name in ("repoId", "payloadVersion", "keyEpoch"):
         if envelope[name] != manifest[name]:
-            raise InconsistentWrite(f"The {name} of initialEnvelope must be that of the manifest.")
+            raise InconsistentRequest(f"The {name} of initialEnvelope must be that of the manifest.")
 
 
 def created(manifest: Any, caller: bytes, policy: VaultPolicy) -> Repository:
@@ -212,9 +212,9 @@ def created(manifest: Any, caller: bytes, policy: VaultPolicy) -> Repository:
 def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: bytes, policy: VaultPolicy) -> Repository:
     """§4.6 push, where the expected version is the current one: the counters follow the envelope."""
     if envelope["payloadVersion"] <= before.version:
-        raise InconsistentWrite(f"payloadVersion must rise: it is {before.version} now.")
+        raise InconsistentRequest(f"payloadVersion must rise: it is {before.version} now.")
     if roster is not None and not roster.holds(caller):
-        raise InconsistentWrite("rotatedMembers must still hold the caller.")
+        raise InconsistentRequest("rotatedMembers must still hold the caller.")
     after = before._replace(
         version=int(envelope["payloadVersion"]),
         epoch=int(envelope["keyEpoch"]),
@@ -258,19 +258,19 @@ def without_member(before: Repository, removal: Removal, caller: bytes, policy: 
     if not before.roster.holds(removal.removed):
         raise MemberNotFound("The member to remove is not a member of the repository.")
     if removal.roster.holds(removal.removed):
-        raise InconsistentWrite("rewrappedMembers must not hold the removed member.")
+        raise InconsistentRequest("rewrappedMembers must not hold the removed member.")
     if removal.epoch <= before.epoch:
-        raise InconsistentWrite(f"newKeyEpoch must rise: the epoch is {before.epoch} now.")
+        raise InconsistentRequest(f"newKeyEpoch must rise: the epoch is {before.epoch} now.")
     if removal.envelope["payloadVersion"] <= before.version:
-        raise InconsistentWrite(f"The payloadVersion of rotatedEnvelope must rise: it is {before.version} now.")
+        raise InconsistentRequest(f"The payloadVersion of rotatedEnvelope must rise: it is {before.version} now.")
     # Without the next three, manifest and envelope could name different data keys, and one mistake of the caller could
     # lock everybody out for ever.
     if removal.envelope["keyEpoch"] != removal.epoch:
-        raise InconsistentWrite("The keyEpoch of rotatedEnvelope must be newKeyEpoch.")
+        raise InconsistentRequest("The keyEpoch of rotatedEnvelope must be newKeyEpoch.")
     if caller != removal.removed and not removal.roster.holds(caller):
-        raise InconsistentWrite("rewrappedMembers must still hold the caller.")
+        raise InconsistentRequest("rewrappedMembers must still hold the caller.")
     if not removal.roster.size:
-        raise InconsistentWrite("rewrappedMembers must hold somebody: the last member cannot be removed.")
+        raise InconsistentRequest("rewrappedMembers must hold somebody: the last member cannot be removed.")
     after = before._replace(
         version=int(removal.envelope["payloadVersion"]),
         epoch=int(removal.epoch),

@@ -21,7 +21,7 @@ from typing import Any
 from omp.protocols.avp import schemas
 from omp.protocols.avp.repository import (
     DuplicateRepository,
-    InconsistentWrite,
+    InconsistentRequest,
     InvitationDenied,
     MemberKeysDiffer,
     MemberNotFound,
@@ -42,7 +42,7 @@ from omp.protocols.avp.repository import (
     with_member,
     without_member,
 )
-from omp.protocols.avp.sessions import Sessions, UnprovenCaller
+from omp.protocols.avp.sessions import MalformedKey, Sessions, UnprovenCaller
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode
 from omp.store.port import Store, Writer, key
 from omp.web.errors import ApiError, ErrorStyle, InvalidRequest, Refusal, Refusals
@@ -94,7 +94,7 @@ def _body_about(request: Request) -> Any:
     """The body, if its types are right and it is about the repository in the path (400)."""
     body = request.valid_body()
     if body["repoId"] != request.params["repoId"]:
-        raise InconsistentWrite("The repoId of the body must be that of the path.")
+        raise InconsistentRequest("The repoId of the body must be that of the path.")
     return body
 
 
@@ -109,7 +109,7 @@ def _envelope_about(request: Request, body: Any, name: str, limit: int) -> Any:
     """The same, for a write after createRepo: it must also be about the repository in the path (400)."""
     envelope = _envelope_in(request, body, name, limit)
     if envelope["repoId"] != request.params["repoId"]:
-        raise InconsistentWrite(f"The repoId of {name} must be that of the path.")
+        raise InconsistentRequest(f"The repoId of {name} must be that of the path.")
     return envelope
 
 
@@ -119,7 +119,7 @@ def _raw_key(text: str) -> bytes:
     except EncodingError:
         raw = b""
     if len(raw) != 32:
-        raise InconsistentWrite("ed25519PublicKey must be the base64, with padding, of a 32-byte key.")
+        raise MalformedKey("ed25519PublicKey must be the base64, with padding, of a 32-byte key.")
     return raw
 
 
@@ -146,7 +146,7 @@ def token(request: Request, vault: Vault) -> Response:
     nonce, signature = _raw_or_nothing(body["nonce"]), _raw_or_nothing(body["signature"])
     try:
         public_key = _raw_key(body["ed25519PublicKey"])
-    except InconsistentWrite:
+    except MalformedKey:
         vault.sessions.discard(nonce)
         raise
     text, expires_at = vault.sessions.redeem(public_key, nonce, signature)
@@ -377,7 +377,8 @@ ERRORS = ErrorStyle(_rendered, schemas.ERROR)
 _QUOTA_RETRY = "3600"  # seconds; nothing frees a place by itself, and an hour keeps clients from hammering
 
 REFUSALS: Refusals = {
-    InconsistentWrite: Refusal(400, code="bad_request"),
+    InconsistentRequest: Refusal(400, code="bad_request"),
+    MalformedKey: Refusal(400, code="bad_request"),
     UnprovenCaller: Refusal(401, code="unauthorized", headers=lambda error: (("WWW-Authenticate", "Bearer"),)),
     NotAMember: Refusal(403, code="forbidden"),
     InvitationDenied: Refusal(403, code="policy_denied"),

@@ -47,6 +47,10 @@ class UnprovenCaller(VaultError):
     """The caller sent no token, an unknown or expired one, or an answer to a challenge that proves nothing."""
 
 
+class MalformedKey(VaultError):
+    """The key that a challenge is asked for, or answered with, is not the base64 of 32 bytes."""
+
+
 class Sessions:
     """Challenges and tokens in `store`; `clock` gives epoch seconds, `random_bytes` unpredictable bytes."""
 

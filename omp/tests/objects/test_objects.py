@@ -25,7 +25,7 @@ MEMBERS = {"id", "namespace", "key", "created_at", "metadata"}
 
 
 class Clock:
-    """Epoch seconds that stand still until they are moved."""
+    """A clock of epoch seconds that stands still until it is moved."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
@@ -35,7 +35,7 @@ class Clock:
 
 
 class Api(unittest.TestCase):
-    """A running server and one client; subclasses say with which storage."""
+    """A running server and one client; `storage` says with which store."""
 
     environ: ClassVar[dict[str, str]] = {}
     storage = "memory"
@@ -51,7 +51,7 @@ class Api(unittest.TestCase):
         self.client = self.enterContext(Client(self.server.port))
 
     def stop_clock(self) -> Clock:
-        """From here on the objects' clock stands where the test puts it."""
+        """A clock for the objects that the test moves."""
         clock = Clock()
         self.objects.clock = clock
         return clock
@@ -158,7 +158,7 @@ class CreateAndFetch(Api):
                 self.assertEqual((set(problem), problem["loc"]), ({"loc", "msg", "type"}, loc))
         self.assertEqual(self.call("GET", "/objects", 200).json, {"count": 0, "items": []})
 
-    def test_a_body_that_is_no_object_is_400(self) -> None:
+    def test_a_body_that_is_not_an_object_is_400(self) -> None:
         bodies: list[Any] = [[], 5, "x", None]
         for body in bodies:
             error = self.error(self.call("POST", "/objects", 400, body))
@@ -179,7 +179,7 @@ class CreateAndFetch(Api):
                 self.assertEqual(answer.status, 415)
                 self.assertIn("Content-Type: application/json", self.error(answer)["message"])
 
-    def test_json_types_and_no_type_are_taken(self) -> None:
+    def test_json_types_and_a_missing_type_are_accepted(self) -> None:
         body = b'{"namespace":"ns","content":{}}'
         self.assertEqual(self.client.request("POST", "/objects", body=body).status, 201)
         for media in ("", "Application/JSON; charset=utf-8", "application/ld+json"):
@@ -188,13 +188,13 @@ class CreateAndFetch(Api):
 
 
 class ReplaceAndDelete(Api):
-    def test_replace_answers_the_object_and_the_content_is_another(self) -> None:
+    def test_replace_answers_the_object_and_changes_the_content(self) -> None:
         made = self.create({"x": 1})
         answer = self.call("PUT", "/objects/" + made["id"], 200, {"content": {"x": 2}})
         self.assertEqual(answer.json, made)
         self.assertEqual(self.call("GET", "/objects/" + made["id"], 200).json, {**made, "content": {"x": 2}})
 
-    def test_replace_keeps_the_metadata_unless_it_brings_others(self) -> None:
+    def test_replace_keeps_the_metadata_unless_it_has_its_own(self) -> None:
         made = self.create(metadata={"note": 1})
         path = "/objects/" + made["id"]
         for body, metadata in [
@@ -206,12 +206,12 @@ class ReplaceAndDelete(Api):
             self.assertEqual(self.call("PUT", path, 200, body).json["metadata"], metadata)
             self.assertEqual(self.call("GET", path, 200).json["metadata"], metadata)
 
-    def test_replace_leaves_namespace_key_and_time_alone(self) -> None:
+    def test_replace_does_not_change_namespace_key_or_time(self) -> None:
         made = self.create(key="k")
         body = {"content": {}, "namespace": "other", "key": "other", "id": "other", "created_at": "now"}
         self.assertEqual(self.call("PUT", "/objects/" + made["id"], 200, body).json, made)
 
-    def test_content_that_is_no_object_is_400_with_its_own_message(self) -> None:
+    def test_content_that_is_not_an_object_is_400_with_its_own_message(self) -> None:
         path = "/objects/" + self.create()["id"]
         for body in ({"content": [1]}, {"content": None}, {"content": "x"}, {}, {"content": 1, "metadata": 1}):
             error = self.error(self.call("PUT", path, 400, body))
@@ -223,7 +223,7 @@ class ReplaceAndDelete(Api):
         self.assertEqual(error["message"], "Invalid request")
         self.assertEqual(error["details"]["errors"][0]["loc"], ["body", "metadata", "omp.ttl_sec"])
 
-    def test_delete_answers_nothing_and_the_object_is_gone_everywhere(self) -> None:
+    def test_delete_has_an_empty_answer_and_the_object_is_gone_everywhere(self) -> None:
         made = self.create(key="k")
         answer = self.call("DELETE", "/objects/" + made["id"], 204)
         self.assertEqual(answer.body, b"")
@@ -233,7 +233,7 @@ class ReplaceAndDelete(Api):
             self.assertEqual(self.call("GET", path, 200).json["count"], 0)
         self.create(key="k", headers={"If-None-Match": "*"})
 
-    def test_concurrent_replacements_leave_one_of_them_whole(self) -> None:
+    def test_concurrent_replacements_never_mix(self) -> None:
         made = self.create()
         path = "/objects/" + made["id"]
 
@@ -262,7 +262,7 @@ class ReplaceAndDelete(Api):
         self.assertEqual([json.loads(body)["content"] for body in seen], [{"turn": 0}, {"turn": 1}])
         self.assertEqual(self.call("GET", "/objects/" + identifier, 200).json["content"], {"turn": 2})
 
-    def test_a_replacement_brings_no_object_back_that_was_deleted_meanwhile(self) -> None:
+    def test_a_replacement_does_not_bring_back_an_object_deleted_meanwhile(self) -> None:
         identifier = self.create(key="k")["id"]
 
         def meddle(_: Record) -> bool:
@@ -275,7 +275,7 @@ class ReplaceAndDelete(Api):
 
 
 class Preconditions(Api):
-    def test_the_etag_is_the_same_from_post_get_head_and_put_for_the_same_state(self) -> None:
+    def test_the_etag_of_one_state_is_the_same_from_post_get_head_and_put(self) -> None:
         first = self.call("POST", "/objects", 201, {"namespace": "ns", "content": {"a": 1, "b": 2}})
         path = first.headers["location"]
         answers = [self.call("GET", path, 200), self.call("HEAD", path, 200)]
@@ -291,7 +291,7 @@ class Preconditions(Api):
             etags.append(self.call("PUT", path, 200, body).headers["etag"])
         self.assertEqual(len(set(etags)), 4)
 
-    def test_if_match_lets_the_named_state_be_replaced_and_deleted_and_no_other(self) -> None:
+    def test_if_match_allows_the_named_state_only_to_be_replaced_and_deleted(self) -> None:
         made = self.call("POST", "/objects", 201, {"namespace": "ns", "content": {"x": 1}})
         path, etag = made.headers["location"], made.headers["etag"]
         for wrong in ('"other"', f"W/{etag}", etag.strip('"'), "", f'"a", W/{etag}'):
@@ -319,7 +319,7 @@ class Preconditions(Api):
     def test_a_missing_object_is_404_whatever_if_match_says(self) -> None:
         self.call("DELETE", f"/objects/{uuid.uuid4()}", 404, headers={"If-Match": "*"})
 
-    def test_if_none_match_answers_304_without_a_body_for_the_named_state(self) -> None:
+    def test_if_none_match_gets_304_without_a_body_for_the_named_state(self) -> None:
         made = self.call("POST", "/objects", 201, {"namespace": "ns", "content": {}})
         path, etag = made.headers["location"], made.headers["etag"]
         for same in (etag, f"W/{etag}", f'"a", {etag}', "*"):
