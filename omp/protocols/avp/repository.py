@@ -86,7 +86,7 @@ class Roster(NamedTuple):
 
     @classmethod
     def of(cls, entries: Sequence[Any]) -> Roster:
-        """The roster of the MemberEntry objects `entries`; :class:`InconsistentRequest` if one member has two (§2.5)."""
+        """The roster of `entries` (MemberEntry); :class:`InconsistentRequest` if a member occurs twice (§2.5)."""
         ids = [digest_of(entry["ed25519PublicKey"]) for entry in entries]
         if len(set(ids)) < len(ids):
             raise InconsistentRequest("A roster must hold each member once.")
