@@ -1,8 +1,8 @@
 """AVP: pull and push beside the tuned stock server's POST, token redemption beside bare Ed25519 verification.
 
 Each connection has a repository of its own with an envelope of 4 KB, and a token that every request is checked for.
-*Pull* asks with the current version (``unchanged``); *push* raises the version by one each time, as the only writer of a
-repository does.  The stock server does its ordinary POST of an object of the same size, and of a small one.  *Token*
+*Pull* asks with the current version (``unchanged``); *push* raises the version by one each time, as a repository's only
+writer does.  The stock server does its ordinary POST of an object of the same size, and of a small one.  *Token*
 redeems nonces that many members asked for and signed beforehand.  It cannot be faster than one verification a request,
 so the bare verification of the package ``cryptography`` is measured in this process in the same rounds.
 """
