@@ -167,6 +167,7 @@ def create_repo(request: Request, vault: Vault) -> Response:
         if tx.get(REPOSITORIES, row_key) is not None:
             raise DuplicateRepository("A repository with this id exists.")
         check_agreement(manifest, envelope)
+        # The count is in the same transaction: of two creations at once only one can be the last that is allowed.
         count = int.from_bytes(tx.get(CREATORS, count_key) or b"", "big")
         if count >= vault.max_repos:
             raise VaultQuotaExceeded(f"A member may create {vault.max_repos} repositories here.")
@@ -194,7 +195,7 @@ def push(request: Request, vault: Vault) -> Response:
     """§4.6, POST /v1/repos/{repoId}/push: a stale expectation is an answer, not an error."""
     caller = digest_of(_caller(request, vault))
     row_key = key(request.params["repoId"])
-    _admitted(vault.store.get(REPOSITORIES, row_key), caller)
+    _admitted(vault.store.get(REPOSITORIES, row_key), caller)  # and once more in the transaction (§4.3)
     body = _body_about(request)
     envelope = _envelope_about(request, body, "envelope", vault.max_envelope)
     rotated = body.get("rotatedMembers")
@@ -202,6 +203,7 @@ def push(request: Request, vault: Vault) -> Response:
     sealed, expected = encoded(envelope), body["expectedPayloadVersion"]
     with vault.store.write() as tx:
         repository = _admitted(tx.get(REPOSITORIES, row_key), caller)
+        # A stale expectation comes before whatever else is wrong with the write: the client has to pull anyway.
         accepted = repository.version == expected
         if accepted:
             repository = pushed(repository, envelope, roster, caller, vault.policy)

@@ -40,7 +40,7 @@ MAX_NAME = 1024
 
 
 def create(request: Request, objects: Collection) -> Response:
-    """§3.1, ``POST /objects``."""
+    """§3.1, ``POST /objects``; with ``If-None-Match: *`` only if the namespace has no object with this key."""
     _require_json(request)
     body = request.valid_body()
     unique = request.headers.get("if-none-match", "").strip() == "*"
@@ -51,7 +51,11 @@ def create(request: Request, objects: Collection) -> Response:
 
 
 def fetch(request: Request, objects: Collection) -> Response:
-    """§3.2, ``GET /objects/{id}``."""
+    """§3.2, ``GET /objects/{id}``.
+
+    Most objects stay when they are read, so the first look needs no write transaction.  Only an object that is to be
+    deleted on read is taken in one, and looked at again there: another GET, or a PUT, may have come between.
+    """
     identifier = request.params["id"]
     known = request.headers.get("if-none-match")
     record = objects.find(identifier)
@@ -67,7 +71,7 @@ def fetch(request: Request, objects: Collection) -> Response:
 
 
 def replace(request: Request, objects: Collection) -> Response:
-    """§3.3, ``PUT /objects/{id}``."""
+    """§3.3, ``PUT /objects/{id}``; published clients expect a message of its own for ``content`` of a wrong type."""
     _require_json(request)
     try:
         body = request.valid_body()
@@ -160,6 +164,11 @@ def _named_by(request: Request) -> Wanted:
 
 
 def _require_json(request: Request) -> None:
+    """§3: 415 for another media type.
+
+    A form of another origin's page can send ``text/plain`` without asking first, but not ``application/json``.  A
+    missing type is accepted, because published clients leave it out.
+    """
     sent = request.headers.get("content-type")
     if not sent or sent == JSON:
         return

@@ -67,14 +67,18 @@ def removal(repo_id: str, removed: str, staying: list[str], version: int, epoch:
 class Caller(Client):
     """A connection with a token: what a member's client is."""
 
-    def __init__(self, port: int, party: Party) -> None:
+    def __init__(self, port: int, party: Party, token: str = "") -> None:
         super().__init__(port)
         self.party = party
-        nonce = self.challenge()
-        answer = self.request("POST", "/api/auth/keypair/token", party.redemption(nonce))
-        assert answer.status == 200, answer.body
-        self.token = answer.json["token"]
+        self.token = token or self.log_in()
         self.headers = {"Authorization": f"Bearer {self.token}"}
+
+    def log_in(self) -> str:
+        """A new token."""
+        answer = self.request("POST", "/api/auth/keypair/token", self.party.redemption(self.challenge()))
+        assert answer.status == 200, answer.body
+        token: str = answer.json["token"]
+        return token
 
     def __enter__(self) -> Self:
         return self

@@ -69,9 +69,7 @@ class Races(unittest.TestCase):
         first = self.caller(party)
         callers = [first]
         for _ in range(count - 1):
-            caller = Caller.__new__(Caller)
-            Client.__init__(caller, self.server.port)
-            caller.party, caller.token, caller.headers = party, first.token, first.headers
+            caller = Caller(self.server.port, party, first.token)
             self.addCleanup(caller.close)
             callers.append(caller)
         return callers
