@@ -71,7 +71,7 @@ def fetch(request: Request, objects: Collection) -> Response:
 
 
 def replace(request: Request, objects: Collection) -> Response:
-    """§3.3, ``PUT /objects/{id}``; published clients expect a message of its own for ``content`` of a wrong type."""
+    """§3.3, ``PUT /objects/{id}``; the 400 for ``content`` of a wrong type has a message of its own."""
     _require_json(request)
     try:
         body = request.valid_body()
@@ -164,11 +164,7 @@ def _named_by(request: Request) -> Wanted:
 
 
 def _require_json(request: Request) -> None:
-    """§3: 415 for another media type.
-
-    A form of another origin's page can send ``text/plain`` without asking first, but not ``application/json``.  A
-    missing type is accepted, because published clients leave it out.
-    """
+    """§3: 415 for another media type than JSON; a missing one is taken as JSON."""
     sent = request.headers.get("content-type")
     if not sent or sent == JSON:
         return
