@@ -1,6 +1,6 @@
 """The objects API beside the tuned stock server, and what signatures, durability, size and starting cost.
 
-Parts, each within one run and each with the goal it is to reach:
+The parts; each compares within one run, and each has a goal:
 
 ``stock``
     POST /objects and GET /objects/{id}, memory mode, signatures off, beside the stock server and the ceiling.
@@ -10,8 +10,8 @@ Parts, each within one run and each with the goal it is to reach:
 ``sqlite``
     POST on an SQLite file, each answered write durable, beside our own memory mode.
 ``size``
-    Resident memory with 100,000 objects of 200 bytes; search of a namespace of 10 among them, beside the same among
-    1,000.
+    Resident memory with 100,000 objects of 200 bytes; a search in a namespace of 10 of them, beside the same search
+    among 1,000 objects.
 ``start``
     Seconds from exec to listening, beside ``python3 -c "import http.server"``.
 """

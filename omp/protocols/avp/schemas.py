@@ -1,13 +1,13 @@
-"""The AVP messages as JSON Schemas, and the refusals as a table (avp.md, "Messages", "Operations", "Errors").
+"""The AVP messages as JSON Schemas, and the base of all that the vault refuses (§2, §6).
 
-Pure: neither store nor web.  The schemas name what the server uses and check its type; every member they do not
-name is let through, kept and returned as sent.  Strings that the server does not use are opaque, so they have no
-pattern: servers are tested with ``"iv"`` for an IV, and a member id that is no key is a member that can never
-prove itself, which harms nobody.
+Pure: neither store nor web.  A schema names the members that the server uses and checks their types; all other
+members pass, and are kept and returned as sent.  Strings that the server does not use are opaque, so they have no
+pattern: published test suites send ``"iv"`` for an IV, and a member id that is no key belongs to a member who can
+never log in, which harms nobody.
 
-Bounds that the document leaves open, chosen here: counters are 0 … 2**63-1, because the AAD holds them as int64;
-what a client *says it knows* may be any int64, since "-1: nothing yet" is a natural thing to say; an id that stands
-in a path is at most 512 characters, so that it fits the request line when every character is an emoji.
+Three bounds are choices of §2.1: counters are 0 … 2**63-1, because the AAD holds them as int64; what a client *says
+it knows* may be any int64, because "-1: nothing yet" is a natural thing to say; an id that stands in a path has at
+most 512 characters, which fit the request line even if each is four bytes of UTF-8, percent-encoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
-REFUSALS: Mapping[str, tuple[int, str]] = {
+MEANINGS: Mapping[str, tuple[int, str]] = {
     "bad_request": (400, "the request does not fit, or contradicts itself or what is stored"),
     "unauthorized": (401, "no token, an unknown or expired one, or a challenge that was not met"),
     "forbidden": (403, "the caller is not a member of the repository"),
@@ -30,16 +30,15 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
     "too_large": (413, "the envelope or the manifest is larger than this server keeps"),
     "quota_exceeded": (429, "the repository or its creator has all it may have"),
 }
-"""code -> (status, meaning): every way in which the vault says no."""
+"""§6: error code -> (status, meaning), as the documentation of the routes shows them."""
 
 
-class Refused(Exception):
-    """The vault's no: `code` is a key of :data:`REFUSALS`, `message` one sentence for the caller."""
+class VaultError(Exception):
+    """What the vault refuses, on either side of the wire; the text is one sentence for the caller.
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    The server's half raises those of :mod:`.repository` and :mod:`.sessions`, which ``routes`` translates into answers.
+    The client's half raises :class:`~.sealing.CannotOpen` and :class:`~.member.BadToken`.
+    """
 
 
 def _message(members: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None, about: str = "") -> Schema:
@@ -110,7 +109,7 @@ ERROR = _message(
 )
 
 
-# --- examples, for the documentation page ---------------------------------------------------------------------
+# --- Examples, for the documentation page ---------------------------------------------------------------------
 
 _ALICE, _BOB = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="
 _X25519 = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="
@@ -146,19 +145,23 @@ EXAMPLES: Mapping[str, Any] = {
         "newKeyEpoch": 1,
     },
 }
-"""A body for each operation, by the name of its handler."""
+"""Handler name -> the body of a request that it takes."""
 
 
-# --- sizes ----------------------------------------------------------------------------------------------------
+# --- Sizes (§7) -----------------------------------------------------------------------------------------------
+#
+# An envelope is bounded as it was received, white space and escapes included: that is what the sender can count, and
+# what the server had to hold.  The parser does not say how long a value was, so the text is walked a second time; only
+# a body that is larger than the bound is.
 
 _decode_at = json.JSONDecoder().raw_decode
 _between = re.compile(r"[ \t\n\r:,]*").match
 
 
 def size_as_received(body: bytes, member: str) -> int:
-    """How many bytes the value of `member` takes up in the JSON object `body`, spaces and escapes as they were sent.
+    """The size in bytes of the value of `member` in the JSON object `body`, white space and escapes as they were sent.
 
-    `body` has been parsed before, and has that member.
+    The caller must have parsed `body` before and found `member` in it.
 
     >>> size_as_received(b'{"a": "x", "envelope": { "iv" : ""}}', "envelope")
     12
