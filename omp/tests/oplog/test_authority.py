@@ -20,7 +20,7 @@ from omp.protocols.oplog.core.operation import (
 )
 from omp.protocols.oplog.core.producer import signed
 from omp.protocols.oplog.core.replica import ACCEPTED
-from omp.protocols.oplog.core.verify import Refused
+from omp.protocols.oplog.core.verify import OperationRefused
 from omp.protocols.oplog.definition import check
 from omp.tests.oplog.world import DEVICES, EARLY, LATE, ROOT, STRANGER, TRUSTING, TS, Key, Node, body_of, envelope
 
@@ -50,7 +50,7 @@ class AuthorityTest(unittest.TestCase):
         """What a verifier says to the author's next operation; it is taken in where it passes."""
         try:
             operation = self.node.by(author).produce(kind, body_of(kind, **members), ts)
-        except Refused as refused:
+        except OperationRefused as refused:
             return refused.code
         return self.node.replica.admit(operation).status
 

@@ -26,7 +26,7 @@ from omp.protocols.oplog.core.operation import (
     preimage,
 )
 from omp.protocols.oplog.core.producer import signed
-from omp.protocols.oplog.core.verify import Refused, check_bytes
+from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, body_of, envelope
 
@@ -39,7 +39,7 @@ def verdict(value: dict[str, Any]) -> str:
     """The code of stages 1 to 7 for an envelope, its signature always taken; "" if they pass."""
     try:
         check_bytes(canonical.encode({"sig": SIGNATURE, **value}), TRUSTING)
-    except Refused as refused:
+    except OperationRefused as refused:
         return refused.code
     return ""
 
@@ -86,7 +86,7 @@ class Schema(unittest.TestCase):
             for name in ENVELOPE:
                 without = {key: one for key, one in value.items() if key != name}
                 code = "ERR_VERSION" if name == "v" else "ERR_SCHEMA"
-                with self.assertRaises(Refused) as caught:
+                with self.assertRaises(OperationRefused) as caught:
                     check_bytes(canonical.encode(without), TRUSTING)
                 self.assertEqual(caught.exception.code, code, name)
             for name in BODIES[kind]:

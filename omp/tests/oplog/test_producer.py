@@ -7,7 +7,7 @@ from typing import Any
 
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, TYPES
 from omp.protocols.oplog.core.replica import ACCEPTED
-from omp.protocols.oplog.core.verify import Refused, check_bytes
+from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, Node, body_of, envelope, sealed
 
@@ -123,7 +123,7 @@ class Refusing(unittest.TestCase):
         node = Node()
         node.do(ROOT, GRANT)
         before = node.replica.state_id()
-        with self.assertRaises(Refused) as caught:
+        with self.assertRaises(OperationRefused) as caught:
             node.by(author).produce(kind, body, ts)
         self.assertEqual(node.replica.state_id(), before)
         return caught.exception.code

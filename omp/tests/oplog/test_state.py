@@ -6,11 +6,10 @@ import json
 import unittest
 from typing import Any
 
-from omp.protocols.oplog.core.blocks import Ordered
-from omp.protocols.oplog.core.derivation import changed_by, item, why
+from omp.protocols.oplog.core.blocks import Blocks
+from omp.protocols.oplog.core.document import changed_by, item, why
 from omp.protocols.oplog.core.entries import SourceEntry
 from omp.protocols.oplog.core.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
-from omp.protocols.oplog.core.projection import projection
 from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.definition import check
 from omp.rules import canonical, identifiers
@@ -231,7 +230,7 @@ class Document(StateTest):
         self.assertEqual(fresh.state_document(), replica.state_document())
 
 
-class Blocks(unittest.TestCase):
+class InBlocks(unittest.TestCase):
     """The ordered lists behind it, with many blocks."""
 
     def test_adding_removing_and_rendering_keep_order(self) -> None:
@@ -240,13 +239,13 @@ class Blocks(unittest.TestCase):
                 self.number = number
 
         fakes = [Fake(number * 7919 % 3001) for number in range(3001)]
-        listed: Ordered[Any] = Ordered(lambda fake: fake.number)
+        listed: Blocks[Any] = Blocks(lambda fake: fake.number)
         for fake in fakes:
             listed.add(fake)
         self.assertEqual([fake.number for fake in listed], list(range(3001)))
 
         def text() -> bytes:
-            return b",".join(listed.renderings(lambda fake: b"%d" % fake.number))
+            return b",".join(listed.texts(lambda fakes: b",".join(b"%d" % fake.number for fake in fakes)))
 
         self.assertEqual(text(), b",".join(b"%d" % number for number in range(3001)))
         for fake in fakes[1500:]:
@@ -322,7 +321,7 @@ class Projection(StateTest):
         self.sleep = self.derive(self.event, predicate="health.sleep")
 
     def seen(self, key: Any, now: str = TS, after: str | None = None) -> list[dict[str, Any]]:
-        return list(projection(self.node.replica, key.id, now, after))
+        return list(self.node.replica.projection(key.id, now, after))
 
     def grant(self, *predicates: str, provenance: str = "none", caps: Any = ("read",), **members: Any) -> str:
         scope = {"predicates": sorted(predicates), "provenance": provenance, **members.pop("scope", {})}

@@ -19,7 +19,7 @@ from omp.protocols.oplog.core.operation import (
 )
 from omp.protocols.oplog.core.producer import signed
 from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, Outcome, Replica
-from omp.protocols.oplog.core.verify import STAGES, Refused, check_bytes, operation_unverified
+from omp.protocols.oplog.core.verify import STAGES, OperationRefused, check_bytes, operation_unverified
 from omp.rules import canonical, identifiers
 from omp.rules.encodings import b64u_decode, b64u_encode
 from omp.rules.engines import handwritten_engine
@@ -36,7 +36,7 @@ def code_of(data: bytes) -> str:
     """The code that stages 1 to 7 give; "" if they pass."""
     try:
         check_bytes(data, ENGINE)
-    except Refused as refused:
+    except OperationRefused as refused:
         assert STAGES[refused.stage - 1].code == refused.code
         return refused.code
     return ""
@@ -113,7 +113,7 @@ class Version(unittest.TestCase):
 
     def test_the_id_is_told_from_stage_four_on(self) -> None:
         for data, named in ((b"{", False), (b"[]", False), (b"{}", False), (b'{"v":"omp/0.2"}', True)):
-            with self.assertRaises(Refused) as caught:
+            with self.assertRaises(OperationRefused) as caught:
                 check_bytes(data, ENGINE)
             self.assertEqual(caught.exception.id is not None, named)
         expected = identifiers.operation_id(b'omp/0.2\n{"v":"omp/0.2"}')
@@ -148,7 +148,7 @@ class Signatures(unittest.TestCase):
             try:
                 check_bytes(data, handwritten_engine())
                 verdict = ""
-            except Refused as refused:
+            except OperationRefused as refused:
                 verdict = refused.code
             self.assertEqual(verdict, code_of(data))
 

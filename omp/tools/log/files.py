@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 from omp.protocols.oplog.core.authority import root_key
 from omp.protocols.oplog.core.entries import Entry
 from omp.protocols.oplog.core.replica import ACCEPTED, DUPLICATE, Replica
-from omp.protocols.oplog.core.verify import Refused, check_bytes
+from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
 from omp.rules.engines import Engine, SecretKeys, secret_keys
 from omp.rules.identifiers import IDENTITY_ID, identity_id, key_id
@@ -199,7 +199,7 @@ def _restored(path: Path, data: bytes, log: str | None) -> Replica:
 def _log_of(path: Path, number: int, line: bytes) -> str:
     try:
         return check_bytes(line, _TRUSTING).log
-    except Refused as refusal:
+    except OperationRefused as refusal:
         raise Failed(f"{path}, line {number}: {refusal.message}.") from None
 
 

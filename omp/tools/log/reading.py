@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from omp.protocols.oplog.core import derivation
+from omp.protocols.oplog.core import document
 from omp.protocols.oplog.core.document import LISTS, state_object
 from omp.protocols.oplog.core.entries import SourceEntry
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, INFERENCE
@@ -39,7 +39,7 @@ def why(args: argparse.Namespace) -> None:
         entry = find(local.replica, args.claim, CLAIM, INFERENCE, EVIDENCE)
         assert isinstance(entry, SourceEntry)
         if args.json:
-            print(printable_json(derivation.why(entry).decode()))
+            print(printable_json(document.why(entry).decode()))
         else:
             print("\n".join(tree(local.replica, entry)))
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE, Operation
 from omp.protocols.oplog.core.producer import Producer
 from omp.protocols.oplog.core.replica import Replica
-from omp.protocols.oplog.core.verify import Refused
+from omp.protocols.oplog.core.verify import OperationRefused
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import EVIDENCE_ID, IDENTITY_ID, evidence_id
 from omp.rules.json_text import JsonError, parse
@@ -46,11 +46,11 @@ class _Desk(NamedTuple):
         """What `make` makes of a grant's ID: the given one, or the first of this key's that will do; None: the root."""
         if self.key.is_root or given is not None:
             return make(self.id(given, GRANT) if given is not None else None)
-        refusal: Refused | None = None
+        refusal: OperationRefused | None = None
         for grant in self.replica.grants_in_force(self.key.id, capability, _now()):
             try:
                 return make(grant.id)
-            except Refused as error:
+            except OperationRefused as error:
                 refusal = error
         raise refusal or Failed(f"This key has no grant in force that lets it {capability}.")
 
@@ -62,7 +62,7 @@ def _append(args: argparse.Namespace, make: Callable[[_Desk, str], Operation]) -
         desk = _Desk(key, local.replica, Producer(local.replica, key, best_engine()))
         try:
             operation = make(desk, _now())
-        except Refused as refusal:
+        except OperationRefused as refusal:
             raise Failed(f"It would be refused ({refusal.code}): {refusal.message}.") from None
         local.append(local.replica.admit(operation).stored)
     print(operation.id)

@@ -3,7 +3,7 @@
 It fills what follows from the log: ``seq`` and ``prev`` from the key's own chain, ``deps`` with the current heads,
 ``lc`` with the greatest clock among them + 1 (§2.1).  Lists that §2.2 wants sorted are sorted.  Before an operation is
 given out, the verifier runs on its bytes, all twelve stages: so a producer cannot produce what a verifier would
-refuse, and what it would refuse comes out as the verifier's own :class:`Refused`.
+refuse, and what it would refuse comes out as the verifier's own :class:`OperationRefused`.
 
 What is produced is not in the log yet: the caller admits it (:meth:`Replica.admit`) and sends its ``raw`` bytes to
 others.  Time is an argument: `ts`, a timestamp of §1.3.
@@ -29,7 +29,7 @@ from omp.protocols.oplog.core.operation import (
 )
 from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.state import status_of
-from omp.protocols.oplog.core.verify import Refused, check_bytes, judge
+from omp.protocols.oplog.core.verify import OperationRefused, check_bytes, judge
 from omp.rules import canonical, identifiers
 from omp.rules.encodings import b64u_encode
 from omp.rules.engines import Engine
@@ -58,7 +58,7 @@ class Producer:
     def produce(self, kind: str, body: dict[str, Any], ts: str, extensions: dict[str, Any] | None = None) -> Operation:
         """The next operation of this key: of type `kind`, with this `body`, and ``x_…`` members `extensions`.
 
-        Raises :class:`Refused` where a verifier would refuse it.
+        Raises :class:`OperationRefused` where a verifier would refuse it.
         """
         prev = self._last()
         deps = self._deps(prev, body)
@@ -188,13 +188,13 @@ class Producer:
 def signed(envelope: dict[str, Any], signer: Signer) -> bytes:
     """The canonical bytes of an envelope without ``sig``, with the signature put in: §1.4.  Nothing else is checked.
 
-    Raises :class:`Refused` for a value that has no canonical form.
+    Raises :class:`OperationRefused` for a value that has no canonical form.
     """
     try:
         preimage = f"{envelope['v']}\n".encode() + canonical.canonicalize(envelope)
         return canonical.canonicalize({**envelope, "sig": b64u_encode(signer.sign(preimage))})
     except canonical.CanonicalError as error:
-        raise Refused("ERR_CANONICAL", 2, str(error)) from None
+        raise OperationRefused("ERR_CANONICAL", 2, str(error)) from None
 
 
 def _strings_in(body: dict[str, Any]) -> Iterable[str]:
