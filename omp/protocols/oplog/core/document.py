@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -53,10 +54,13 @@ def sorted_ids(entries: Iterable[Entry]) -> list[str]:
 
 
 class _Member(NamedTuple):
-    """A member of an object: `value` takes the entry, `text` writes that value as canonical JSON."""
+    """A member of an object: `value` takes the entry, and `text` writes that value as canonical JSON.
+
+    For a string, `text` is None: all it needs is quotes.
+    """
 
     value: Callable[[Any], Any]
-    text: Callable[[Any], str]
+    text: Callable[[Any], str] | None = None
 
 
 def _refuted_by(entry: ClaimEntry | EvidenceEntry) -> list[str]:
@@ -68,8 +72,8 @@ def _superseded_by(claim: ClaimEntry) -> list[str]:
 
 
 def _replacement(claim: ClaimEntry) -> str | None:
-    replacement = replacement_of(claim)
-    return replacement.id if replacement is not None else None
+    replacement = claim.superseded_by and replacement_of(claim)
+    return replacement.id if replacement else None
 
 
 def _taint(entry: SourceEntry) -> list[str]:
@@ -80,7 +84,6 @@ def _revoked_by(grant: GrantEntry) -> list[str]:
     return sorted_ids(effective_revocations(grant))
 
 
-_string = '"{}"'.format
 _boolean = {True: "true", False: "false"}.__getitem__
 
 
@@ -92,8 +95,8 @@ def _strings(texts: list[str]) -> str:
     return '["' + '","'.join(texts) + '"]' if texts else "[]"
 
 
-_ID = _Member(attrgetter("id"), _string)
-_STATUS = _Member(status_of, _string)
+_ID = _Member(attrgetter("id"))
+_STATUS = _Member(status_of)
 _REFUTED_BY = _Member(_refuted_by, _strings)
 _TAINT = _Member(_taint, _strings)
 
@@ -124,12 +127,21 @@ def state_object(entry: Entry) -> dict[str, Any]:
 
 def _writer(members: dict[str, _Member]) -> Callable[[list[Any]], bytes]:
     """The function that writes the objects of some entries as text, with commas between them."""
-    template = "{" + ",".join(f'"{name}":%s' for name in members) + "}"
+    literals = []  # what stands before each value
+    before = "{"
+    for name, member in members.items():
+        quote = "" if member.text else '"'
+        literals.append(f'{before}"{name}":{quote}')
+        before = f"{quote},"
+    last = before[:-1] + "}"
 
     def write(entries: list[Any]) -> bytes:
-        # One member of all entries after the other: the loops run in C, which an object at a time would not.
-        columns = [map(member.text, map(member.value, entries)) for member in members.values()]
-        return ",".join(map(template.__mod__, zip(*columns, strict=True))).encode()
+        # One member of all entries after the other, so that the loops run in C.
+        columns: list[Iterable[str]] = []
+        for literal, member in zip(literals, members.values(), strict=True):
+            values = map(member.value, entries)
+            columns += [repeat(literal), map(member.text, values) if member.text else values]
+        return ",".join(map("".join, zip(*columns, repeat(last), strict=False))).encode()
 
     return write
 
