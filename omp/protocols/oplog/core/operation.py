@@ -5,15 +5,15 @@ them beside the document:
 
 * :data:`ENVELOPE` and :data:`BODIES`: the members of the envelope and of the seven bodies, each with its grammar
   (stage 4);
-* :data:`LIMITS`: how long things may be (stage 5).  Lengths are never grammar: a subject of 300 characters is well
-  formed, and too long;
-* :data:`RANGES`: how great numbers may be (stage 6);
+* :data:`LIMITS`: how long things may be (stage 5).  A length is never part of a grammar: a subject of 300 characters is
+  well formed, but too long;
+* :data:`RANGES`: the bounds of numbers (stage 6);
 * :data:`REFERENCES`: which members name operations, and of which types (stage 11).
 
-:class:`Operation` is what stages 1 to 7 make of bytes: checked by itself, not yet against the log.
+:class:`Operation` is what stages 1 to 7 make of bytes: checked by itself, but not yet against the log.
 
 Handled here: everything that can be said of one operation's members alone.  The caller must have decoded canonical
-bytes: the values are those of OMP-CJ, so an ``int`` is within ±(2^53 − 1) and strings hold no lone surrogates.
+bytes.  Then the values are those of OMP-CJ: integers are within ±(2^53 − 1), and strings hold no lone surrogates.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ TYPES = (EVIDENCE, CLAIM, CORRECTION, REFUTATION, GRANT, REVOCATION, INFERENCE)
 
 CAPABILITIES = ("author", "delegate", "infer", "read")
 MAX_CLOCK_STEP = 2**20
-"""§2.1: how far ``lc`` may be ahead of the greatest clock among the operations it builds on."""
+"""§2.1: how far ``lc`` may be ahead of the greatest clock below it, so that nobody can use up the range."""
 
 
 class Operation:
-    """One operation that passed stages 1 to 7: `raw` its exact bytes, `id` its operation ID, the rest its members."""
+    """An operation that passed stages 1 to 7: `raw` is its exact bytes, `id` its operation ID, the rest its members."""
 
     __slots__ = ("author", "body", "deps", "id", "lc", "log", "prev", "raw", "seq", "ts", "type")
 
@@ -61,7 +61,7 @@ class Operation:
         self.body: dict[str, Any] = envelope["body"]
 
     def parents(self) -> list[str]:
-        """The operations it builds on: ``prev`` first, then ``deps`` in their order (§3.2, stage 8)."""
+        """The IDs it builds on: ``prev`` first, then ``deps`` in their order (§3.2, stage 8)."""
         return [self.prev, *self.deps] if self.prev is not None else self.deps
 
 
@@ -75,7 +75,7 @@ def preimage(envelope: Mapping[str, Any]) -> bytes:
 
 
 class Grammar(NamedTuple):
-    """What a member may be: a test, and the words that end the sentence "… must be"."""
+    """What a member may be: a test, and words that complete the sentence "… must be"."""
 
     accepts: Callable[[Any], bool]
     words: str
@@ -97,7 +97,7 @@ def _or_null(grammar: Grammar) -> Grammar:
 
 
 def _array(of: Grammar, *, empty: bool = False, ordered: bool = False) -> Grammar:
-    """A list without duplicates; `ordered`: sorted too (every list of §2.2 is one or the other)."""
+    """A list without duplicates; with `ordered`, sorted too.  Every list of §2.2 is one or the other."""
     accepts = of.accepts
 
     def fits(value: Any) -> bool:
@@ -133,7 +133,7 @@ def _is_name(name: str) -> bool:
 
 
 def _names_are_plain(value: Any) -> bool:
-    """§1.1: every member name anywhere matches ``^[a-z0-9_]+$``.  The depth is at most 16 by stage 1."""
+    """§1.1: every member name anywhere matches ``^[a-z0-9_]+$``.  Recursion is safe: stage 1 bounds the depth by 16."""
     if type(value) is dict:
         return all(map(_is_name, value)) and all(map(_names_are_plain, value.values()))
     if type(value) is list:
@@ -153,7 +153,7 @@ OPERATION_ID = _text(identifiers.OPERATION_ID.pattern, "an operation ID, omp:op:
 EVIDENCE_ID = _text(identifiers.EVIDENCE_ID.pattern, "an evidence ID, omp:ev:sha256:… with 64 hex digits")
 SIGNATURE = _text(identifiers.SIGNATURE.pattern, "a signature, 86 characters of base64url")
 TIMESTAMP = Grammar(is_timestamp, "a timestamp like 2024-05-17T09:30:00.000Z")
-INTEGER = Grammar(lambda value: type(value) is int, "an integer")  # true is no integer
+INTEGER = Grammar(lambda value: type(value) is int, "an integer")  # isinstance would let true pass
 OBJECT = Grammar(lambda value: type(value) is dict, "an object")
 STRING = Grammar(lambda value: type(value) is str, "a string")
 NON_EMPTY = Grammar(lambda value: type(value) is str and value != "", "a string of 1 character or more")
@@ -222,7 +222,7 @@ _SCOPE_WITHOUT_OPS = {name: grammar for name, grammar in SCOPE.items() if name !
 
 
 def schema_problem(envelope: Mapping[str, Any]) -> str | None:
-    """Stage 4: the first thing in which a decoded operation departs from §2, as a sentence; None if it fits."""
+    """Stage 4: the first way in which a decoded operation departs from §2, as a sentence; None if it does not."""
     return (
         _members_problem("", envelope, ENVELOPE, extensible=True)
         or _deps_problem(envelope)
@@ -279,7 +279,7 @@ Measure = Callable[[Mapping[str, Any]], int]
 
 
 class Limit(NamedTuple):
-    """§1.5: the member at `path` (from the envelope) may measure at most `bound` `unit`."""
+    """§1.5: `measure` of the member at `path` (from the envelope down) may be at most `bound`, counted in `unit`."""
 
     path: str
     bound: int
@@ -351,7 +351,7 @@ def limit_problem(raw: bytes, envelope: Mapping[str, Any]) -> str | None:
 
 
 class Range(NamedTuple):
-    """Stage 6: the integer at `path` lies in `low` … `high`; None is no bound but that of OMP-CJ."""
+    """Stage 6: the integer at `path` is at least `low` and at most `high`; None means no bound but that of OMP-CJ."""
 
     path: str
     low: int
@@ -383,7 +383,7 @@ def range_problem(envelope: Mapping[str, Any]) -> str | None:
 
 # --- References -------------------------------------------------------------------------------------------------
 
-REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {  # §2.2: members typed as operation IDs, and what they may name
+REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {  # §2.2: members that are operation IDs, and the types they name
     EVIDENCE: {},
     CLAIM: {"derived_from": (EVIDENCE, CLAIM, INFERENCE)},
     CORRECTION: {"target": (CLAIM,), "replacement": (CLAIM,)},
@@ -395,7 +395,7 @@ REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {  # §2.2: members typed as
 
 
 def references(kind: str, body: Mapping[str, Any]) -> Iterator[tuple[str, list[str], tuple[str, ...]]]:
-    """The members of a body that name operations: (name, the IDs in it, the types they may have)."""
+    """The members of a body that name operations, each as (name, the IDs in it, the types those may have)."""
     for name, types in REFERENCES[kind].items():
         value = body[name]
         yield name, value if type(value) is list else [] if value is None else [value], types
