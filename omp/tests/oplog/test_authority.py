@@ -22,7 +22,7 @@ from omp.protocols.oplog.core.producer import signed
 from omp.protocols.oplog.core.replica import ACCEPTED
 from omp.protocols.oplog.core.verify import OperationRefused
 from omp.protocols.oplog.definition import check
-from omp.tests.oplog.world import DEVICES, EARLY, LATE, ROOT, STRANGER, TRUSTING, TS, Key, Node, body_of, envelope
+from omp.tests.oplog.world import DEVICES, EARLY, LATE, ROOT, STRANGER, TRUSTING, TS, Key, LogCopy, body_of, envelope
 
 PHONE, LAPTOP, TABLET, WATCH, CAR = DEVICES
 ALL = ["author", "delegate", "infer", "read"]
@@ -30,7 +30,7 @@ ALL = ["author", "delegate", "infer", "read"]
 
 class AuthorityTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.node = Node()
+        self.node = LogCopy()
 
     def tearDown(self) -> None:
         # Whatever a test built, the independent implementation agrees.
@@ -39,7 +39,7 @@ class AuthorityTest(unittest.TestCase):
         report = check(self.node.raw(), TRUSTING)
         self.assertEqual((report.problems, report.document), ([], self.node.replica.state_document()))
 
-    def grant(self, grantee: Key = PHONE, by: Key = ROOT, node: Node | None = None, **members: Any) -> str:
+    def grant(self, grantee: Key = PHONE, by: Key = ROOT, node: LogCopy | None = None, **members: Any) -> str:
         scope = {"predicates": members.pop("predicates", ["*"]), "provenance": members.pop("provenance", "full")}
         if "ops" in members:
             scope["ops"] = members.pop("ops")
@@ -60,7 +60,7 @@ class AuthorityTest(unittest.TestCase):
     def denied(self, *arguments: Any, **members: Any) -> None:
         self.assertEqual(self.code(*arguments, **members), "ERR_AUTHZ")
 
-    def status(self, operation_id: str, node: Node | None = None) -> str:
+    def status(self, operation_id: str, node: LogCopy | None = None) -> str:
         return str((node or self.node).object(operation_id)["status"])
 
 
@@ -319,7 +319,7 @@ class Revocation(AuthorityTest):
         late = self.node.copy()
         self.node.do(ROOT, REVOCATION, target=second)
         self.assertEqual(self.status(claim), "active", "the second revocation has seen it")
-        other = Node()
+        other = LogCopy()
         other.merge(late)
         self.assertEqual(self.status(claim, other), "active")
 

@@ -10,12 +10,12 @@ from types import FrameType
 from typing import Any, cast
 
 from omp.protocols import oplog
-from omp.protocols.oplog import node as node_module
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT
 from omp.protocols.oplog.core.verify import OplogError
+from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.routes import REFUSALS, ROUTES
 from omp.store.memory import MemoryStore
-from omp.tests.oplog.world import DEVICES, LOG, ROOT, TRUSTING, Node
+from omp.tests.oplog.world import DEVICES, LOG, ROOT, TRUSTING, LogCopy
 from omp.web.messages import Request
 from omp.web.routes import Application, Mount
 from omp.web.signature_guard import SignatureGuard
@@ -33,19 +33,20 @@ class Way(unittest.TestCase):
     """From the socket to the stored entry: what the docstring of the package promises."""
 
     def test_a_posted_operation_crosses_nine_files_until_it_is_stored(self) -> None:
-        writers = Node()
+        writers = LogCopy()
         writers.do(ROOT, GRANT)
         writers.do(DEVICES[0], EVIDENCE)
         last = writers.do(DEVICES[0], CLAIM)
         *raws, raw = writers.raw()
-        node, no_guard = node_module.Node(MemoryStore()), cast(SignatureGuard, None)
-        state = node_module.OpLog(node, TRUSTING, no_guard, lambda: 0.0)
+        node, no_guard = Node(MemoryStore()), cast(SignatureGuard, None)
+        state = OpLog(node, TRUSTING, no_guard, lambda: 0.0)
         mount = Mount("oplog", "", "", ROUTES, state, owns=("/logs",), refusals=REFUSALS)
         application = Application([mount], self.fail, 1 << 20)
         for other in raws:
             self.assertEqual(application.answer(self.request(other)).status, 201)
         known = node.known(LOG)
-        before, after = set(), set()
+        before: set[str] = set()
+        after: set[str] = set()
 
         def follow(frame: FrameType, event: str, argument: Any) -> None:
             path = Path(frame.f_code.co_filename)

@@ -9,14 +9,14 @@ from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, TYPES
 from omp.protocols.oplog.core.replica import ACCEPTED
 from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.rules import canonical, identifiers
-from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, Node, body_of, envelope, sealed
+from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, LogCopy, body_of, envelope, sealed
 
 PHONE, LAPTOP = DEVICES[:2]
 
 
 class Filling(unittest.TestCase):
     def setUp(self) -> None:
-        self.node = Node()
+        self.node = LogCopy()
 
     def members(self, raw: bytes) -> dict[str, Any]:
         value = canonical.decode(raw)
@@ -36,10 +36,10 @@ class Filling(unittest.TestCase):
         self.assertEqual(self.members(again.raw), {"seq": 3, "prev": operation.id, "deps": [], "lc": 4})
 
     def test_a_root_that_lost_its_chain_begins_again_without_deps(self) -> None:
-        other = Node()
+        other = LogCopy()
         other.do(ROOT, GRANT)
         other.do(PHONE, EVIDENCE)
-        fresh = Node()
+        fresh = LogCopy()
         operation = fresh.by(ROOT).produce(CLAIM, body_of(CLAIM), TS)
         self.assertEqual(other.replica.add(operation.raw, ENGINE).status, ACCEPTED)
 
@@ -93,7 +93,7 @@ class Filling(unittest.TestCase):
 
 class SevenTypes(unittest.TestCase):
     def test_each_has_a_method_and_passes_the_verifier(self) -> None:
-        node = Node()
+        node = LogCopy()
         root, done = node.by(ROOT), []
 
         def keep(operation: Any) -> str:
@@ -120,7 +120,7 @@ class Refusing(unittest.TestCase):
     """It runs the verifier on its own output: what would be refused is not given out."""
 
     def code(self, author: Any, kind: str, body: dict[str, Any], ts: str = TS) -> str:
-        node = Node()
+        node = LogCopy()
         node.do(ROOT, GRANT)
         before = node.replica.state_id()
         with self.assertRaises(OperationRefused) as caught:

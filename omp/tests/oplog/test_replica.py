@@ -27,7 +27,7 @@ from omp.tests.oplog.world import (
     STRANGER,
     TRUSTING,
     Key,
-    Node,
+    LogCopy,
     World,
     envelope,
     first_operation,
@@ -154,7 +154,7 @@ class CausalOrder(unittest.TestCase):
             replica.operations("omp:op:sha256:" + "0" * 64)
 
     def test_heads_are_what_nothing_references(self) -> None:
-        node = Node()
+        node = LogCopy()
         first = node.do(ROOT, CLAIM)
         self.assertEqual(node.replica.heads(), [first])
         grant = node.do(ROOT, GRANT)
@@ -199,7 +199,7 @@ class Outcomes(unittest.TestCase):
         self.assertEqual(next(replica.operations()).raw, raw)
 
     def test_missing_names_prev_first_then_deps_in_their_order(self) -> None:
-        node = Node()
+        node = LogCopy()
         node.do(ROOT, GRANT)
         one, two = "omp:op:sha256:" + "f" * 64, "omp:op:sha256:" + "0" * 64
         prev = "omp:op:sha256:" + "7" * 64
@@ -212,7 +212,7 @@ class Outcomes(unittest.TestCase):
         self.assertEqual(len(node.replica.pending()), 1)
 
     def test_what_waits_is_tried_as_soon_as_its_last_ancestor_arrives(self) -> None:
-        node = Node()
+        node = LogCopy()
         for _ in range(4):
             node.do(ROOT, CLAIM)
         raws = node.raw()
@@ -225,7 +225,7 @@ class Outcomes(unittest.TestCase):
         self.assertEqual(replica.state_id(), node.replica.state_id())
 
     def test_what_waited_and_is_then_rejected_is_remembered_newest_first_and_at_most_a_hundred(self) -> None:
-        node = Node()
+        node = LogCopy()
         first = node.do(ROOT, CLAIM)
         replica = Replica(LOG)
         ids = []
@@ -241,7 +241,7 @@ class Outcomes(unittest.TestCase):
         self.assertEqual(len(replica), 1)
 
     def test_forks_are_reported_and_both_branches_stay(self) -> None:
-        node = Node()
+        node = LogCopy()
         first = node.do(ROOT, CLAIM)
         left, right = node.copy(), node.copy()
         one = left.do(ROOT, EVIDENCE, size=1)
@@ -271,7 +271,7 @@ class Outcomes(unittest.TestCase):
         self.assertEqual(replica.forks()[0]["seq"], 1)
 
     def test_events_tell_what_changed(self) -> None:
-        node = Node()
+        node = LogCopy()
         grant = node.do(ROOT, GRANT)
         evidence = node.do(DEVICES[0], EVIDENCE)
         claim = node.do(DEVICES[0], CLAIM, derived_from=[evidence], method="rule:x")
@@ -316,7 +316,7 @@ class Pool(unittest.TestCase):
 
     def test_strangers_go_before_keys_that_a_stored_grant_names_and_the_root(self) -> None:
         pool = WaitingPool(Bounds(operations_a_log=4))
-        node = Node()
+        node = LogCopy()
         node.do(ROOT, GRANT)
         replica = Replica(LOG, pool)
         device, root = self.orphan(1, DEVICES[0]), self.orphan(2, ROOT)
@@ -361,7 +361,7 @@ class Pool(unittest.TestCase):
         self.assertEqual(self.waiting(pool, LOG, [o.id for o in ours]), [False, True, True])
 
     def test_what_was_put_out_counts_as_never_delivered(self) -> None:
-        node = Node()
+        node = LogCopy()
         for _ in range(3):
             node.do(ROOT, CLAIM)
         raws = node.raw()
@@ -402,7 +402,7 @@ class Misplaced(unittest.TestCase):
         self.assertEqual(root_key(LOG), ROOT.id)
 
     def test_revocation_of_nothing_stored_waits_for_nothing(self) -> None:
-        node = Node()
+        node = LogCopy()
         node.do(ROOT, CLAIM)
         last = node.raw()[-1]
         value = envelope(REVOCATION, prev=check_bytes(last, TRUSTING).id, seq=2, lc=2)

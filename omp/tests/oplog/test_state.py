@@ -22,7 +22,7 @@ from omp.tests.oplog.world import (
     STRANGER,
     TRUSTING,
     TS,
-    Node,
+    LogCopy,
     World,
     body_of,
     envelope,
@@ -34,7 +34,7 @@ PHONE, LAPTOP = DEVICES[:2]
 
 class StateTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.node = Node()
+        self.node = LogCopy()
 
     def tearDown(self) -> None:
         if len(self.node.replica):

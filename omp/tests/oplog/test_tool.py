@@ -87,7 +87,7 @@ class Writing(LogCase):
         for given, kept in (("Ada", "Ada"), ("12", 12), ("007", "007"), ("true", True), ('"12"', "12"), ("[1]", [1])):
             self.done("phone", "claim", "a.b", given)
             self.assertEqual(json.loads(self.lines()[-1])["body"]["object"], kept)
-        self.assertIn("none: not JSON", self.refused("phone", "claim", "a.b", '{"title":'))
+        self.assertIn("cannot be read: not JSON", self.refused("phone", "claim", "a.b", '{"title":'))
 
     def test_an_output_is_a_file_or_an_evidence_id(self) -> None:
         self.phone()
@@ -181,7 +181,7 @@ class NamingOperations(LogCase):
         self.phone()
         claim = self.done("phone", "claim", "a.b", "c")
         error = self.refused("phone", "revoke", claim)
-        self.assertIn("is of type claim-assert, and permission-grant is asked for", error)
+        self.assertIn("is of type claim-assert, but permission-grant is asked for", error)
 
     def test_digits_that_begin_several_operations_are_ambiguous_unless_the_type_tells(self) -> None:
         ids = [f"omp:op:sha256:abcd{number}" + "0" * 59 for number in range(3)]

@@ -95,11 +95,11 @@ class Exchanging(LogCase):
     def test_more_than_a_batch_is_sent_in_several(self) -> None:
         self.two_devices()
         server = self.enterContext(running_server())
-        with mock.patch("omp.tools.log.peers.BATCH_LINES", 1):
+        with mock.patch("omp.tools.log.peer.BATCH_LINES", 1):
             self.assertIn("pushed 2 operations", self.done("phone", "push", server.url))
         self.done("phone", "claim", "a.b", "x" * 900)
         self.done("phone", "claim", "a.b", "y" * 900)
-        with mock.patch("omp.tools.log.peers.BATCH_BYTES", 1000):
+        with mock.patch("omp.tools.log.peer.BATCH_BYTES", 1000):
             self.assertIn("pushed 2 operations", self.done("phone", "push", server.url))
 
     def test_two_servers_are_made_equal(self) -> None:

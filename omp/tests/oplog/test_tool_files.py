@@ -119,7 +119,7 @@ class Files(LogCase):
             process = self.process("phone", "claim", "a.b", "d", LARGEST_FILE=str(len(before) + room))
             said, complained = process.communicate(timeout=60)
             self.assertEqual((process.returncode, said, complained.count("\n")), (1, "", 1), complained)
-            self.assertIn("cannot be written, and is as it was", complained)
+            self.assertIn("cannot be written, and is unchanged", complained)
             self.assertEqual(self.file().read_bytes(), before)
         self.done("phone", "claim", "a.b", "d")
         self.assertIn("2 operations hold", self.done("phone", "verify"))

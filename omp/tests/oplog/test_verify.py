@@ -23,7 +23,7 @@ from omp.protocols.oplog.core.verify import STAGES, OperationRefused, check_byte
 from omp.rules import canonical, identifiers
 from omp.rules.encodings import b64u_decode, b64u_encode
 from omp.rules.engines import handwritten_engine
-from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, STRANGER, TRUSTING, Node, World, body_of, envelope
+from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, STRANGER, TRUSTING, LogCopy, World, body_of, envelope
 
 CODES = {
     "ERR_ENCODING", "ERR_CANONICAL", "ERR_VERSION", "ERR_SCHEMA", "ERR_LIMIT", "ERR_RANGE", "ERR_SIGNATURE", "DEFER",
@@ -157,7 +157,7 @@ class Past(unittest.TestCase):
     """Stages 8 to 11, on a log of the root, one device, evidence and a claim."""
 
     def setUp(self) -> None:
-        self.node = Node()
+        self.node = LogCopy()
         self.grant = self.node.do(ROOT, GRANT)
         self.evidence = self.node.do(DEVICES[0], EVIDENCE)
         self.claim = self.node.do(ROOT, CLAIM)

@@ -121,7 +121,7 @@ def first_operation(**members: Any) -> bytes:
     return signed(envelope(CLAIM, **members), ROOT)
 
 
-class Node:
+class LogCopy:
     """A replica and the producers of its keys; they sign in earnest, and verify with :data:`TRUSTING`."""
 
     def __init__(self, log: str = LOG) -> None:
@@ -140,15 +140,15 @@ class Node:
         """All stored operations, in total order."""
         return [entry.raw for entry in self.replica.operations()]
 
-    def merge(self, *others: Node) -> None:
+    def merge(self, *others: LogCopy) -> None:
         """Take in what the other nodes have."""
         for other in others:
             for entry in other.replica.operations():
                 self.replica.add(entry.raw, TRUSTING)
 
-    def copy(self) -> Node:
+    def copy(self) -> LogCopy:
         """Another node that holds the same."""
-        node = Node(self.replica.log)
+        node = LogCopy(self.replica.log)
         node.merge(self)
         return node
 

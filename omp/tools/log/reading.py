@@ -1,4 +1,8 @@
-"""The subcommands of ``python -m omp log`` that read: `show`, `why`, and `verify`, the independent checker."""
+"""The subcommands of ``python -m omp log`` that read: `show`, `why`, and `verify`.
+
+`show` and `why` trust the file, as :mod:`.files` does.  `verify` trusts nothing: it runs the definition of the
+protocol, which shares no code with the core, over the exact bytes.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ def show(args: argparse.Namespace) -> None:
 
 
 def why(args: argparse.Namespace) -> None:
-    """Print what a claim rests on, down to evidence, and what taints it."""
+    """Print what a claim is derived from, down to evidence, and what taints it."""
     with opened_to_read(args) as local:
         entry = find(local.replica, args.claim, CLAIM, INFERENCE, EVIDENCE)
         assert isinstance(entry, SourceEntry)
@@ -46,7 +50,7 @@ def why(args: argparse.Namespace) -> None:
 
 def verify(args: argparse.Namespace) -> None:
     """Check an export by itself: hashes, chains, signatures, authority; print the state ID."""
-    # Of its own log file, what a crash left behind the last line was never confirmed, and is no part of it.
+    # The tool's own log file may end in a line that a crash cut short: it was never confirmed and is not part of it.
     data = contents(args.file) if args.file is not None else whole_lines(contents(str(args.log)))
     lines = list(numbered(data))
     report = check([line for _, line in lines], best_engine())
@@ -64,6 +68,6 @@ def _problem(lines: Sequence[tuple[int, bytes]], report: Report) -> str:
     if operation_id is not None:
         waits = "an ancestor is missing" if what == "DEFER" else what
         return f"Operation {operation_id} does not hold: {waits}."
-    # The checker names what has no ID by nothing: look for the line that gives the same alone.
+    # The definition reports what has no ID without saying where it was: find the first line with the same problem.
     number = next(number for number, line in lines if (None, what) in check([line], best_engine()).problems)
     return f"Line {number} is {what}."
