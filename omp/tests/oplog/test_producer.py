@@ -1,4 +1,4 @@
-"""The producer: what it fills in, and that it gives out nothing that a verifier would refuse (oplog §2)."""
+"""The producer: what it fills in, and that it returns nothing that a verifier would refuse (oplog §2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Filling(unittest.TestCase):
         operation = self.node.by(ROOT).produce(EVIDENCE, body_of(EVIDENCE), TS)
         self.assertEqual(self.members(operation.raw), {"seq": 1, "prev": None, "deps": [], "lc": 1})
 
-    def test_prev_is_no_dep_and_the_heads_are(self) -> None:
+    def test_deps_are_the_heads_without_prev(self) -> None:
         first = self.node.do(ROOT, GRANT)
         device = self.node.do(PHONE, EVIDENCE)
         operation = self.node.by(ROOT).produce(CLAIM, body_of(CLAIM), TS)
@@ -53,7 +53,7 @@ class Filling(unittest.TestCase):
         operation = left.by(ROOT).produce(CLAIM, body_of(CLAIM), TS)
         self.assertEqual(self.members(operation.raw), {"seq": 4, "prev": longest, "deps": [other], "lc": 4})
 
-    def test_a_device_whose_grant_lies_below_a_hundred_forks_begins_all_the_same(self) -> None:
+    def test_a_hundred_forks_do_not_keep_a_device_from_merging_its_grant(self) -> None:
         self.node.do(ROOT, GRANT, grantee=PHONE.id)
         other = self.node.copy()
         laptop = other.do(ROOT, GRANT, grantee=LAPTOP.id)
@@ -65,7 +65,7 @@ class Filling(unittest.TestCase):
         operation = self.node.by(LAPTOP).produce(CLAIM, body_of(CLAIM), TS)
         self.assertEqual((len(operation.deps), laptop in operation.deps), (64, True))
 
-    def test_of_more_heads_than_deps_may_be_those_that_matter_are_merged_first(self) -> None:
+    def test_with_too_many_heads_those_that_matter_are_merged_first(self) -> None:
         first = self.node.do(ROOT, GRANT)
         for number in range(70):
             value = envelope(EVIDENCE, PHONE, deps=[first], lc=2, body=body_of(EVIDENCE, size=number))
@@ -117,7 +117,7 @@ class SevenTypes(unittest.TestCase):
 
 
 class Refusing(unittest.TestCase):
-    """It runs the verifier on its own output: what would be refused is not given out."""
+    """It runs the verifier on its own output: what would be refused is not returned."""
 
     def code(self, author: Any, kind: str, body: dict[str, Any], ts: str = TS) -> str:
         node = LogCopy()
@@ -128,7 +128,7 @@ class Refusing(unittest.TestCase):
         self.assertEqual(node.replica.state_id(), before)
         return caught.exception.code
 
-    def test_every_stage_it_can_be_made_to_miss(self) -> None:
+    def test_it_raises_the_code_of_the_stage_that_would_refuse(self) -> None:
         zero = "omp:op:sha256:" + "0" * 64
         cyclic: list[Any] = []
         cyclic.append(cyclic)
