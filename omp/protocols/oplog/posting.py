@@ -44,8 +44,8 @@ def post(request: Request, oplog: OpLog) -> Response:
 
 def post_one(node: Node, engine: Engine, log: str, data: bytes) -> Response:
     """The answer to one operation, whose exact bytes are `data`.  Raises :class:`OperationRefused`."""
-    operation = check_bytes(data, engine, log, node.known(log))
-    (outcome,) = node.admit(log, [operation])
+    operation = check_bytes(data, engine, log, node.known(log))  # stages 1 to 7
+    (outcome,) = node.admit(log, [operation])  # stages 8 to 12, and the append
     if outcome.status == REJECTED:
         assert outcome.code is not None and outcome.stage is not None
         raise OperationRefused(outcome.code, outcome.stage, outcome.message, outcome.id)
@@ -59,7 +59,10 @@ def post_one(node: Node, engine: Engine, log: str, data: bytes) -> Response:
 
 
 def post_many(node: Node, engine: Engine, log: str, data: bytes) -> Response:
-    """The answer to many operations, one a line of `data`, in any order."""
+    """The answer to many operations, one a line of `data`, in any order: 200, with an outcome for each line.
+
+    A line that stages 1 to 7 refuse never reaches the node; the others are admitted in the order of the lines.
+    """
     lines = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if line]
     outcomes: list[Outcome | None] = []
     operations: list[Operation] = []
@@ -119,6 +122,7 @@ def _resolved(
 
 
 def _line(number: int, outcome: Outcome) -> dict[str, Any]:
+    """An outcome as §7 shows it; `number` is that of the physical line, from 1, so that senders can count their own."""
     line: dict[str, Any] = {"line": number, "status": outcome.status, "id": outcome.id}
     if outcome.code is not None:
         line["code"] = outcome.code

@@ -139,6 +139,7 @@ def operations(request: Request, oplog: OpLog) -> Response:
     page, links = _page(request, found, query["limit"] or DEFAULT_PAGE, query)
     if as_lines:
         return Response(200, b"".join(entry.raw + b"\n" for entry in page), NDJSON, links)
+    # Operations are canonical JSON already: they are put into the answer as they are, byte for byte.
     body = b'{"count":%d,"items":[%b]}' % (len(page), b",".join(entry.raw for entry in page))
     return Response(200, body, JSON, links)
 
@@ -183,6 +184,7 @@ def events(request: Request, oplog: OpLog) -> Response:
 
 
 def _while_allowed(stream: Iterator[bytes], oplog: OpLog, log: str, key: str) -> Iterator[bytes]:
+    """`stream`, until `key` may not read any more: a stream may stay open for days, a grant may not last so long."""
     for piece in stream:
         if piece:
             with oplog.node.reading(log) as replica:
@@ -226,6 +228,7 @@ def _items(
     request: Request, oplog: OpLog, kind: str, wanted: Callable[[Entry], bool], query: dict[str, Any]
 ) -> Response:
     status = query["status"]
+    # Filters run during the looks, items are made after them: only those on the page cost anything.
     found = _entries(
         request,
         oplog,
@@ -240,7 +243,7 @@ def _items(
 
 
 def claim_why(request: Request, oplog: OpLog) -> Response:
-    """``GET /logs/{log}/claims/{id}/why``: the derivation down to evidence."""
+    """``GET /logs/{log}/claims/{id}/why``: the derivation down to evidence, from one moment of the log."""
 
     def question(replica: Replica) -> bytes | None:
         claim = replica.entry(request.params["id"])
@@ -261,7 +264,7 @@ def projected(request: Request, oplog: OpLog) -> Response:
     key = key or query["key"]
     if key is None:
         raise InvalidRequest([{"loc": ["query", "key"], "msg": "is required", "type": "missing"}])
-    now = oplog.now()
+    now = oplog.now()  # once, so that a grant that expires meanwhile does not cut the answer in the middle
     items: list[dict[str, Any]] = []
     more = True
     while more:

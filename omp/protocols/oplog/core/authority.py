@@ -129,7 +129,7 @@ def _admits(grant: GrantEntry, candidate: Candidate) -> bool:
 
 
 def _evidence(grant: GrantEntry, candidate: Candidate) -> bool:
-    return True  # nothing more
+    return True  # nothing more: evidence has no predicate, and asserts nothing yet
 
 
 def _claim(grant: GrantEntry, candidate: Candidate) -> bool:
@@ -137,41 +137,46 @@ def _claim(grant: GrantEntry, candidate: Candidate) -> bool:
 
 
 def _correction(grant: GrantEntry, candidate: Candidate) -> bool:
-    return _reads_as_covered(grant, [*candidate.named["target"], *candidate.named["replacement"]])
+    # Both claims: who may write about calendars must not be able to replace a calendar claim by one about health.
+    return _in_scope(grant, [*candidate.named["target"], *candidate.named["replacement"]])
 
 
 def _refutation(grant: GrantEntry, candidate: Candidate) -> bool:
+    # Refuted evidence taints claims of every predicate, so only a grant over all of them may refute it.
     (target,) = candidate.named["target"]
-    return _reads_as_covered(grant, [target]) if isinstance(target, ClaimEntry) else "*" in grant.predicates
+    return _in_scope(grant, [target]) if isinstance(target, ClaimEntry) else "*" in grant.predicates
 
 
-def _reads_as_covered(grant: GrantEntry, claims: Iterable[Entry]) -> bool:
+def _in_scope(grant: GrantEntry, claims: Iterable[Entry]) -> bool:
     return all(isinstance(claim, ClaimEntry) and matches(claim.predicate, grant.predicates) for claim in claims)
 
 
 def _grant(grant: GrantEntry, candidate: Candidate) -> bool:
+    # Under the very grant that it names as parent: no other grant of the same key can lend it what that one lacks.
     return (
         "delegate" in grant.caps and grant in candidate.named["parent"] and attenuates(grant, candidate.operation.body)
     )
 
 
 def _revocation(grant: GrantEntry, candidate: Candidate) -> bool:
+    # A strict ancestor: authority over a grant lies above it, and giving up one's own is a renunciation (_renounced).
     (target,) = candidate.named["target"]
-    return isinstance(target, GrantEntry) and grant in target.lineage()[1:]  # a strict ancestor
+    return isinstance(target, GrantEntry) and grant in target.lineage()[1:]
 
 
 def _inference(grant: GrantEntry, candidate: Candidate) -> bool:
+    # What a model was called on, its caller has read: so evidence, which provenance hides, needs provenance "full".
     inputs = candidate.named["inputs"]
     claims = [entry for entry in inputs if isinstance(entry, ClaimEntry)]
     return (
         "infer" in grant.caps
         and grant in candidate.named["grant"]
-        and _reads_as_covered(grant, claims)
-        and (len(claims) == len(inputs) or grant.provenance == "full")  # the others are evidence
+        and _in_scope(grant, claims)
+        and (len(claims) == len(inputs) or grant.provenance == "full")  # inputs that are no claims are evidence
     )
 
 
-_COVERS: dict[str, Callable[[GrantEntry, Candidate], bool]] = {
+_COVERS: dict[str, Callable[[GrantEntry, Candidate], bool]] = {  # §4, "G covers O": by the type of O
     EVIDENCE: _evidence,
     CLAIM: _claim,
     CORRECTION: _correction,

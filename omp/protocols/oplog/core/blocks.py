@@ -42,6 +42,7 @@ class Blocks(Generic[E]):
         return self._length
 
     def __iter__(self) -> Iterator[E]:
+        """All entries, in order.  Do not change the blocks meanwhile."""
         for block in self._blocks:
             yield from block.entries
 
@@ -87,7 +88,7 @@ class Blocks(Generic[E]):
         block.text = None
         self._length -= 1
         if not block.entries:
-            del self._blocks[at]
+            del self._blocks[at]  # _find asks each block for its first entry
 
     def changed(self, entry: E) -> None:
         """What is written of `entry` has changed."""

@@ -82,7 +82,8 @@ class Grammar(NamedTuple):
 
 
 def _text(pattern: str, words: str) -> Grammar:
-    # §1.1: a pattern is matched against the whole string and means ASCII.
+    # §1.1: a pattern is matched against the whole string and means ASCII.  "$" would let a line feed at the end pass,
+    # and \d digits of every script.
     fullmatch = re.compile(pattern, re.ASCII | re.DOTALL).fullmatch
     return Grammar(lambda value: type(value) is str and fullmatch(value) is not None, words)
 
@@ -105,6 +106,7 @@ def _array(of: Grammar, *, empty: bool = False, ordered: bool = False) -> Gramma
             return False
         return all(a < b for a, b in pairwise(value)) if ordered else len(set(value)) == len(value)
 
+    # Without duplicates, and sorted where order means nothing: so that one meaning has one form, and one ID.
     kind = "sorted list" if ordered else "list"
     return Grammar(fits, f"a {'' if empty else 'non-empty '}{kind} without duplicates; each element {of.words}")
 
@@ -114,6 +116,8 @@ _TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\
 
 def is_timestamp(value: Any) -> bool:
     """§1.3: ``YYYY-MM-DDTHH:MM:SS.mmmZ``, a date of the calendar from year 1 on, no leap second.
+
+    With one form for each instant, timestamps are compared as strings.
 
     >>> is_timestamp("2024-02-29T23:59:59.999Z"), is_timestamp("2023-02-29T00:00:00.000Z")
     (True, False)
@@ -254,6 +258,7 @@ def _extensions_problem(path: str, unknown: Mapping[str, Any], extensible: bool)
 
 
 def _deps_problem(envelope: Mapping[str, Any]) -> str | None:
+    # §2.1: prev is an ancestor already, and to name it twice would be a second form of the same operation.
     if envelope["prev"] in envelope["deps"]:
         return "deps must not repeat the value of prev"
     return None
@@ -266,12 +271,14 @@ def _body_problem(kind: str, body: Mapping[str, Any]) -> str | None:
         scope = body["scope"]
         return _members_problem("body.scope.", scope, SCOPE if "ops" in scope else _SCOPE_WITHOUT_OPS)
     if kind == CLAIM and not body["derived_from"] and not body["method"].startswith("user:"):
-        # §2.2: provenance is mandatory.
+        # §2.2: provenance is mandatory.  A claim from nothing must at least say that a person made it.
         return "body.derived_from must not be empty unless body.method starts with user:, a direct statement"
     return None
 
 
 # --- Limits and ranges ------------------------------------------------------------------------------------------
+
+# The bounds keep the work for one operation small, whoever signed it: 64 merges, 512 look-ups, 64 KiB of hashing.
 
 MAX_OPERATION_BYTES = 65_536
 

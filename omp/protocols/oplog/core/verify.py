@@ -96,10 +96,14 @@ def _encoding(draft: _Draft) -> str | None:
 
 
 def _canonical(draft: _Draft) -> str | None:
+    # Nothing is ever canonicalized for a sender.  If two texts could mean one operation, a signature would cover bytes
+    # that nobody has sent, and two nodes could keep different bytes without knowing it.
     return draft.not_canonical
 
 
 def _version(draft: _Draft) -> str | None:
+    # The version comes before the schema, since it says which schema.  It also opens the preimage (§1.4), so that a
+    # signature made for one version, or for another protocol, means nothing in this one.
     if draft.envelope.get("v") != VERSION:
         return f"v must be {VERSION}"
     draft.preimage = preimage(draft.envelope)
@@ -115,6 +119,7 @@ def _schema(draft: _Draft) -> str | None:
 
 
 def _limits(draft: _Draft) -> str | None:
+    # Before the signature: what is too large must not cost a verification.
     return limit_problem(draft.data, draft.envelope)
 
 
@@ -123,6 +128,7 @@ def _ranges(draft: _Draft) -> str | None:
 
 
 def _signature(draft: _Draft) -> str | None:
+    # The last stage without a lock.  From here on each byte is known to come from the author it names.
     assert draft.operation_id is not None  # stage 3 set it
     if draft.known(draft.operation_id) == draft.data:
         return None  # these very bytes were verified when they first came
@@ -136,6 +142,7 @@ def _signature(draft: _Draft) -> str | None:
 
 
 def _ancestors(candidate: Candidate) -> str | None:
+    # Only with all of them here is the past complete, and only then can the rest be judged as it is judged elsewhere.
     operation, entry = candidate.operation, candidate.log.entry
     for parent in operation.parents():
         if (found := entry(parent)) is None:
@@ -148,6 +155,7 @@ def _ancestors(candidate: Candidate) -> str | None:
 
 
 def _chain(candidate: Candidate) -> str | None:
+    # An author numbers its own operations without gaps, so nobody can leave one out and hide it.
     operation, prev = candidate.operation, candidate.prev
     if (prev is None) != (operation.seq == 1):
         return "prev must be null where seq is 1, and nowhere else"
@@ -157,6 +165,7 @@ def _chain(candidate: Candidate) -> str | None:
 
 
 def _clock(candidate: Candidate) -> str | None:
+    # The upper bound is against a sender who sets lc to the greatest integer: nobody could ever append after that.
     greatest = max((dep.lc for dep in candidate.deps), default=0)
     if candidate.prev is not None:
         greatest = max(greatest, candidate.prev.lc)
@@ -166,6 +175,7 @@ def _clock(candidate: Candidate) -> str | None:
 
 
 def _references(candidate: Candidate) -> str | None:
+    # In the past, and not merely stored here: else the verdict would depend on what else this node happens to hold.
     operation = candidate.operation
     candidate.past = past = Past(candidate.prev, candidate.deps)
     for name, ids, types in references(operation.type, operation.body):

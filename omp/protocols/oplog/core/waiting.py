@@ -89,13 +89,14 @@ class WaitingPool:
         self._enqueue(log, waiting)
         log.by_id[operation.id] = waiting
         self.operations[operation.log, operation.id] = operation
-        for ancestor in missing:
+        for ancestor in missing:  # each of them asks for one look-up when it arrives, however many wait
             log.waiting_for.setdefault(ancestor, {})[operation.id] = None
         log.size += len(operation.raw)
         self._size += len(operation.raw)
         self._shrink(log)
 
     def _shrink(self, log: _LogQueues) -> None:
+        """Evict until both bounds hold again: in this log first, so that one log cannot push out those of others."""
         bounds = self._bounds
         while len(log.by_id) > bounds.operations_a_log or log.size > bounds.bytes_a_log:
             self.take(*_first(log.queues))
@@ -147,6 +148,7 @@ class WaitingPool:
         self._promote(log_id, [_NOTHING_STORED, _STRANGER], _KNOWN, key)
 
     def _promote(self, log_id: str, ranks: Iterable[int], to: int, key: str | None = None) -> None:
+        """Move what waits in these ranks (by `key`, if given) to another rank, where it keeps its place by age."""
         log = self._logs.get(log_id)
         if log is None:
             return
@@ -192,4 +194,5 @@ class WaitingPool:
 
 
 def _first(queues: tuple[_Queue, _Queue, _Queue]) -> tuple[str, str]:
+    """The name of what goes next: the oldest of the lowest rank."""
     return next(iter(next(queue for queue in queues if queue)))
