@@ -4,7 +4,7 @@
 print its ID.  `show` and `why` say what follows from the log.  `verify` runs the definition, which shares no code with
 the rest, over any export.  `push`, `pull` and `sync` exchange operations with servers.
 
-This module is the command line.  The work is in `writing`, `reading` and `exchange`; they use `selecting` (what the
+This module is the command line.  The work is in `writing`, `showing` and `exchange`; they use `selecting` (what the
 arguments mean), `files` (the log and its key on disk), `peer` (requests to a server) and `text` (lines for people).
 
 An operation is named by its ID or by its first digits, as they are shown.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from omp.protocols.oplog.core.operation import CAPABILITIES, TYPES
 from omp.tools.log.exchange import pull, push, sync
-from omp.tools.log.reading import show, verify, why
+from omp.tools.log.showing import show, verify, why
 from omp.tools.log.writing import claim, correct, grant, infer, ingest, init, refute, revoke
 
 HELP = "keep a signed operation log: claims, evidence, grants; check and exchange it"

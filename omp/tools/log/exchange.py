@@ -14,7 +14,7 @@ from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, REJECTED, Repli
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import IDENTITY_ID
 from omp.tools.log.files import LocalLog, LogKey, log_in, opened
-from omp.tools.log.peer import Heads, Peer, Sent
+from omp.tools.log.peer import Heads, PeerLog, Sent
 from omp.tools.log.selecting import key_if_any, opened_to_read
 from omp.tools.log.text import counted
 from omp.tools.terminal import Failed, printable
@@ -24,7 +24,7 @@ def push(args: argparse.Namespace) -> None:
     """Send a server what it lacks."""
     with opened_to_read(args) as local:
         replica = local.replica
-        peer = Peer(args.url, replica.log, key_if_any(args))
+        peer = PeerLog(args.url, replica.log, key_if_any(args))
         there = peer.heads_if_told()  # None: send everything; what the server has already is a duplicate
         raws = [entry.raw for entry in replica.lacking(there.heads if there is not None else [])]
     sent = peer.send(raws)
@@ -37,7 +37,7 @@ def _operations(count: int) -> str:
     return counted(count, "operation")
 
 
-def _check_taken(peer: Peer, sent: Sent) -> None:
+def _check_taken(peer: PeerLog, sent: Sent) -> None:
     """Raise :class:`Failed` if a server did not take in all that it was sent."""
     if sent.refused:
         operation_id, code = sent.refused[0]
@@ -47,7 +47,7 @@ def _check_taken(peer: Peer, sent: Sent) -> None:
         raise Failed(f"{peer.url} has not taken in {_operations(sent.counts[DEFERRED])}: an ancestor is missing there.")
 
 
-def _compare(replica: Replica, peer: Peer) -> None:
+def _compare(replica: Replica, peer: PeerLog) -> None:
     """Say whether both sides are now equal."""
     there = peer.heads_if_told()
     if there is None:
@@ -69,7 +69,7 @@ def pull(args: argparse.Namespace) -> None:
     """Fetch from a server what this log lacks, and verify it."""
     key = key_if_any(args)
     log = _asked_for(args, key)
-    peer = Peer(args.url, log, key)
+    peer = PeerLog(args.url, log, key)
     with opened(args.log, log) as local:
         heads = local.replica.heads()
     lines = peer.lacking(heads)
@@ -114,7 +114,7 @@ def sync(args: argparse.Namespace) -> None:
     """Make two servers equal: each is sent what it lacks."""
     key = key_if_any(args)
     log = _asked_for(args, key)
-    one, two = Peer(args.url, log, key), Peer(args.other, log, key)
+    one, two = PeerLog(args.url, log, key), PeerLog(args.other, log, key)
     to_two = two.send(one.lacking(two.heads().heads))
     to_one = one.send(two.lacking(one.heads().heads))
     _check_taken(two, to_two)

@@ -65,7 +65,7 @@ class Sent(NamedTuple):
     refused: list[tuple[str | None, str]]
 
 
-class Peer:
+class PeerLog:
     """The log `log` on the server at `url`; requests are signed with `key`, if there is one."""
 
     def __init__(self, url: str, log: str, key: LogKey | None) -> None:

@@ -89,7 +89,7 @@ class WaitingPool:
         self._enqueue(log, waiting)
         log.by_id[operation.id] = waiting
         self.operations[operation.log, operation.id] = operation
-        for ancestor in missing:  # each of them asks for one look-up when it arrives, however many wait
+        for ancestor in missing:
             log.waiting_for.setdefault(ancestor, {})[operation.id] = None
         log.size += len(operation.raw)
         self._size += len(operation.raw)

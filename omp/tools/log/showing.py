@@ -1,4 +1,4 @@
-"""The subcommands of ``python -m omp log`` that read: `show`, `why`, and `verify`.
+"""The subcommands of ``python -m omp log`` that only read: `show`, `why` and `verify`.
 
 `show` and `why` trust the file, as :mod:`.files` does.  `verify` trusts nothing: it runs the definition of the
 protocol, which shares no code with the core, over the exact bytes.
