@@ -11,7 +11,7 @@ is derived is brought up to date right after it, before anybody can look.
 **Where the order of arrival does not matter.**  Stages 9 to 12 look at past(O) alone, and Auth(O) with them: the
 verdict on an operation is the same everywhere.  Statuses, taint and void are defined over the stored set: each change
 here leaves what the definition gives for the set as it is now, so two replicas with one set have one state document.
-The tests deliver hostile logs in hundreds of random orders and compare.
+The tests deliver hostile logs in many random orders and compare.
 
 **Where it does matter.**  Which of two signatures over one preimage is kept (the first that came).  What is evicted
 from the waiting pool when it is full.  The numbers of events, and which events there were: an operation that arrives
