@@ -17,10 +17,11 @@ The tests deliver hostile logs in many random orders and compare.
 from the waiting pool when it is full.  The numbers of events, and which events there were: an operation that arrives
 before its revocation is accepted first and turns void later.  None of this is in the state document.
 
-**What is cheap and what is not.**  A log may hold a million operations.  No step of an append walks over all of them:
-pasts are version vectors (causality), sorted lists are cut into blocks, taint is followed only where something changed,
-and only changed blocks of the state document are written again.  Its SHA-256 is taken over the whole, but only when
-somebody asks.
+**What is cheap and what is not.**  A log may hold a million operations, and an append must not walk over all of them.
+So pasts are version vectors, sorted lists are cut into blocks, and only changed blocks of the state document are
+written again.  Two kinds of operation cost more, in proportion to what they change: a revocation asks again about the
+operations under its target, and a refutation or correction about all that is derived from its target.  The SHA-256 of
+the state document is taken over the whole of it, but only when somebody asks.
 
 Read in this order, with the minutes each takes:
 
