@@ -18,7 +18,7 @@ from typing import Any
 from omp.protocols.oplog import definition
 from omp.protocols.oplog.core.operation import LIMITS, RANGES, REFERENCES
 from omp.protocols.oplog.core.replica import DEFERRED, REJECTED, Replica
-from omp.protocols.oplog.core.verify import STAGES, Refused, check_bytes
+from omp.protocols.oplog.core.verify import STAGES, OperationRefused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests import TOP, long
 from omp.tests.oplog.world import ENGINE, LOG, ROOT, STRANGER, TRUSTING, World, body_of, envelope, sealed
@@ -31,7 +31,7 @@ def by_core(data: bytes) -> Verdict:
     """(code, stage, operation ID) by the verifier of the core: stages 1 to 7."""
     try:
         return None, None, check_bytes(data, TRUSTING).id
-    except Refused as refused:
+    except OperationRefused as refused:
         return refused.code, refused.stage, refused.id
 
 

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from omp.protocols.oplog import definition
-from omp.protocols.oplog.core.derivation import why
+from omp.protocols.oplog.core.document import why
 from omp.protocols.oplog.core.entries import ClaimEntry
 from omp.protocols.oplog.core.operation import preimage
 from omp.protocols.oplog.core.producer import signed
-from omp.protocols.oplog.core.projection import projection
 from omp.protocols.oplog.core.replica import Replica
-from omp.protocols.oplog.core.verify import STAGES, Refused, check_bytes
+from omp.protocols.oplog.core.verify import STAGES, OperationRefused, check_bytes
 from omp.protocols.oplog.node import Node
 from omp.protocols.oplog.posting import post_many
 from omp.rules import ed25519, identifiers
@@ -74,7 +73,7 @@ def _form(test: unittest.TestCase, case: Case) -> None:
     _classes(test, case)
     try:
         operation = check_bytes(_bytes(case), ENGINE)
-    except Refused as refusal:
+    except OperationRefused as refusal:
         test.assertEqual((refusal.code, refusal.stage, refusal.id), (case["outcome"], case["stage"], case["id"]))
     else:
         test.assertEqual((case["outcome"], operation.id), ("ok", case["id"]))
@@ -188,7 +187,7 @@ def _merge(test: unittest.TestCase, case: Case) -> None:
 def _projection(test: unittest.TestCase, case: Case) -> None:
     _classes(test, case)
     replica = _replica(case, case["operations"])
-    test.assertEqual(list(projection(replica, case["key"], case["now"])), case["items"])
+    test.assertEqual(list(replica.projection(case["key"], case["now"])), case["items"])
 
 
 def _why(test: unittest.TestCase, case: Case) -> None:

@@ -1,4 +1,8 @@
-"""The subcommands of ``python -m omp log`` that read: `show`, `why`, and `verify`, which runs the definition."""
+"""The subcommands of ``python -m omp log`` that only read: `show`, `why` and `verify`.
+
+`show` and `why` trust the file, as :mod:`.files` does.  `verify` trusts nothing: it runs the definition of the
+protocol, which shares no code with the core, over the exact bytes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from omp.protocols.oplog.core import derivation
+from omp.protocols.oplog.core import document
 from omp.protocols.oplog.core.document import LISTS, state_object
 from omp.protocols.oplog.core.entries import SourceEntry
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, INFERENCE
@@ -34,19 +38,19 @@ def show(args: argparse.Namespace) -> None:
 
 
 def why(args: argparse.Namespace) -> None:
-    """Print what a claim rests on, down to evidence, and what taints it."""
+    """Print what a claim is derived from, down to evidence, and what taints it."""
     with opened_to_read(args) as local:
         entry = find(local.replica, args.claim, CLAIM, INFERENCE, EVIDENCE)
         assert isinstance(entry, SourceEntry)
         if args.json:
-            print(printable_json(derivation.why(entry).decode()))
+            print(printable_json(document.why(entry).decode()))
         else:
             print("\n".join(tree(local.replica, entry)))
 
 
 def verify(args: argparse.Namespace) -> None:
     """Check an export by itself: hashes, chains, signatures, authority; print the state ID."""
-    # Of its own log file, what a crash left behind the last line was never confirmed, and is no part of it.
+    # The tool's own log file may end in a line that a crash cut short: it was never confirmed and is not part of it.
     data = contents(args.file) if args.file is not None else whole_lines(contents(str(args.log)))
     lines = list(numbered(data))
     report = check([line for _, line in lines], best_engine())

@@ -1,10 +1,10 @@
 """A server as a peer of a log: what `push`, `pull` and `sync` of ``python -m omp log`` ask of it (oplog §7).
 
-Peers tell each other their heads and send what the other lacks; what arrives twice does no harm.  Requests are signed
-with the key of the log where there is one (RFC 9421, keyid its key ID): a server in mode ``strict`` wants that of
-readers.  Posting needs no such signature in any mode.
+Peers tell each other their heads and send what the other lacks; what arrives twice does no harm.  If there is a key of
+the log, requests are signed with it (RFC 9421; its keyid is the key ID), because a server in mode ``strict`` asks this
+of readers.  Posting needs no such signature in any mode.
 
-Handled here: answers that are none of this protocol, bodies within every server's limit.  What a server sends is not
+Handled here: answers that do not fit this protocol, bodies within every server's limit.  What a server sends is not
 trusted: the caller verifies each operation.
 """
 
@@ -25,7 +25,7 @@ from omp.tools.log.files import LogKey
 
 BATCH_LINES = 500
 BATCH_BYTES = 900_000
-"""The smallest limit that a server can be given is 1 MiB."""
+"""Below 1 MiB, the smallest limit on bodies that a server can be given."""
 
 _JSON, _NDJSON = "application/json", "application/x-ndjson"
 _TEXT = {"type": "string"}
@@ -59,14 +59,14 @@ class Heads(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What became of operations that were sent: how many of each status, and those refused: (ID, code)."""
+    """What became of operations that were sent: how many of each status, and (ID, code) of those refused."""
 
     counts: Counter[str]
     refused: list[tuple[str | None, str]]
 
 
-class Peer:
-    """The log `log` on the server at `url`; requests are signed with `key`, where there is one."""
+class PeerLog:
+    """The log `log` on the server at `url`; requests are signed with `key`, if there is one."""
 
     def __init__(self, url: str, log: str, key: LogKey | None) -> None:
         self.url = url
@@ -75,7 +75,7 @@ class Peer:
         self._key = key
 
     def heads(self) -> Heads:
-        """``GET …/heads``; no heads where the server has nothing of the log yet."""
+        """``GET …/heads``; no heads if the server has nothing of the log yet."""
         try:
             answer = self._ask("GET", "/heads")
         except Refusal as refusal:
@@ -86,7 +86,7 @@ class Peer:
         return Heads(value["heads"], value["ops"], value["state"])
 
     def heads_if_told(self) -> Heads | None:
-        """The same; None where the server does not let this key read: who may not read may still write."""
+        """As :meth:`heads`; None if the server does not let this key read.  Such a key may still write."""
         try:
             return self.heads()
         except Refusal as refusal:
@@ -95,7 +95,7 @@ class Peer:
             raise
 
     def lacking(self, heads: Sequence[str]) -> list[bytes]:
-        """``POST …/missing``: the bytes of what the server has and a caller with these heads lacks, in total order."""
+        """``POST …/missing``: the operations that a caller with these heads lacks, in total order."""
         try:
             answer = self._ask("POST", "/missing", json.dumps({"heads": list(heads)}).encode(), _JSON)
         except Refusal as refusal:
