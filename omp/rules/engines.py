@@ -15,7 +15,6 @@ The package is imported when an engine is chosen, once, at the start: never by i
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Protocol
 
 from omp.rules import ed25519
@@ -64,14 +63,13 @@ def cryptography_engine() -> Engine:
         raise CryptographyMissing(
             "The fast Ed25519 engine needs the package cryptography; install it with: pip install cryptography"
         ) from None
-    parsed = lru_cache(maxsize=256)(Ed25519PublicKey.from_public_bytes)  # who signs once signs again
     malformed = ed25519.malformed
 
     def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
         if malformed(public_key, signature):
             return False
         try:
-            parsed(public_key).verify(signature, message)
+            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
         except (InvalidSignature, ValueError):  # ValueError: the key is no point
             return False
         return True

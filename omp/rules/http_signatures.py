@@ -24,13 +24,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from omp.rules.content_digest import DigestError, check_content_digest, content_digest
 from omp.rules.encodings import b64_encode
 from omp.rules.engines import Verify
-from omp.rules.signature_base import Frame, SignatureError, SignedRequest, signature_base
+from omp.rules.signature_base import (
+    DigestError,
+    SignatureError,
+    SignedRequest,
+    check_content_digest,
+    content_digest,
+    signature_base,
+)
 from omp.rules.structured_fields import (
     ANY_CASE_KEY,
     BareItem,
@@ -71,46 +76,25 @@ class Policy:
     max_ahead: int = 60
 
 
-class SignatureInput:
-    """One label of Signature-Input: `covered` holds the components and all parameters, those of §2.3 stand apart.
+class Signature(NamedTuple):
+    """One label of the two fields: `covered` holds the components and all parameters, those of §2.3 stand apart too.
 
-    Raises :class:`SignatureError` 400 for a value that is no list of components, or a parameter of another type.
+    `created` and `expires` are epoch seconds, `value` is the signature itself; a parameter that is not there is None.
     """
 
-    __slots__ = ("_frame", "alg", "covered", "created", "expires", "keyid", "label", "nonce")
-
-    def __init__(self, label: str, covered: Member) -> None:
-        if not isinstance(covered, InnerList):
-            raise SignatureError(400, f'Signature-Input: {label:.100} must be a list of components, ("@method" …).')
-        if any(type(component.value) is not str for component in covered.items):
-            raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
-        params: Mapping[str, Any] = covered.params
-        for name, given in params.items():
-            kind = PARAMETERS.get(name)
-            if kind is not None and type(given) is not kind:  # by type(): True is no integer, and a token no string
-                word = "an integer" if kind is int else "a string"
-                raise SignatureError(400, f"Signature-Input: {name} of {label:.100} must be {word}.")
-        self.label = label
-        self.covered = covered
-        self.keyid: str | None = params.get("keyid")
-        self.alg: str | None = params.get("alg")
-        self.created: int | None = params.get("created")
-        self.expires: int | None = params.get("expires")
-        self.nonce: str | None = params.get("nonce")
-        self._frame: Frame | None = None
-
-    def base(self, request: SignedRequest) -> bytes:
-        """What a signature of this input over `request` signs; raises as :func:`signature_base` does."""
-        if self._frame is None:
-            self._frame = Frame(self.covered)
-        return self._frame.base(request)
-
-
-class Signature(NamedTuple):
-    """One label of the two fields."""
-
-    input: SignatureInput
+    label: str
+    covered: InnerList
     value: bytes
+    keyid: str | None = None
+    alg: str | None = None
+    created: int | None = None
+    expires: int | None = None
+    nonce: str | None = None
+
+    @property
+    def covers_nothing(self) -> bool:
+        """Whether its list of components is empty: the mark of the legacy form."""
+        return not self.covered.items
 
 
 class Verified(NamedTuple):
@@ -129,7 +113,7 @@ class Verified(NamedTuple):
     legacy: bool
 
 
-# -- parsing, §4.1 and §4.2
+# --- Parsing, §4.1 and §4.2 -------------------------------------------------------------------------------------
 
 _BYTES_BETWEEN_COLONS = re.compile(r":([A-Za-z0-9_\-+/]*=*):")
 _TO_BASE64 = str.maketrans("-_", "+/")
@@ -147,57 +131,64 @@ def parse_signatures(request: SignedRequest, *, legacy: bool = False) -> list[Si
     if inputs is None or values is None:
         raise SignatureError(400, "Signature-Input and Signature go together: one of them is missing.")
     try:
-        known = _remembered_inputs(inputs) if len(inputs) <= _REMEMBERED_LENGTH else _inputs(parse_dictionary(inputs))
-        signatures = _paired(known, parse_dictionary(values))
+        return _paired(parse_dictionary(inputs), parse_dictionary(values))
     except StructuredFieldError as error:
-        loose = _legacy_signatures(inputs, values) if legacy else None
-        if loose is None:
+        signatures = _legacy_signatures(inputs, values) if legacy else None
+        if signatures is None:
             raise SignatureError(400, f"Signature-Input or Signature is malformed. {error}") from None
-        signatures = loose
-    return signatures
+        return signatures
 
 
 def _legacy_signatures(inputs: str, values: str) -> list[Signature] | None:
     """The two fields as published clients write them, which is not RFC 8941; None if a label is not legacy."""
     values = _BYTES_BETWEEN_COLONS.sub(lambda match: match[0].translate(_TO_BASE64), values)
     try:
-        signatures = _paired(
-            _inputs(parse_dictionary(inputs, key=ANY_CASE_KEY)),
-            parse_dictionary(values, key=ANY_CASE_KEY),
-        )
+        signatures = _paired(parse_dictionary(inputs, key=ANY_CASE_KEY), parse_dictionary(values, key=ANY_CASE_KEY))
     except StructuredFieldError:
         return None
-    return None if any(signature.input.covered.items for signature in signatures) else signatures
+    return signatures if all(signature.covers_nothing for signature in signatures) else None
 
 
-def _inputs(members: Mapping[str, Member]) -> Mapping[str, SignatureInput]:
-    if len(members) > MAX_LABELS:
+def _paired(inputs: Mapping[str, Member], values: Mapping[str, Member]) -> list[Signature]:
+    if len(inputs) > MAX_LABELS:
         raise SignatureError(400, f"A request may bear at most {MAX_LABELS} signatures.")
-    return {label: SignatureInput(label, covered) for label, covered in members.items()}
-
-
-@lru_cache(maxsize=256)
-def _remembered_inputs(text: str) -> Mapping[str, SignatureInput]:
-    # What a client signs within one second, without a nonce, has one and the same Signature-Input.
-    return _inputs(parse_dictionary(text))
-
-
-_REMEMBERED_LENGTH = 512  # characters: what is remembered stays small, whoever sends it
-
-
-def _paired(inputs: Mapping[str, SignatureInput], values: Mapping[str, Member]) -> list[Signature]:
+    covered = {label: _components(label, member) for label, member in inputs.items()}
     if not inputs or inputs.keys() != values.keys():
         raise SignatureError(400, "Signature-Input and Signature must hold the same labels, and at least one.")
-    return [Signature(one, _signature_bytes(label, values[label])) for label, one in inputs.items()]
+    return [_signature(label, components, values[label]) for label, components in covered.items()]
 
 
-def _signature_bytes(label: str, value: Member) -> bytes:
+def _components(label: str, covered: Member) -> InnerList:
+    """The member of Signature-Input, if it is a list of strings with parameters of the right types."""
+    if not isinstance(covered, InnerList):
+        raise SignatureError(400, f'Signature-Input: {label:.100} must be a list of components, ("@method" …).')
+    if any(type(component.value) is not str for component in covered.items):
+        raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
+    for name, given in covered.params.items():
+        kind = PARAMETERS.get(name)
+        if kind is not None and type(given) is not kind:  # by type(): True is not an integer, nor a token a string
+            word = "an integer" if kind is int else "a string"
+            raise SignatureError(400, f"Signature-Input: {name} of {label:.100} must be {word}.")
+    return covered
+
+
+def _signature(label: str, covered: InnerList, value: Member) -> Signature:
     if not isinstance(value, Item) or not isinstance(value.value, bytes):
         raise SignatureError(400, f"Signature: {label:.100} must be a byte sequence, :base64:.")
-    return value.value
+    params: Mapping[str, Any] = covered.params
+    return Signature(
+        label,
+        covered,
+        value.value,
+        keyid=params.get("keyid"),
+        alg=params.get("alg"),
+        created=params.get("created"),
+        expires=params.get("expires"),
+        nonce=params.get("nonce"),
+    )
 
 
-# -- verifying, §3.2
+# --- Verifying, §3.2 --------------------------------------------------------------------------------------------
 
 
 def verify(
@@ -224,16 +215,16 @@ def verify(
         outcome = message if isinstance(message, str) else verification.outcome(signature, message)
         if isinstance(outcome, Verified):
             return outcome
-        reasons.append(f"Signature {signature.input.label:.100}: {outcome}")
+        reasons.append(f"Signature {signature.label:.100}: {outcome}")
     raise SignatureError(401, " ".join(reasons))
 
 
 def _message(request: SignedRequest, policy: Policy, signature: Signature) -> bytes | str:
     """What the signature should sign, or the reason why nothing can verify it."""
-    if policy.legacy and not signature.input.covered.items:
+    if policy.legacy and signature.covers_nothing:
         return legacy_message(request)
     try:
-        return signature.input.base(request)
+        return signature_base(request, signature.covered)
     except SignatureError as error:
         if error.status == 400:
             raise
@@ -253,14 +244,13 @@ class _Verification(NamedTuple):
 
     def outcome(self, signature: Signature, message: bytes) -> Verified | str:
         """The verified signature, or the reason why it is none."""
-        given = signature.input
-        legacy = self.policy.legacy and not given.covered.items
-        components = frozenset[str]() if legacy else self.covered_names(given.covered)
+        legacy = self.policy.legacy and signature.covers_nothing
+        components = frozenset[str]() if legacy else self.covered_names(signature.covered)
         # A legacy signature covers nothing by name, and published clients send an old `created`.
-        reason = (None if legacy else self.uncovered(components) or self.bad_age(given)) or self.unusable(given)
+        reason = (None if legacy else self.uncovered(components) or self.bad_age(signature)) or self.unusable(signature)
         if reason:
             return reason
-        keyid = given.keyid
+        keyid = signature.keyid
         if not keyid:
             return "keyid is missing."
         try:
@@ -273,10 +263,10 @@ class _Verification(NamedTuple):
         if key is None:
             return "it does not verify."
         # Nor does it sign its parameters: with a nonce in one, anyone could use up another's nonces.
-        nonce = None if legacy else given.nonce
-        if nonce is not None and not self.fresh(keyid, nonce, (given.created or 0) + self.policy.max_age):
+        nonce = None if legacy else signature.nonce
+        if nonce is not None and not self.fresh(keyid, nonce, (signature.created or 0) + self.policy.max_age):
             return "its nonce has been used before."
-        return Verified(given.label, keyid, key, components, given.created, nonce, legacy)
+        return Verified(signature.label, keyid, key, components, signature.created, nonce, legacy)
 
     def covered_names(self, covered: InnerList) -> frozenset[str]:
         """The names of the parts that the components bind wholly."""
@@ -303,22 +293,22 @@ class _Verification(NamedTuple):
                 return f"it must cover {', or '.join(map(_enumerated, wanted))}."
         return None
 
-    def bad_age(self, given: SignatureInput) -> str | None:
+    def bad_age(self, signature: Signature) -> str | None:
         """Whether `created` is missing or out of its window."""
-        if given.created is None:
+        if signature.created is None:
             return "created is missing."
-        if given.created < self.now - self.policy.max_age:
+        if signature.created < self.now - self.policy.max_age:
             return f"it was created more than {self.policy.max_age} seconds ago."
-        if given.created > self.now + self.policy.max_ahead:
+        if signature.created > self.now + self.policy.max_ahead:
             return f"it was created more than {self.policy.max_ahead} seconds in the future."
         return None
 
-    def unusable(self, given: SignatureInput) -> str | None:
+    def unusable(self, signature: Signature) -> str | None:
         """Whether it has expired, or is of another algorithm."""
-        if given.expires is not None and given.expires < self.now:
+        if signature.expires is not None and signature.expires < self.now:
             return "it has expired."
-        if given.alg not in (None, "ed25519"):
-            return f"alg must be ed25519, not {given.alg:.100}."
+        if signature.alg not in (None, "ed25519"):
+            return f"alg must be ed25519, not {signature.alg:.100}."
         return None
 
 
@@ -326,7 +316,7 @@ def _enumerated(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-# -- the legacy form, objects.md §4
+# --- The legacy form, omp §4.3 ----------------------------------------------------------------------------------
 
 
 def legacy_message(request: SignedRequest) -> bytes:
@@ -342,7 +332,7 @@ def sign_legacy(
     return _fields(label, covered, signer(legacy_message(request)))
 
 
-# -- signing, §3.1
+# --- Signing, §3.1 ----------------------------------------------------------------------------------------------
 
 
 def sign(

@@ -33,8 +33,6 @@ from pathlib import Path
 
 from omp.tests import TOP
 
-"""The folder that holds ``server.py`` and ``omp/``."""
-
 STALL = 60.0
 """Seconds without any answer after which a run is given up."""
 
@@ -287,8 +285,7 @@ def send_all(
     port: int, requests: Sequence[bytes], expected: int = 200, connections: int = 16
 ) -> tuple[Result, list[bytes]]:
     """Send every request once, over `connections` connections: what it took, the bodies in the order of `requests`."""
-    shares = [requests[first::connections] for first in range(min(connections, len(requests)))]
-    with _lanes(port, shares) as lanes:
+    with _lanes(port, once(requests, connections)) as lanes:
         for lane in lanes:
             lane.bodies = []
         result = _loop(lanes, float("inf"), b"HTTP/1.1 %d " % expected)
@@ -301,6 +298,11 @@ def repeat(requests: Sequence[bytes], connections: int = 16) -> list[Iterator[by
     step = max(1, len(requests) // connections)
     starts = [lane * step % len(requests) for lane in range(connections)]
     return [itertools.cycle([*requests[start:], *requests[:start]]) for start in starts]
+
+
+def once(requests: Sequence[bytes], connections: int = 16) -> list[Iterator[bytes]]:
+    """`requests` for :func:`drive`, each to be sent once, shared out among the connections."""
+    return [iter(requests[first::connections]) for first in range(min(connections, len(requests)))]
 
 
 def measure(work: Callable[[], object], seconds: float, batch: int = 20) -> Result:

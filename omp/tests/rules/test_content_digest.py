@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from omp.rules.content_digest import DigestError, check_content_digest, content_digest
+from omp.rules.signature_base import DigestError, check_content_digest, content_digest
 
 HELLO = b'{"hello": "world"}'
 SHA_256 = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from omp.rules.content_digest import content_digest
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64_encode, b64u_encode
 from omp.rules.http_signatures import sign, sign_legacy
-from omp.rules.signature_base import SignedRequest, signature_base
+from omp.rules.signature_base import SignedRequest, content_digest, signature_base
 from omp.rules.structured_fields import InnerList, parse_list
 
 Case = dict[str, Any]
