@@ -1,4 +1,4 @@
-"""HTTP Message Signatures for requests: RFC 9421 §3 and §4, and the legacy form of objects.md §4.
+"""HTTP Message Signatures for requests, made and verified: RFC 9421 §3, §4.
 
 A signature arrives in two header fields, each a Structured Fields dictionary: ``Signature-Input`` says under a label
 what is covered and with which parameters (§4.1), ``Signature`` holds the bytes under the same label (§4.2)::
@@ -7,16 +7,17 @@ what is covered and with which parameters (§4.1), ``Signature`` holds the bytes
     Signature: sig1=:GVr6wM2S4nncDbIe…6jDg==:
 
 :func:`parse_signatures` reads them, :func:`verify` decides under a :class:`Policy`, :func:`sign` makes them.  What a
-signature covers and the text it signs stands in :mod:`omp.rules.signature_base`.  The only algorithm is Ed25519.
+signature covers and the text it signs are in :mod:`omp.rules.signature_base`.  The only algorithm is Ed25519.
 
-**Legacy** is the form of the OMP reference server's published client: the component list is empty and the signature is
-over ``METHOD absolute-URL``.  It binds neither the body nor the query nor its own parameters, and can be sent again.
+**Legacy** (omp §4.3) is the form of the OMP reference server's published client: the component list is empty and the
+signature is over ``METHOD absolute-URL``.  It binds neither the body nor the query nor its own parameters, and can be
+sent again.
 
-The order of a refusal is that of objects.md §4: what is malformed in any label is status 400; if no label verifies,
-401 with the reason for each.  One label that verifies is enough.
+Refusals come in the order of omp §4.1: anything malformed in any label is status 400; if no label verifies, 401 with
+the reason for each.  One label that verifies is enough.
 
 Handled here: grammar, coverage, age, Content-Digest, replay as far as the caller remembers nonces.  The caller must
-bound the size of the fields, say which keys a keyid stands for, and consume each nonce once (`fresh`).
+bound the size of the fields, say which keys a keyid stands for, and accept each nonce once (`fresh`).
 """
 
 from __future__ import annotations
@@ -53,21 +54,21 @@ MAX_LABELS = 8
 """More signatures on one request are refused, since each can cost a verification."""
 
 PARAMETERS: dict[str, type] = {"created": int, "expires": int, "nonce": str, "alg": str, "keyid": str, "tag": str}
-"""The parameters of a signature (§2.3); ``tag`` is for the application: signed, and no more."""
+"""The parameters of a signature (§2.3); ``tag`` is for the application: it is signed and otherwise ignored."""
 
 KeysOf = Callable[[str], Sequence[bytes]]
-"""keyid -> the public keys (32 bytes) it may stand for; none, or a SignatureError that says why, if it is unknown."""
+"""keyid -> the public keys (32 bytes) that it may stand for: none, or a SignatureError that says why, if unknown."""
 Fresh = Callable[[str, str, int], bool]
-"""(keyid, nonce, epoch second until which to remember it) -> whether it is new; using it up is the caller's."""
+"""(keyid, nonce, epoch second until which to remember it) -> whether it is new; from then on it is used up."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a verifier asks for.
+    """What a verifier requires.
 
     Each element of `required` is satisfied by any one of its alternatives, and an alternative by all its components.
-    ``@query`` counts as covered where the request has no query, ``content-digest`` where it has no body.  `legacy`
-    lets the legacy form in.  `created` may lie at most `max_age` seconds back and `max_ahead` seconds in the future.
+    ``@query`` counts as covered if the request has no query, ``content-digest`` if it has no body.  `legacy` accepts
+    the legacy form.  `created` may lie at most `max_age` seconds back and `max_ahead` seconds in the future.
     """
 
     required: tuple[tuple[tuple[str, ...], ...], ...]
@@ -100,8 +101,8 @@ class Signature(NamedTuple):
 class Verified(NamedTuple):
     """A signature that verified.
 
-    `public_key` is the key that did it; `components` are the names covered; `created` and `nonce` are None where the
-    signature has none, and tell nothing where it is `legacy`.
+    `public_key` is the key that verified it; `components` are the names covered; `created` and `nonce` are None if the
+    signature has none, and are not signed if it is `legacy`.
     """
 
     label: str
@@ -120,9 +121,9 @@ _TO_BASE64 = str.maketrans("-_", "+/")
 
 
 def parse_signatures(request: SignedRequest, *, legacy: bool = False) -> list[Signature]:
-    """The signatures that `request` bears; empty where it has neither field.  Nothing is verified.
+    """The signatures of `request`, none of them verified; empty if it has neither field.
 
-    With `legacy`, labels in upper case and signatures in base64url are read too, if every signature of the request
+    With `legacy`, labels in upper case and signatures in base64url are accepted too, if every signature of the request
     is of the legacy form.  Raises :class:`SignatureError` with status 400 for anything malformed.
     """
     inputs, values = request.field("signature-input"), request.field("signature")
@@ -197,8 +198,8 @@ def verify(
     """The first signature of `request` that verifies at time `now` (epoch seconds).
 
     `ed25519(public_key, message, signature)` is the engine's; `fresh` is asked last, so that only a signature that
-    verified uses a nonce up.  Raises :class:`SignatureError`: 400 for what is malformed in any label, or a
-    Content-Digest that is wrong; 401 where there is no signature, or none verifies.
+    verified uses a nonce up.  Raises :class:`SignatureError`: 400 for anything malformed in any label, or a
+    Content-Digest that is wrong; 401 if there is no signature, or none verifies.
     """
     signatures = parse_signatures(request, legacy=policy.legacy)
     if not signatures:
@@ -220,7 +221,7 @@ def verify(
 
 
 def _message(request: SignedRequest, policy: Policy, signature: Signature) -> bytes | str:
-    """What the signature should sign, or the reason why nothing can verify it."""
+    """What the signature should sign, or the reason why it cannot verify."""
     if policy.legacy and signature.covers_nothing:
         return legacy_message(request)
     try:
@@ -243,7 +244,7 @@ class _Verification(NamedTuple):
     digests: frozenset[str]
 
     def outcome(self, signature: Signature, message: bytes) -> Verified | str:
-        """The verified signature, or the reason why it is none."""
+        """What is verified, or the reason why the signature does not count."""
         legacy = self.policy.legacy and signature.covers_nothing
         components = frozenset[str]() if legacy else self.covered_names(signature.covered)
         # A legacy signature covers nothing by name, and published clients send an old `created`.
@@ -262,28 +263,28 @@ class _Verification(NamedTuple):
         key = next((key for key in keys if self.ed25519(key, message, signature.value)), None)
         if key is None:
             return "it does not verify."
-        # Nor does it sign its parameters: with a nonce in one, anyone could use up another's nonces.
+        # A legacy signature does not sign its parameters: whoever saw one could use up its signer's nonces.
         nonce = None if legacy else signature.nonce
         if nonce is not None and not self.fresh(keyid, nonce, (signature.created or 0) + self.policy.max_age):
             return "its nonce has been used before."
         return Verified(signature.label, keyid, key, components, signature.created, nonce, legacy)
 
     def covered_names(self, covered: InnerList) -> frozenset[str]:
-        """The names of the parts that the components bind wholly."""
+        """The names of the components that are covered as a whole."""
         return frozenset([str(component.value) for component in covered.items if self.binds(component)])
 
     def binds(self, component: Item) -> bool:
-        """Whether the component fixes all of its part: one member of a dictionary fixes that member only."""
+        """Whether the component covers all of its field: one member of a dictionary is that member only."""
         name, params = component
         if name == "content-digest":
-            # RFC 9530 lets a field name unknown algorithms only: it then says nothing about the body.
+            # A field may name unknown algorithms only (RFC 9530 §2): it then says nothing about the body.
             return params["key"] in self.digests if "key" in params else bool(self.digests)
         return "key" not in params
 
     def uncovered(self, components: frozenset[str]) -> str | None:
-        """Which required component is not covered."""
+        """A sentence that says which required component is not covered; None if all are."""
         request = self.request
-        # What the request does not have needs no cover.
+        # What the request does not have need not be covered.
         parts = (("@query", request.question_mark), ("content-digest", request.body))
         absent = [name for name, part in parts if not part]
         held = components.union(absent)
@@ -294,7 +295,7 @@ class _Verification(NamedTuple):
         return None
 
     def bad_age(self, signature: Signature) -> str | None:
-        """Whether `created` is missing or out of its window."""
+        """A sentence if `created` is missing or outside its window; else None."""
         if signature.created is None:
             return "created is missing."
         if signature.created < self.now - self.policy.max_age:
@@ -304,7 +305,7 @@ class _Verification(NamedTuple):
         return None
 
     def unusable(self, signature: Signature) -> str | None:
-        """Whether it has expired, or is of another algorithm."""
+        """A sentence if it has expired, or is of another algorithm; else None."""
         if signature.expires is not None and signature.expires < self.now:
             return "it has expired."
         if signature.alg not in (None, "ed25519"):
@@ -351,10 +352,10 @@ def sign(
 
     `signer` makes the Ed25519 signature (64 bytes) of a message; `created` and `expires` are epoch seconds.  Each of
     `components` is a name, or an identifier with parameters as the field holds it: ``"@query-param";name="q"``.
-    ``content-digest`` is covered too wherever there is a body, and the field is made if the request has none.
+    ``content-digest`` is covered too if there is a body, and the field is made if the request does not have it.
 
-    Raises :class:`SignatureError` where the request has no such component, and
-    :class:`~omp.rules.structured_fields.StructuredFieldError` for text that a parameter cannot hold.
+    Raises :class:`SignatureError` if the request does not have a component, and
+    :class:`~omp.rules.structured_fields.StructuredFieldError` for a text that a parameter cannot hold.
     """
     added = []
     items = [parse_item(name) if name.startswith('"') else Item(name) for name in components]

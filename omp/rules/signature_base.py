@@ -1,4 +1,4 @@
-"""What an HTTP message signature covers: components, the signature base (RFC 9421 §2), and Content-Digest (RFC 9530).
+"""What an HTTP message signature covers: the components and the signature base of RFC 9421 §2.
 
 A signature does not sign the bytes of a message, which intermediaries may change.  It signs a text made from named
 parts of the message: one line for each covered component, and a last line with their names and the parameters of the
@@ -11,8 +11,8 @@ signature itself (§2.5)::
 
 A component identifier is a Structured Fields item: the lower-case name of a header field (§2.1), with ``sf``, ``key``
 or ``bs`` for other ways to take its value, or a name with ``@`` that is derived from the request (§2.2).  The body is
-no component.  It is bound by the field ``Content-Digest``, a dictionary from algorithm to hash, and a signature that
-covers that field covers the body.
+not a component.  The field ``Content-Digest`` (RFC 9530) binds it, a dictionary from algorithm to hash: a signature
+that covers the field covers the body.
 
 Laid out: the request, derived components, header fields, identifiers and the base, Content-Digest.
 
@@ -160,9 +160,9 @@ DERIVED: dict[str, Callable[[SignedRequest], str]] = {
     "@path": lambda request: "/" if request.path in ("", "*") else request.path,  # §2.2.6
     "@query": lambda request: "?" + request.query,  # §2.2.7: "?" alone where there is none
 }
-"""Derived component -> how it is made from a request; ``@query-param`` has a parameter and stands by itself."""
+"""Derived component -> how it is made from a request; ``@query-param``, which has a parameter, is not in the table."""
 
-# §2.2.8 takes the percent-encode set of application/x-www-form-urlencoded, a space being %20 nevertheless.
+# §2.2.8 uses the percent-encode set of application/x-www-form-urlencoded, but a space is %20.
 _KEPT = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*-._")
 _ENCODED = [chr(byte) if byte in _KEPT else f"%{byte:02X}" for byte in range(256)]
 
@@ -237,7 +237,7 @@ def _shown(component: Item) -> str:
 
 
 def _absent(component: Item) -> SignatureError:
-    # The component is well named and the request lacks it: nothing is malformed, but nothing can verify.
+    # The name is good and the request lacks it: nothing is malformed, but nothing can verify.
     return SignatureError(401, f"The signature covers {_shown(component)}, which the request does not have.")
 
 
@@ -293,7 +293,7 @@ def _known_parameters(component: Item, name: str) -> Mapping[str, type]:
 def component_value(request: SignedRequest, component: Item) -> str:
     """The value of one component that :func:`check_components` has passed.
 
-    Raises :class:`SignatureError`: 401 if the request does not have it, 400 if it cannot be had.
+    Raises :class:`SignatureError`: 401 if the request does not have it, 400 if its value cannot be taken.
     """
     name = str(component.value)
     derive = DERIVED.get(name)

@@ -1,4 +1,4 @@
-"""``python -m omp keygen``: an Ed25519 key pair as the exports that server and client need (objects.md §4).
+"""``python -m omp keygen``: an Ed25519 key pair as the exports that server and client need (omp §4.4).
 
 Standard output holds the exports alone, so that a shell can evaluate it; what is to be said about them goes to
 standard error.  Nothing is written to a file.

@@ -1,4 +1,4 @@
-"""``python -m omp sign``: send one signed request, in either form of objects.md §4, and show the answer.
+"""``python -m omp sign``: send one signed request, in either form of omp §4, and show the answer.
 
 Its first options are those of the OMP reference server's ``sign_post_objects.py``.  Without ``--body`` the body is
 made from ``--namespace`` and ``--json`` as ``POST /objects`` and ``PUT /objects/{id}`` take it.

@@ -474,7 +474,7 @@ class Signing(Verification):
 
 
 class Strict(Verification):
-    """What objects.md §4 says of mode strict."""
+    """What omp §4.1 and §4.2 say of mode strict."""
 
     def test_no_signature_is_401_with_the_published_message(self) -> None:
         self.assertEqual(self.refused(401, post()), MISSING)
@@ -683,7 +683,7 @@ class Nonces(Verification):
 
 
 class Legacy(Verification):
-    """objects.md §4, form 2."""
+    """The legacy form, omp §4.3."""
 
     def legacy(self, request: SignedRequest | None = None, created: int = 1_600_000_000) -> SignedRequest:
         request = request or post()

@@ -1,6 +1,6 @@
 """The OpenAPI document: true to the routes that dispatch, and built as OpenAPI 3.1 says.
 
-The structural rules are those of the OpenAPI Specification 3.1.0, cited by section (§4.8.x), and checked by hand on
+The structural rules are those of the OpenAPI Specification 3.1.0, cited by section (4.8.x), and checked by hand on
 the document of the whole server.
 """
 
@@ -75,27 +75,27 @@ class WholeServer(unittest.TestCase):
                     answer = client.request("OPTIONS", re.sub(r"\{\w+\}", "x", path))
                     self.assertIn(method.upper(), answer.headers["allow"])
 
-    def test_has_the_members_of_an_openapi_object(self) -> None:  # §4.8.1
+    def test_has_the_members_of_an_openapi_object(self) -> None:  # 4.8.1
         self.assertRegex(self.document["openapi"], r"^3\.1\.\d+$")
         self.assertLessEqual(set(self.document), {"openapi", "info", "servers", "paths", "components", "tags"})
-        self.assertTrue(self.document["info"]["title"] and self.document["info"]["version"])  # §4.8.2
-        self.assertEqual(self.document["servers"], [{"url": "/"}])  # §4.8.5: relative to the document
+        self.assertTrue(self.document["info"]["title"] and self.document["info"]["version"])  # 4.8.2
+        self.assertEqual(self.document["servers"], [{"url": "/"}])  # 4.8.5: relative to the document
 
-    def test_paths_begin_with_a_slash_and_differ_in_more_than_names(self) -> None:  # §4.8.8
+    def test_paths_begin_with_a_slash_and_differ_in_more_than_names(self) -> None:  # 4.8.8
         paths = list(self.document["paths"])
         self.assertEqual([path for path in paths if not path.startswith("/")], [])
         templates = [re.sub(r"\{\w+\}", "{}", path) for path in paths]
         self.assertEqual(len(set(templates)), len(templates))
 
-    def test_methods_are_those_of_a_path_item(self) -> None:  # §4.8.9
+    def test_methods_are_those_of_a_path_item(self) -> None:  # 4.8.9
         self.assertLessEqual({method for _, method, _ in self.operations()}, METHODS)
 
-    def test_operation_ids_are_unique_and_fit_for_code(self) -> None:  # §4.8.10
+    def test_operation_ids_are_unique_and_fit_for_code(self) -> None:  # 4.8.10
         names = [operation["operationId"] for _, _, operation in self.operations()]
         self.assertEqual(len(set(names)), len(names))
         self.assertEqual([name for name in names if not re.fullmatch("[a-z][A-Za-z0-9_]*", name)], [])
 
-    def test_every_operation_has_a_summary_and_one_declared_tag(self) -> None:  # §4.8.10, §4.8.22
+    def test_every_operation_has_a_summary_and_one_declared_tag(self) -> None:  # 4.8.10, 4.8.22
         declared = [tag["name"] for tag in self.document["tags"]]
         self.assertEqual(len(set(declared)), len(declared))
         for path, method, operation in self.operations():
@@ -104,7 +104,7 @@ class WholeServer(unittest.TestCase):
                 self.assertEqual(len(operation["tags"]), 1)
                 self.assertIn(operation["tags"][0], declared)
 
-    def test_path_parameters_are_declared_and_no_parameter_twice(self) -> None:  # §4.8.12
+    def test_path_parameters_are_declared_and_no_parameter_twice(self) -> None:  # 4.8.12
         for path, method, operation in self.operations():
             with self.subTest(f"{method} {path}"):
                 parameters = operation.get("parameters", [])
@@ -115,14 +115,14 @@ class WholeServer(unittest.TestCase):
                 self.assertTrue(all(one["required"] is True for one in parameters if one["in"] == "path"))
                 self.assertTrue(all("schema" in one for one in parameters))
 
-    def test_request_bodies_have_content_and_only_where_http_gives_them_meaning(self) -> None:  # §4.8.10, §4.8.13
+    def test_request_bodies_have_content_and_only_where_http_gives_them_meaning(self) -> None:  # 4.8.10, 4.8.13
         for path, method, operation in self.operations():
             if "requestBody" in operation:
                 with self.subTest(f"{method} {path}"):
                     self.assertIn(method, {"post", "put", "patch"})
                     self.assertTrue(operation["requestBody"]["content"])
 
-    def test_responses_are_by_status_and_each_says_what_it_means(self) -> None:  # §4.8.16, §4.8.17
+    def test_responses_are_by_status_and_each_says_what_it_means(self) -> None:  # 4.8.16, 4.8.17
         for path, method, operation in self.operations():
             with self.subTest(f"{method} {path}"):
                 responses = operation["responses"]
@@ -136,7 +136,7 @@ class WholeServer(unittest.TestCase):
                 with self.subTest(f"{method} {path} {status}"):
                     self.assertNotIn("content", operation["responses"][status])
 
-    def test_references_lead_somewhere(self) -> None:  # §4.8.23
+    def test_references_lead_somewhere(self) -> None:  # 4.8.23
         references = set(re.findall(r'"\$ref": "([^"]*)"', json.dumps(self.document)))
         self.assertTrue(references)
         for reference in references:
@@ -145,7 +145,7 @@ class WholeServer(unittest.TestCase):
                 self.assertIn(step, target, reference)
                 target = target[step]
 
-    def test_component_names_are_in_the_allowed_characters(self) -> None:  # §4.8.7
+    def test_component_names_are_in_the_allowed_characters(self) -> None:  # 4.8.7
         names = list(self.document["components"]["schemas"])
         self.assertEqual([name for name in names if not re.fullmatch(r"[A-Za-z0-9._-]+", name)], [])
 

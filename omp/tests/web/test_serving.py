@@ -1,4 +1,4 @@
-"""Serving, over raw sockets: the traps of ``http.server`` (style 14) and the bounds of architecture.md "Serving"."""
+"""Serving, over raw sockets: the traps of ``http.server`` and the bounds of omp §1.4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signature guard (objects.md §4): the modes over real sockets, the order of keys, replay, configuration."""
+"""The signature guard (omp §4): the modes over real sockets, the order of keys, replay, configuration."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def request_by(keyid: str, **options: Any) -> Request:
 
 
 class Keys(unittest.TestCase):
-    """Which keys a keyid stands for: objects.md §4, first match wins."""
+    """Which keys a keyid stands for: omp §4.4, first match wins."""
 
     def verifies(self, environ: Mapping[str, str], keyid: str = "sig1", *, own_keys: bool = False) -> bool:
         try:

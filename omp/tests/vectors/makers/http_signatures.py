@@ -38,7 +38,7 @@ def generate() -> dict[str, Any]:
         for name, description, spec, cases in (
             ("content_digest", "Content-Digest against a content.", "RFC 9530 §2, §5", _digests()),
             ("signature_base", "Covered components of requests.", "RFC 9421 §2", _bases()),
-            ("verify", "Signed requests to judge.", "RFC 9421 §3.2; objects.md §4", _judged()),
+            ("verify", "Signed requests to judge.", "RFC 9421 §3.2; omp §4", _judged()),
         )
     }
 
