@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 _RECEIVE = 64 * 1024
 _SEND = 256 * 1024
 _POLL_SECONDS = 0.5
-_LINGER_SECONDS = 5.0
-_LINGER_BYTES = 64 * 1024 * 1024
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 64 * 1024 * 1024
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 
 
@@ -334,9 +334,9 @@ class Connection:
         self._say_goodbye()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
-            until = time.monotonic() + _LINGER_SECONDS
+            until = time.monotonic() + LINGER_SECONDS
             taken = 0
-            while taken < _LINGER_BYTES and (left := until - time.monotonic()) > 0:
+            while taken < LINGER_BYTES and (left := until - time.monotonic()) > 0:
                 self._socket.settimeout(left)
                 data = self._socket.recv(_RECEIVE)
                 if not data:

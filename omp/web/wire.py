@@ -162,8 +162,8 @@ def check_partial_head(data: bytes | bytearray) -> None:
 
 # RFC 9112 §7.1: chunk-size [ chunk-ext ] CRLF.  Extensions are ignored, within bounds.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
-_MAX_CHUNK_LINE = 1024
-_MAX_TRAILERS = 8 * 1024
+MAX_CHUNK_LINE = 1024
+MAX_TRAILERS = 8 * 1024
 
 
 class ChunkedBody:
@@ -211,7 +211,7 @@ class ChunkedBody:
             raise ApiError(400, "Every line of the chunked coding must end with CR LF.")
 
     def _chunk_size(self) -> Generator[None, None, int]:
-        yield from self._line(_MAX_CHUNK_LINE)
+        yield from self._line(MAX_CHUNK_LINE)
         end = self._buffer.find(b"\r\n")
         match = _CHUNK_LINE.fullmatch(bytes(self._buffer[:end]))
         if match is None:
@@ -221,7 +221,7 @@ class ChunkedBody:
 
     def _trailers(self) -> Generator[None, None, None]:
         # RFC 9110 §6.5.1: trailers may be dropped, and no trailer has a meaning here.
-        left = _MAX_TRAILERS
+        left = MAX_TRAILERS
         while True:
             yield from self._line(left)
             end = self._buffer.find(b"\r\n")
