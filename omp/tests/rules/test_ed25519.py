@@ -1,4 +1,4 @@
-"""Ed25519: RFC 8032's test vectors, the acceptance rules of oplog §1.4, and engines that agree on every input."""
+"""Ed25519: RFC 8032's test vectors, the acceptance rules of omp §5, and engines that agree on every input."""
 
 from __future__ import annotations
 
