@@ -40,13 +40,13 @@ class WholeServer(unittest.TestCase):
             cls.mounts = server.parts.application.mounts
 
     def operations(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Every operation with its path and method; never none."""
+        """Every operation with its path and method; there is at least one."""
         found = [(path, method, one) for path, item in self.document["paths"].items() for method, one in item.items()]
         self.assertGreater(len(found), 5)
         return iter(found)
 
     def schemas(self) -> Iterator[Any]:
-        """Every schema in the document, those inside of others included."""
+        """Every schema in the document, nested ones included."""
 
         def inside(schema: Any) -> Iterator[Any]:
             yield schema
@@ -186,7 +186,7 @@ class WholeServer(unittest.TestCase):
 
 
 class FromATable(unittest.TestCase):
-    """How a row of the table comes out."""
+    """What a row of the table becomes."""
 
     def operation(self, route: Route, **mount: Any) -> Any:
         """The operation that `route` becomes."""
@@ -194,13 +194,13 @@ class FromATable(unittest.TestCase):
         document = openapi_document([made], "1")
         return document["paths"][route.path][route.method.lower()]
 
-    def test_query_parameters_bear_their_schema_and_description(self) -> None:
+    def test_query_parameters_have_their_schema_and_description(self) -> None:
         schema = {"type": "integer", "minimum": 1, "default": 50, "description": "how many"}
         operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, query={"limit": schema}))
         expected = {"name": "limit", "in": "query", "required": False, "schema": schema, "description": "how many"}
         self.assertEqual(operation["parameters"], [expected])
 
-    def test_a_body_bears_its_schema_and_example(self) -> None:
+    def test_a_body_has_its_schema_and_example(self) -> None:
         schema = {"type": "object"}
         operation = self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"}, body=schema, example={"b": 1}))
         expected = {"required": True, "content": {"application/json": {"schema": schema, "example": {"b": 1}}}}
@@ -213,11 +213,11 @@ class FromATable(unittest.TestCase):
     def test_a_post_that_takes_nothing_has_no_body(self) -> None:
         self.assertNotIn("requestBody", self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"})))
 
-    def test_answers_come_in_the_media_types_of_the_route(self) -> None:
+    def test_answers_have_the_media_types_of_the_route(self) -> None:
         operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, produces=("text/html",)))
         self.assertEqual(operation["responses"]["200"]["content"], {"text/html": {"schema": {"type": "string"}}})
 
-    def test_what_a_route_asks_for_is_said_in_words(self) -> None:
+    def test_access_to_a_route_is_described_in_words(self) -> None:
         operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, auth="a token"))
         self.assertEqual(operation["description"], "Access: a token.")
 
