@@ -51,7 +51,7 @@ from omp.rules.structured_fields import (
 
 MISSING = "Missing required signature"
 MAX_LABELS = 8
-"""More signatures on one request are refused, since each can cost a verification."""
+"""More signatures on one request are refused, as each can cost a verification."""
 
 PARAMETERS: dict[str, type] = {"created": int, "expires": int, "nonce": str, "alg": str, "keyid": str, "tag": str}
 """The parameters of a signature (§2.3); ``tag`` is for the application: it is signed and otherwise ignored."""
@@ -78,9 +78,10 @@ class Policy:
 
 
 class Signature(NamedTuple):
-    """One label of the two fields: `covered` holds the components and all parameters, those of §2.3 stand apart too.
+    """One label of the two fields.
 
-    `created` and `expires` are epoch seconds, `value` is the signature itself; a parameter that is not there is None.
+    `covered` holds the components and all parameters; the parameters of §2.3 are also members, None if absent.
+    `created` and `expires` are epoch seconds; `value` is the signature itself.
     """
 
     label: str

@@ -40,7 +40,7 @@ MAX_INTEGER_DIGITS = 309
 _WHITE_SPACE = " \t\n\r"  # RFC 8259 §2
 
 Scanner = Callable[[str, int], tuple[Any, int]]
-"""``(text, index) -> (value, index after it)``; ValueError or StopIteration where there is none."""
+"""``(text, index) -> (value, index after it)``; raises ValueError or StopIteration if there is no value."""
 
 
 class JsonError(ValueError):
@@ -101,7 +101,7 @@ def text_of(data: bytes) -> str:
 
 
 def scan_whole(scan: Scanner, text: str) -> Any:
-    """The one value that is all of `text` but for white space around it; :class:`JsonError` where it is not."""
+    """The one value that `text` consists of, with white space around it; :class:`JsonError` for anything else."""
     text = text.rstrip(_WHITE_SPACE)
     try:
         value, end = scan(text, len(text) - len(text.lstrip(_WHITE_SPACE)))

@@ -158,7 +158,7 @@ DERIVED: dict[str, Callable[[SignedRequest], str]] = {
     "@scheme": lambda request: request.scheme.lower(),  # §2.2.4
     "@request-target": lambda request: request.target,  # §2.2.5
     "@path": lambda request: "/" if request.path in ("", "*") else request.path,  # §2.2.6
-    "@query": lambda request: "?" + request.query,  # §2.2.7: "?" alone where there is none
+    "@query": lambda request: "?" + request.query,  # §2.2.7: "?" alone if there is none
 }
 """Derived component -> how it is made from a request; ``@query-param``, which has a parameter, is not in the table."""
 
@@ -168,7 +168,7 @@ _ENCODED = [chr(byte) if byte in _KEPT else f"%{byte:02X}" for byte in range(256
 
 
 def _reencoded(text: str) -> str:
-    """One name or value of a query, decoded as a form is and encoded anew."""
+    """One name or value of a query, decoded as a form is and encoded again."""
     try:
         raw = unquote_to_bytes(text.replace("+", " ").encode("ascii"))
         raw.decode()

@@ -39,7 +39,7 @@ from omp.web.wire import (
 )
 
 if TYPE_CHECKING:
-    import ssl  # loaded only where there is a certificate: it takes longer to import than all of ours
+    import ssl  # a server without TLS need not load it, which takes a while
 
 _RECEIVE = 64 * 1024
 _SEND = 256 * 1024

@@ -2,7 +2,7 @@
 
 A handler is ``(request, state) -> response``.  It reads the parts of the request that it needs, in the order that its
 specification gives (a vault checks the token before it looks at the body).  The schemas that it validates against
-stand in the route table, from which OpenAPI is made too.
+are in the route table, from which OpenAPI is made too.
 
 Laid out: the request, the parts of its target, the response, then what lists and single resources have in common:
 cursors (omp §7.1) and entity tags (omp §7.2).

@@ -88,7 +88,7 @@ class KeyFiles(unittest.TestCase):
             self.path.write_bytes(data)
             self.assertIn("must be a JSON object with a and b", self.refused())
         self.path.write_bytes(b"\xff")
-        self.assertIn("it is no text", self.refused())
+        self.assertIn("it is not text", self.refused())
 
     def test_a_folder_is_no_key_file(self) -> None:
         self.path.mkdir(mode=0o700)

@@ -1,7 +1,7 @@
 """Vectors of HTTP Message Signatures: digests, signature bases, and whole requests to judge.
 
-Which status a request gets, and whether a base can be made at all, is written down here case by case and held against
-the code by the runner; signatures and bases are computed.
+Which status a request gets, and whether it has a signature base at all, is written down here case by case, and the
+runner compares the code with it; signatures and bases are computed.
 """
 
 from __future__ import annotations
