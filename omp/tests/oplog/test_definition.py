@@ -79,7 +79,7 @@ class Independent(unittest.TestCase):
             for path in (TOP / "omp").rglob("*.py")
             if any(name.startswith("omp.protocols.oplog.definition") for name in imports(path))
         ]
-        self.assertEqual([path for path in using if not path.startswith("tests/")], ["tools/log/reading.py"])
+        self.assertEqual([path for path in using if not path.startswith("tests/")], ["tools/log/showing.py"])
 
     def test_it_has_at_most_500_lines_of_code(self) -> None:
         self.assertLessEqual(code_lines(FILE), 500)
