@@ -194,7 +194,7 @@ def _key(text: str, at: int, pattern: re.Pattern[str]) -> tuple[str, int]:
 
 
 def _bare_item(text: str, at: int) -> tuple[BareItem, int]:
-    """§4.2.3.1: the first character tells the kind, so it decides which group can match, but for decimals and integers."""
+    """§4.2.3.1: the first character tells the kind; only decimals and integers share theirs."""
     match = _BARE_ITEM.match(text, at)
     if match is None or match.lastgroup is None:
         raise _unexpected(text, at)
