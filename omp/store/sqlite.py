@@ -54,7 +54,7 @@ from omp.store.sqlite_file import (
 )
 
 POOL = 32
-"""Idle read connections that are kept."""
+"""Idle read connections that are kept; further ones are closed after use."""
 
 
 class _Layer:
@@ -131,7 +131,7 @@ class SqliteStore:
             remove_empty_wal(self._path)
             self._process_lock.close()
 
-    # Read connections: as many as there are readers at one time.
+    # Read connections: as many as there are readers at one time.  Opening one takes longer than most reads.
 
     def _connect(self) -> sqlite3.Connection:
         require_in_place(self._path, self._file)
@@ -158,6 +158,7 @@ class SqliteStore:
     # Group commit.
 
     def _acquire_turn(self) -> None:
+        """Wait for the right to run a block: blocks run one after the other, which is what isolates them."""
         if self._holder == get_ident():  # only this thread itself can have set it to that
             raise RuntimeError("a block of the store was opened inside another one")
         self._turn.acquire()
@@ -224,6 +225,10 @@ class SqliteStore:
         return layer.waiting + above.waiting
 
     def _commit(self, layer: _Layer) -> None:
+        """Write `layer` to the file in one transaction, or nothing of it; the leader calls this, without the turn.
+
+        Raises :class:`sqlite3.Error` or :class:`StoreUnavailable`.
+        """
         db = self._db
         tables = {table: changes for table, changes in layer.tables.items() if changes}
         if not tables:
