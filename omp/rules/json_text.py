@@ -29,6 +29,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import accumulate
+from json import encoder as json_encoder
 from math import isinf
 from typing import Any, NoReturn, cast
 
@@ -193,9 +194,15 @@ _scan_exact = scanner(_written_integer, _written_float)
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
-_compact = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), allow_nan=False).encode
+def _compact() -> Callable[[Any], str]:
+    plain = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), allow_nan=False)
+    make_encoder = getattr(json_encoder, "c_make_encoder", None)
+    if make_encoder is None:  # an interpreter without the encoder in C
+        return plain.encode
+    # JSONEncoder.encode makes an encoder in C for each call, which doubles the time for a small value (0.5 µs more).
+    write = make_encoder(None, plain.default, json_encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(write(value, 0))
 
 
-def compact(value: Any) -> str:
-    """`value` as JSON without white space, members in their own order; ValueError for NaN and infinities."""
-    return _compact(value)
+compact = _compact()
+"""``compact(value) -> str``: `value` as JSON without white space, members in their own order, no NaN or infinity."""

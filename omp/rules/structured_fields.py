@@ -88,7 +88,6 @@ _BARE_ITEM = re.compile(
 
 # §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
 _COMMA = re.compile(r"[ \t]*,[ \t]*")
-_SPACES = re.compile(r" *")
 
 
 # --- Parsing, §4.2 ----------------------------------------------------------------------------------------------
@@ -195,7 +194,7 @@ def _key(text: str, at: int, pattern: re.Pattern[str]) -> tuple[str, int]:
 
 
 def _bare_item(text: str, at: int) -> tuple[BareItem, int]:
-    """§4.2.3.1: the first character tells the kind, so at most one group of the expression can match."""
+    """§4.2.3.1: the first character tells the kind; only decimals and integers share theirs."""
     match = _BARE_ITEM.match(text, at)
     if match is None or match.lastgroup is None:
         raise _unexpected(text, at)
@@ -203,11 +202,16 @@ def _bare_item(text: str, at: int) -> tuple[BareItem, int]:
 
 
 def _after_spaces(text: str, at: int) -> int:
-    spaces = _SPACES.match(text, at)
-    return spaces.end() if spaces else at
+    while text.startswith(" ", at):
+        at += 1
+    return at
 
 
 _ESCAPED = re.compile(r"\\(.)")
+
+
+def _string(text: str) -> str:
+    return _ESCAPED.sub(r"\1", text) if "\\" in text else text  # §4.2.5
 
 
 def _bytes(text: str) -> bytes:
@@ -219,7 +223,7 @@ def _bytes(text: str) -> bytes:
 
 
 _VALUES: dict[str, Callable[[str], BareItem]] = {
-    "string": lambda text: _ESCAPED.sub(r"\1", text),  # §4.2.5
+    "string": _string,
     "decimal": float,  # §4.2.4
     "integer": int,
     "binary": _bytes,
@@ -236,7 +240,6 @@ def _unexpected(text: str, at: int) -> StructuredFieldError:
 
 # --- Serializing, §4.1 ------------------------------------------------------------------------------------------
 
-_NEEDS_ESCAPE = re.compile(r'(["\\])')
 _STRING_TEXT = re.compile(r"[ -~]*")
 _TOKEN_TEXT = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
 
@@ -269,7 +272,8 @@ def serialize_inner_list(inner: InnerList) -> str:
 
 def serialize_item(item: Item) -> str:
     """§4.1.3."""
-    return serialize_bare_item(item.value) + serialize_parameters(item.params)
+    value = serialize_bare_item(item.value)
+    return value + serialize_parameters(item.params) if item.params else value
 
 
 def serialize_parameters(params: Parameters) -> str:
@@ -306,7 +310,8 @@ def _serialize_decimal(value: float) -> str:
 def _serialize_string(value: str) -> str:
     if not _STRING_TEXT.fullmatch(value):
         raise StructuredFieldError("A String holds printable ASCII only.")
-    return '"' + _NEEDS_ESCAPE.sub(r"\\\1", value) + '"'
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _serialize_token(value: str) -> str:

@@ -26,8 +26,8 @@ every member of either gets :class:`~omp.store.port.StoreUnavailable`.
 
 **Readers** use connections of their own, see committed rows only, and wait for nobody.
 
-Laid out: SQL, the store with its read connections and group commit, the blocks.  What the file must be, and that one
-process at a time has it open, is for :mod:`omp.store.sqlite_file`.
+Laid out: the store with its read connections and group commit, the blocks.  What the file must be, that
+one process at a time has it open, and the SQL of its tables is in :mod:`omp.store.sqlite_file`.
 """
 
 from __future__ import annotations
@@ -36,45 +36,25 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache
 from heapq import merge
 from operator import itemgetter
 from threading import Lock, get_ident
 from types import TracebackType
-from typing import NamedTuple
 
 from omp.store.port import StoreUnavailable, check_table_name
-from omp.store.sqlite_file import connect, open_file, reason, remove_empty_wal, require_in_place
-
-POOL = 32
-"""Idle read connections that are kept."""
-
-
-class _Statements(NamedTuple):
-    """The SQL of one table; in the templates, of the table ``{}``."""
-
-    create: str
-    get: str
-    put: str
-    delete: str
-    size: str
-    scan: str
-
-
-_TEMPLATES = _Statements(
-    create='CREATE TABLE IF NOT EXISTS "{}" (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID',
-    get='SELECT value FROM "{}" WHERE key = ?',
-    put='INSERT OR REPLACE INTO "{}" VALUES (?, ?)',
-    delete='DELETE FROM "{}" WHERE key = ?',
-    size='SELECT count(*) FROM "{}"',
-    scan='SELECT key, value FROM "{}" WHERE key >= ?',
+from omp.store.sqlite_file import (
+    connect,
+    get_row,
+    is_missing_table,
+    open_file,
+    reason,
+    remove_empty_wal,
+    require_in_place,
+    statements,
 )
 
-
-@cache
-def _statements(table: str) -> _Statements:
-    name = check_table_name(table)  # it becomes SQL
-    return _Statements(*(template.format(name) for template in _TEMPLATES))
+POOL = 32
+"""Idle read connections that are kept; further ones are closed after use."""
 
 
 class _Layer:
@@ -117,7 +97,7 @@ class SqliteStore:
             raise StoreUnavailable("the store is closed")
         connection = self._take()
         try:
-            value = _get(connection, table, key)
+            value = get_row(connection, table, key)
         except sqlite3.Error as error:
             connection.close()
             raise StoreUnavailable(reason(error)) from error
@@ -151,7 +131,7 @@ class SqliteStore:
             remove_empty_wal(self._path)
             self._process_lock.close()
 
-    # Read connections: as many as there are readers at one time.
+    # Read connections: as many as there are readers at one time.  Opening one takes longer than most reads.
 
     def _connect(self) -> sqlite3.Connection:
         require_in_place(self._path, self._file)
@@ -178,6 +158,7 @@ class SqliteStore:
     # Group commit.
 
     def _acquire_turn(self) -> None:
+        """Wait for the right to run a block: blocks run one after the other, which is what isolates them."""
         if self._holder == get_ident():  # only this thread itself can have set it to that
             raise RuntimeError("a block of the store was opened inside another one")
         self._turn.acquire()
@@ -244,6 +225,10 @@ class SqliteStore:
         return layer.waiting + above.waiting
 
     def _commit(self, layer: _Layer) -> None:
+        """Write `layer` to the file in one transaction, or nothing of it; the leader calls this, without the turn.
+
+        Raises :class:`sqlite3.Error` or :class:`StoreUnavailable`.
+        """
         db = self._db
         tables = {table: changes for table, changes in layer.tables.items() if changes}
         if not tables:
@@ -252,13 +237,13 @@ class SqliteStore:
         try:
             db.execute("BEGIN IMMEDIATE")
             for table, changes in tables.items():
-                statements = _statements(table)
+                sql = statements(table)
                 if table not in self._made:
-                    db.execute(statements.create)
+                    db.execute(sql.create)
                 puts = [(key, value) for key, value in changes.items() if value is not None]
-                db.executemany(statements.put, sorted(puts))  # in the order of the pages they lie on
+                db.executemany(sql.put, sorted(puts))  # in the order of the pages they lie on
                 if len(puts) < len(changes):
-                    db.executemany(statements.delete, [(key,) for key, value in changes.items() if value is None])
+                    db.executemany(sql.delete, [(key,) for key, value in changes.items() if value is None])
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:  # SQLite undoes some failed transactions by itself
@@ -282,21 +267,6 @@ def _wait(lock: Lock) -> BaseException | None:
             return interrupt
 
 
-def _get(connection: sqlite3.Connection, table: str, key: bytes) -> bytes | None:
-    try:
-        row = connection.execute(_statements(table).get, (key,)).fetchone()
-    except sqlite3.OperationalError as error:
-        if _is_missing_table(error):
-            return None
-        raise
-    return row[0] if row is not None else None
-
-
-def _is_missing_table(error: sqlite3.OperationalError) -> bool:
-    # The file itself says so, for the moment that the reader sees; a list kept beside it could be ahead.
-    return str(error).startswith("no such table")
-
-
 class _Block:
     """What read and write blocks share: queries on one connection."""
 
@@ -309,14 +279,14 @@ class _Block:
         self._cursors: list[sqlite3.Cursor] = []
 
     def _scan(self, table: str, start: bytes, end: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-        sql = _statements(table).scan
+        sql = statements(table).scan
         if end is not None:
             sql += " AND key < ?"
         sql += " ORDER BY key DESC" if reverse else " ORDER BY key"
         try:
             cursor = self._connection.execute(sql, (start,) if end is None else (start, end))
         except sqlite3.OperationalError as error:
-            if _is_missing_table(error):
+            if is_missing_table(error):
                 return iter(())
             raise
         self._cursors.append(cursor)
@@ -324,9 +294,9 @@ class _Block:
 
     def _count(self, table: str) -> int:
         try:
-            count: int = self._connection.execute(_statements(table).size).fetchone()[0]
+            count: int = self._connection.execute(statements(table).size).fetchone()[0]
         except sqlite3.OperationalError as error:
-            if _is_missing_table(error):
+            if is_missing_table(error):
                 return 0
             raise
         return count
@@ -359,7 +329,7 @@ class _ReadBlock(_Block):
         self._store._give_back(self._connection)
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
-        return _get(self._connection, table, key)
+        return get_row(self._connection, table, key)
 
     def scan(
         self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
@@ -414,7 +384,7 @@ class _WriteBlock(_Block):
             changes = layer.get(table)
             if changes is not None and key in changes:
                 return changes[key]
-        return _get(self._connection, table, key)
+        return get_row(self._connection, table, key)
 
     def scan(
         self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False

@@ -1,4 +1,4 @@
-"""The file of the SQLite adapter: whose it is, who may open it, and what its failures are called (omp §8).
+"""The file of the SQLite adapter: whose it is, who may open it, what its failures are called, its tables (omp §8).
 
 For :mod:`omp.store.sqlite`.  A file bears :data:`APPLICATION_ID` and :data:`SCHEMA_VERSION`; a file with others is
 refused before anything in it is touched.  A new file is readable only by its owner.
@@ -13,8 +13,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import suppress
+from functools import cache
+from typing import NamedTuple
 
-from omp.store.port import StorageError, StoreUnavailable
+from omp.store.port import StorageError, StoreUnavailable, check_table_name
 
 APPLICATION_ID = int.from_bytes(b"OMPs", "big")
 SCHEMA_VERSION = 1
@@ -151,3 +153,53 @@ def remove_empty_wal(path: str) -> None:
         if os.path.getsize(path + "-wal") == 0:
             os.unlink(path + "-wal")
             os.unlink(path + "-shm")
+
+
+# --- The SQL of its tables --------------------------------------------------------------------------------------
+
+
+class Statements(NamedTuple):
+    """The SQL of one table; in the templates, of the table ``{}``."""
+
+    create: str
+    get: str
+    put: str
+    delete: str
+    size: str
+    scan: str
+
+
+_TEMPLATES = Statements(
+    create='CREATE TABLE IF NOT EXISTS "{}" (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID',
+    get='SELECT value FROM "{}" WHERE key = ?',
+    put='INSERT OR REPLACE INTO "{}" VALUES (?, ?)',
+    delete='DELETE FROM "{}" WHERE key = ?',
+    size='SELECT count(*) FROM "{}"',
+    scan='SELECT key, value FROM "{}" WHERE key >= ?',
+)
+
+
+@cache
+def statements(table: str) -> Statements:
+    """The SQL of a table of the port; ValueError for a bad name."""
+    name = check_table_name(table)  # it becomes SQL
+    return Statements(*(template.format(name) for template in _TEMPLATES))
+
+
+def get_row(connection: sqlite3.Connection, table: str, key: bytes) -> bytes | None:
+    """The value of `key`; None if there is no such row, or no such table."""
+    try:
+        row = connection.execute(statements(table).get, (key,)).fetchone()
+    except sqlite3.OperationalError as error:
+        if is_missing_table(error):
+            return None
+        raise
+    return row[0] if row is not None else None
+
+
+def is_missing_table(error: sqlite3.OperationalError) -> bool:
+    """Whether a statement failed because its table does not exist.
+
+    The file itself says so, for the moment that the reader sees; a list kept beside it could be ahead.
+    """
+    return str(error).startswith("no such table")

@@ -102,6 +102,10 @@ class Connection:
                 self._socket.shutdown(socket.SHUT_RD)
 
     def _prepare(self) -> None:
+        """Set up the socket, in this thread: a client that is slow in the TLS handshake delays nobody else.
+
+        Answers are sent in one write, so Nagle's algorithm could only delay them.
+        """
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         seconds = self._server.request_seconds
         if self._server.tls is not None:
@@ -133,7 +137,7 @@ class Connection:
             if self._deadline:
                 self._socket.settimeout(self._timeout)
         except ApiError as refusal:
-            # The end of this request is unknown or unread: answer, and close.
+            # Where this request ends is unknown, or its body is unread: answer, and close (omp §1.4).
             self._send(request, self._application.failure(request, refusal), "close")
             self._linger()
             return False
@@ -146,6 +150,10 @@ class Connection:
         return self._send(request, response, connection, minor)
 
     def _read_head(self) -> tuple[str, str, int, Fields]:
+        """Method, target, minor version and fields of the next request; what follows its head stays in the buffer.
+
+        Raises :class:`ApiError` as :mod:`omp.web.wire` does.
+        """
         data = self._buffer or self._wait_for_request()
         self._idle = False
         self._deadline = 0.0
@@ -213,6 +221,10 @@ class Connection:
         return data
 
     def _read_body(self, request: Request, fields: Fields, minor: int) -> bytes:
+        """The body.  Its limit is that of the route, so the size can be refused before any of it is read.
+
+        Raises :class:`ApiError` 400 or 413.
+        """
         limit = self._application.body_limit(request.method, request.path)
         if fields.length is not None and fields.length > limit:
             raise too_large(limit)
@@ -243,7 +255,10 @@ class Connection:
         return bytes(decoder.body)
 
     def _send(self, request: Request | None, response: Response, connection: str, minor: int = 1) -> bool:
-        """Send `response`; whether the connection can go on."""
+        """Send `response`; whether the connection can go on.
+
+        `request` is None if its head could not be read; `connection` is the value of the Connection field, "" for none.
+        """
         server = self._server
         try:
             head, chunked = self._head(response, connection, minor)
@@ -267,6 +282,10 @@ class Connection:
         return connection != "close"
 
     def _head(self, response: Response, connection: str, minor: int) -> tuple[bytes, bool]:
+        """The head of `response`, and whether its body is chunked; ValueError for a field that cannot be sent.
+
+        HTTP/1.0 has no chunks: there a stream ends with the connection.
+        """
         streamed = response.stream is not None
         chunked = streamed and minor > 0
         return response_head(
@@ -312,6 +331,7 @@ class Connection:
         return True
 
     def _client_left(self) -> bool:
+        """Whether the client has closed its side; over TLS that cannot be seen without reading, so a send finds out."""
         self._socket.settimeout(0.0)
         try:
             return not self._socket.recv(1, socket.MSG_PEEK) if self._scheme == "http" else False
