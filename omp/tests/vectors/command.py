@@ -19,12 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omp.tests import TOP
 from omp.tests.vectors import makers
+from omp.tests.vectors.files import DIRECTORY
 from omp.tools.terminal import Failed, reason
 
 HELP = "make the test vectors again, or check that they are up to date"
-DIRECTORY = TOP / "vectors"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
