@@ -1,0 +1,132 @@
+"""Vendoring: a copy of ``omp/`` with some folders left out works beside somebody's own script.
+
+The copy lies in an empty folder, under its own name, so that its absolute imports hold.  The script runs without the
+packages of this machine and without variables that change what is imported (``-E -s -S``), from another folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from omp.tests import TOP
+
+GUIDE = TOP / "omp" / "README.md"
+OTHER_PROTOCOLS = ("protocols/objects", "protocols/avp", "protocols/mrs", "protocols/nexus")
+MAY_BE_LEFT_OUT = ("tests", "tools", *OTHER_PROTOCOLS)
+"""Folders of ``omp/`` that a copy can do without and still serve the log."""
+ONE_PAGE = ("__init__.py", "rules", "protocols/__init__.py", "protocols/oplog/definition.py")
+"""Files and folders of ``omp/`` that the log's definition needs: no store, no web."""
+
+LESSON = """
+import json, sys
+
+from omp.rules import canonical, ed25519
+from omp.rules.engines import best_engine
+from omp.protocols.oplog.definition import check
+
+given = json.load(sys.stdin)
+report = check([line.encode() for line in given["operations"]], best_engine())
+print(json.dumps({
+    "canonical": canonical.canonicalize({"b": 1e21, "a": "\\u20ac"}).decode(),
+    "verified": [ed25519.verify(*map(bytes.fromhex, case)) for case in given["signatures"]],
+    "state": report.state_id,
+    "floors": sorted({name.split(".")[1] for name in sys.modules if name.startswith("omp.")}),
+    "from": sys.modules["omp"].__file__,
+}))
+"""
+"""The script that somebody writes beside the copy."""
+
+
+def vector(path: str, name: str) -> dict[str, Any]:
+    """The case of that name in a vector file."""
+    cases = json.loads((TOP / "vectors" / path).read_bytes())["cases"]
+    found: dict[str, Any] = next(case for case in cases if case["name"] == name)
+    return found
+
+
+def largest(path: str) -> dict[str, Any]:
+    """The case with the most operations in a vector file of the log."""
+    cases = json.loads((TOP / "vectors" / path).read_bytes())["cases"]
+    found: dict[str, Any] = max(cases, key=lambda case: len(case["operations"]))
+    return found
+
+
+def copy_without(*left_out: str) -> Callable[[Path], None]:
+    """Copies ``omp/`` but for some folders."""
+
+    def copy(target: Path) -> None:
+        def ignored(folder: str, names: list[str]) -> Iterable[str]:
+            here = Path(folder).relative_to(TOP / "omp")
+            return [name for name in names if name == "__pycache__" or (here / name).as_posix() in left_out]
+
+        shutil.copytree(TOP / "omp", target, ignore=ignored)
+
+    return copy
+
+
+def copy_only(*wanted: str) -> Callable[[Path], None]:
+    """Copies some files and folders of ``omp/`` and nothing else."""
+
+    def copy(target: Path) -> None:
+        for name in wanted:
+            source, there = TOP / "omp" / name, target / name
+            there.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, there, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, there)
+
+    return copy
+
+
+class Vendoring(unittest.TestCase):
+    def _run(self, copy: Callable[[Path], None], script: str, given: Any = None) -> str:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name).resolve()
+            copy(folder / "omp")
+            (folder / "lesson.py").write_text(script, encoding="utf-8")
+            done = subprocess.run(
+                [sys.executable, "-E", "-s", "-S", "-B", str(folder / "lesson.py")],
+                cwd="/",
+                input=json.dumps(given),
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            return done.stdout.replace(str(folder), "")
+
+    def _lesson(self, copy: Callable[[Path], None]) -> list[str]:
+        """Run the lesson on a copy; the floors that it imported."""
+        log, signature = largest("oplog/merge.json"), vector("ed25519/verify.json", "an ordinary signature")
+        key, message, signed = (signature[name] for name in ("public_key", "message", "signature"))
+        given = {"operations": log["operations"], "signatures": [(key, message, signed), (key, "00", signed)]}
+        said = json.loads(self._run(copy, LESSON, given))
+        self.assertEqual(said["canonical"], '{"a":"€","b":1e+21}')
+        self.assertEqual(said["verified"], [True, False])
+        self.assertEqual(said["state"], log["state"])
+        self.assertEqual(said["from"], "/omp/__init__.py")
+        floors: list[str] = said["floors"]
+        return floors
+
+    def test_a_copy_without_tests_tools_and_other_protocols_checks_a_log(self) -> None:
+        self._lesson(copy_without(*MAY_BE_LEFT_OUT))
+
+    def test_it_has_what_serves_the_log(self) -> None:
+        script = "from omp.protocols.oplog import mount\nprint(mount.__name__)"
+        self.assertEqual(self._run(copy_without(*MAY_BE_LEFT_OUT), script), "mount\n")
+
+    def test_the_definition_needs_the_rules_alone(self) -> None:
+        self.assertEqual(self._lesson(copy_only(*ONE_PAGE)), ["protocols", "rules"])
+
+
+if __name__ == "__main__":
+    unittest.main()
