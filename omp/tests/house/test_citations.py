@@ -281,6 +281,25 @@ def words(document: Mapping[str, object]) -> Iterator[str]:
 
 
 class Citations(unittest.TestCase):
+    def test_the_project_keeps_every_rule(self) -> None:
+        texts = project()
+        for rule in RULES:
+            with self.subTest(rule.__name__):
+                faults = rule(texts)
+                self.assertFalse(faults, f"{len(faults)} faults:\n" + "\n".join(faults))
+
+    def test_every_document_is_there_and_numbered(self) -> None:
+        texts = project()
+        for path in DOCUMENTS.values():
+            with self.subTest(path):
+                self.assertTrue(sections(texts.get(path, "")))
+
+    def test_what_is_read_is_the_whole_project(self) -> None:
+        texts = project()
+        for path in ("README.md", "server.py", "omp/web/docs.html", "vectors/README.md", "vectors/oplog/merge.json"):
+            self.assertIn(path, texts)
+        self.assertGreater(sum(len(list(citations(path, text))) for path, text in texts.items()), 400)
+
     def test_every_rule_sees_what_breaks_it(self) -> None:
         for rule, broken in RULES.items():
             for texts in broken:

@@ -7,6 +7,7 @@ packages of this machine and without variables that change what is imported (``-
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,19 @@ def largest(path: str) -> dict[str, Any]:
     """The case with the most operations in a vector file of the log."""
     cases = json.loads((TOP / "vectors" / path).read_bytes())["cases"]
     found: dict[str, Any] = max(cases, key=lambda case: len(case["operations"]))
+    return found
+
+
+def said_to_be_left_out(guide: str) -> set[str]:
+    """The folders of ``omp/`` with a "yes" in the table ``folder | may be left out`` of a guide."""
+    table = re.search(
+        r"^\| *folder *\| *may be left out.*?(?=^[^|]|\Z)", guide, re.MULTILINE | re.DOTALL | re.IGNORECASE
+    )
+    found = set()
+    for line in table[0].splitlines()[2:] if table else []:
+        folders, answer = line.strip("|").split("|")[:2]
+        if answer.strip().lower().startswith("yes"):
+            found |= {name.removeprefix("omp/").strip("/") for name in re.findall("`([^`]+)`", folders)}
     return found
 
 
@@ -123,6 +137,9 @@ class Vendoring(unittest.TestCase):
     def test_it_has_what_serves_the_log(self) -> None:
         script = "from omp.protocols.oplog import mount\nprint(mount.__name__)"
         self.assertEqual(self._run(copy_without(*MAY_BE_LEFT_OUT), script), "mount\n")
+
+    def test_the_guide_says_what_may_be_left_out(self) -> None:
+        self.assertLessEqual({*MAY_BE_LEFT_OUT, "store", "web"}, said_to_be_left_out(GUIDE.read_text(encoding="utf-8")))
 
     def test_the_definition_needs_the_rules_alone(self) -> None:
         self.assertEqual(self._lesson(copy_only(*ONE_PAGE)), ["protocols", "rules"])
