@@ -181,7 +181,7 @@ class StartAndStop(unittest.TestCase):
                         self.assertLess(time.monotonic(), deadline)
                         time.sleep(0.05)
 
-    def test_the_exit_status_is_1_if_a_request_was_cut_off(self) -> None:
+    def test_a_request_that_had_to_be_cut_off_makes_the_exit_status_1(self) -> None:
         impatient = "import server, sys; server.STOP_SECONDS = 0.1; sys.exit(server.main(['--port', '0']))"
         with subprocess.Popen(
             [sys.executable, "-c", impatient], cwd=TOP, env=environment(), stdout=subprocess.PIPE, text=True

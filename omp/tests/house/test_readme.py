@@ -1,4 +1,4 @@
-"""The README's tables list what there is, and the links of every guide lead somewhere."""
+"""The page for operators lists every setting, and the links of every guide lead somewhere."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 import unittest
 from pathlib import Path
 
+from omp.entry import all_settings
 from omp.tests import TOP
-from server import all_settings
 
 README = TOP / "README.md"
+OPERATING = TOP / "omp" / "OPERATING.md"
 GUIDES = sorted({README, *(TOP / "omp").rglob("*.md"), *(TOP / "vectors").rglob("*.md")})
 
 _CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -41,15 +42,17 @@ def dead_links(guide: Path) -> list[str]:
     return faults
 
 
-@unittest.skipUnless(README.exists(), "there is no README.md beside this copy of the package")
 class Tables(unittest.TestCase):
-    """What the README lists is what there is."""
+    """What the page for operators lists is what there is."""
 
-    def test_every_variable_and_flag_is_in_the_readme(self) -> None:
-        text = README.read_text(encoding="utf-8")
+    def test_every_variable_and_flag_is_in_the_page_for_operators(self) -> None:
+        text = OPERATING.read_text(encoding="utf-8")
         for setting in all_settings():
             for name in filter(None, (setting.variable, setting.fallback, setting.flag)):
                 self.assertIn(f"`{name}", text)
+
+    def test_the_readme_is_short(self) -> None:
+        self.assertLessEqual(len(README.read_text(encoding="utf-8").splitlines()), 300)
 
 
 class Links(unittest.TestCase):
