@@ -6,8 +6,8 @@ citation is read:
 * ``oplog §3.2`` names document and section; ``oplog §3.2, §4`` and ``oplog §3.2 and §4`` continue the document;
 * a bare ``§3.2`` in a place of one protocol (its package, its tests, its vectors and who makes and runs them, its tool,
   its benchmark) means the document of that protocol; in ``omp/SPEC.md`` it means that document;
-* anywhere else a bare ``§3.2`` is allowed only in a module whose first line names one foreign document and no other,
-  and means that one (``structured_fields`` opens with RFC 8941);
+* anywhere else a bare ``§3.2`` means the document that the module's first line names first (``structured_fields``
+  opens with RFC 8941), and is wrong where that line names none;
 * sections of foreign documents (``RFC 9110 §8.8.3.2``) are recognised and not looked up.
 
 Each rule is a function from the texts to a list of faults, so that each is also tried on texts that break it.
@@ -109,11 +109,14 @@ def home(path: str) -> str:
     return name if name in PROTOCOLS else ""
 
 
-def opens_with_one_foreign_document(text: str) -> bool:
-    """Whether the first line of a module names one document, and that a foreign one."""
+def opening(text: str) -> str | None:
+    """The document that the first line of a module names first: None for a foreign one, "" where it names none."""
     first = text.partition("\n")[0]
-    foreign = set(re.findall(_FOREIGN, first))
-    return len(foreign) == 1 and not any(match["own"] for match in _CITATION.finditer(first))
+    foreign = re.search(_FOREIGN, first)
+    own = next((match for match in _CITATION.finditer(first) if match["own"]), None)
+    if own and (not foreign or own.start() < foreign.start()):
+        return own["own"]
+    return None if foreign else ""
 
 
 def sections(specification: str) -> list[tuple[int, str]]:
@@ -135,8 +138,8 @@ def citations_of_nothing(texts: Texts) -> list[str]:
     faults = []
     for path, text in texts.items():
         for citation in citations(path, text):
-            document = home(path) if citation.document == "" else citation.document
-            if document and citation.number not in _numbers(texts.get(DOCUMENTS[document], "")):
+            document = (home(path) or opening(text)) if citation.document == "" else citation.document
+            if document and citation.number and citation.number not in _numbers(texts.get(DOCUMENTS[document], "")):
                 faults.append(f"{path}:{citation.line} cites {document} §{citation.number}: there is no such section")
     return faults
 
@@ -146,19 +149,18 @@ def bare_signs(texts: Texts) -> list[str]:
     return [
         f"{path}:{citation.line} cites §{citation.number} of no document"
         for path, text in texts.items()
-        if not home(path) and not opens_with_one_foreign_document(text)
+        if not home(path) and opening(text) == ""
         for citation in citations(path, text)
-        if citation.document == ""
+        if citation.document == "" and citation.number
     ]
 
 
 def signs_without_a_number(texts: Texts) -> list[str]:
-    """Section signs that no number follows."""
+    """Documents with a section sign and no number, and numbers that stand apart from their sign."""
     return [
-        f"{path}:{citation.line} has a § and no number"
+        f"{path}:{text.count(chr(10), 0, match.start()) + 1} has {match[0]!r}"
         for path, text in texts.items()
-        for citation in citations(path, text)
-        if not citation.number
+        for match in re.finditer(rf"\b(?:{_OWN}|{_FOREIGN}) §(?![A-Z]?[\d.])|§ +\d\S*", text)
     ]
 
 
@@ -219,17 +221,17 @@ RULES: dict[Callable[[Texts], list[str]], list[Texts]] = {
         {DOCUMENTS["oplog"]: "```\n## 9. Not a heading\n```\nAs §9 says."},
         {DOCUMENTS["omp"]: "## 1. Serving\nAs §2 says."},
         {"vectors/nexus/a.json": "§1"},
+        {**_OPLOG, _PATH: '"""A module of oplog §3, and RFC 9110."""\n# §1.3'},
     ],
     bare_signs: [
         {_PATH: '"""A module."""\n# §3'},
-        {_PATH: '"""A module of RFC 9110 and RFC 9112."""\n# §3'},
-        {_PATH: '"""A module of RFC 9110 and of oplog §1."""\n# §3'},
+        {_PATH: '"""A module.\n\nOf RFC 9110."""\n# §3'},
         {_PATH: '"""A module."""\n# RFC 9110 §3: a rule, for which see §4'},
         {"README.md": "NEXUS §3"},
         {"vectors/README.md": "§3"},
         {"omp/tools/keygen.py": "§3"},
     ],
-    signs_without_a_number: [{_PATH: "oplog §"}, {_PATH: "oplog § 3"}],
+    signs_without_a_number: [{_PATH: "oplog §"}, {_PATH: "oplog §x"}, {_PATH: "see § 3"}],
     documents_that_are_elsewhere: [
         {_PATH: "objects.md §3"},
         {_PATH: "as oplog.md says"},
@@ -255,7 +257,9 @@ IN_ORDER = {
     "README.md": "`oplog §1.1`, **oplog §3.2** stage 7, §1; omp §2.10; a style, a seed, MRS.",
     "omp/rules/a.py": '"""Structured Fields: RFC 8941, parsing (§4.2).\n"""\n# §9.9 and RFC 8032 §5.1.7, §5.1',
     "omp/web/a.py": '"""A module."""\n# RFC 9110 §13.1.1,\n# §8.8.3.2, ECMA-262 §7.1, FIPS 202 §3 and RFC 6979 §A.2',
-    "omp/protocols/oplog/a.py": "§1.2, oplog §1.2 to §3.2, RFC 9421 §2.2.8 or §2.5",
+    "omp/web/b.py": '"""A module of oplog §3.2, and RFC 9110."""\n# §1.2',
+    "omp/rules/b.py": '"""A module of RFC 9110, and of oplog §1."""\n# §8.8.3.2',
+    "omp/protocols/oplog/a.py": "a bare § is a section of SPEC.md; §1.2, oplog §1.2 to §3.2, RFC 9421 §2.2.8 or §2.5",
     "vectors/oplog/a.json": "oplog §1.1\n§3.2",
 }
 
