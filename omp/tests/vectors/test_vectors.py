@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import json
 import pkgutil
+import re
 import tempfile
 import unittest
 import unittest.mock
@@ -57,6 +58,14 @@ class TheFiles(unittest.TestCase):
     def test_the_readme_describes_every_kind(self) -> None:
         text = (DIRECTORY / "README.md").read_text(encoding="utf-8")
         self.assertEqual([kind for area in areas() for kind in runners_of(area) if f"`{kind}`" not in text], [])
+
+    def test_the_readme_lists_every_error_code(self) -> None:
+        codes = {
+            code for path in all_files() for code in re.findall(r"\bERR_[A-Z]+\b", path.read_text(encoding="utf-8"))
+        }
+        self.assertGreater(len(codes), 10)
+        text = (DIRECTORY / "README.md").read_text(encoding="utf-8")
+        self.assertEqual([code for code in sorted(codes) if f"`{code}`" not in text], [])
 
     @long
     @unittest.skipUnless(importlib.util.find_spec("cryptography"), "some vectors are made with cryptography")
