@@ -58,7 +58,6 @@ CORE = f"{LOG}.core"
 
 ROLES = {
     "routes": "what a protocol answers under which path; in omp.web, what dispatches by these tables",
-    "settings": "the variables of a protocol; in omp.web, what reads such tables",
     "schemas": "the JSON of a protocol's requests and answers",
 }
 """Names that any module may have that plays this part."""
