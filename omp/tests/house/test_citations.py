@@ -158,12 +158,12 @@ def bare_signs(texts: Texts) -> list[str]:
 def signs_without_a_number(texts: Texts) -> list[str]:
     """A document with a section sign and no number, and a number that stands apart from its sign.
 
-    In backticks the sign alone is one that is spoken of: "a bare `§` in this package".
+    In backticks, or with an ellipsis, the sign is spoken of: "cited as `oplog §…`".
     """
     return [
         f"{path}:{text.count(chr(10), 0, match.start()) + 1} has {match[0]!r}"
         for path, text in texts.items()
-        for match in re.finditer(rf"\b(?:{_OWN}|{_FOREIGN}) §(?![A-Z]?[\d.]|`)|§ +\d\S*", text)
+        for match in re.finditer(rf"\b(?:{_OWN}|{_FOREIGN}) §(?![A-Z]?[\d.]|[`…])|§ +\d\S*", text)
     ]
 
 
@@ -262,7 +262,7 @@ IN_ORDER = {
     "omp/web/a.py": '"""A module."""\n# RFC 9110 §13.1.1,\n# §8.8.3.2, ECMA-262 §7.1, FIPS 202 §3 and RFC 6979 §A.2',
     "omp/web/b.py": '"""A module of oplog §3.2, and RFC 9110."""\n# §1.2',
     "omp/rules/b.py": '"""A module of RFC 9110, and of oplog §1."""\n# §8.8.3.2',
-    "omp/protocols/oplog/a.py": "a bare § is a section of SPEC.md, as after `oplog §`; §1.2, oplog §1.2 to §3.2, RFC 9421 §2.2.8 or §2.5",
+    "omp/protocols/oplog/a.py": "a bare § means the same as `oplog §…`; §1.2, oplog §1.2 to §3.2, RFC 9421 §2.2.8 or §2.5",
     "vectors/oplog/a.json": "oplog §1.1\n§3.2",
 }
 
