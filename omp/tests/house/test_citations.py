@@ -262,7 +262,7 @@ IN_ORDER = {
     "omp/web/a.py": '"""A module."""\n# RFC 9110 §13.1.1,\n# §8.8.3.2, ECMA-262 §7.1, FIPS 202 §3 and RFC 6979 §A.2',
     "omp/web/b.py": '"""A module of oplog §3.2, and RFC 9110."""\n# §1.2',
     "omp/rules/b.py": '"""A module of RFC 9110, and of oplog §1."""\n# §8.8.3.2',
-    "omp/protocols/oplog/a.py": "a bare § means the same as `oplog §…`; §1.2, oplog §1.2 to §3.2, RFC 9421 §2.2.8 or §2.5",
+    "omp/protocols/oplog/a.py": "a bare § is that of `oplog §…`; §1.2, oplog §1.2 to §3.2, RFC 9421 §2.2.8 or §2.5",
     "vectors/oplog/a.json": "oplog §1.1\n§3.2",
 }
 
