@@ -1,4 +1,4 @@
-"""Every citation resolves: what code, tests, vectors, guides and pages cite is a section that exists.
+"""Every citation resolves: each section that code, tests, vectors, guides or pages cite exists.
 
 The documents are ``omp/SPEC.md``, cited as ``omp``, and ``omp/protocols/<name>/SPEC.md``, cited as ``<name>``.  How a
 citation is read:
@@ -38,16 +38,16 @@ OF_A_TOOL = {
     "mrs_client": "mrs",
     "profile": "nexus",
 }
-"""Tool or benchmark -> its protocol, where it is named for its users and not for the protocol."""
+"""Tool or benchmark -> its protocol, where its name is not the protocol's."""
 
 Texts = Mapping[str, str]
-"""Path from the top of the checkout -> text; of a vector file only what it says in words."""
+"""Path from the top of the checkout -> text; of a vector file, only its members for people."""
 
 # -- reading texts
 
 _OWN = "|".join(DOCUMENTS)
 _FOREIGN = r"(?:RFC|FIPS|SEC|ISO|BIP|UAX|UTS|WHATWG)[ -]#?[0-9A-Z][0-9A-Za-z-]*|(?:ECMA|EIP|ERC|BIP)-\d+"
-# White space, and what stands at the beginning of a comment's next line or between two pieces of a string.
+# White space, the "#" of a comment's next line, and the quotes between two pieces of a string.
 _GAP = r"(?:[\s#]|\"\s+f?\")"
 _DOCUMENT = rf"(?<![\w-])(?P<own>{_OWN})|(?<!\w)(?P<foreign>{_FOREIGN})"
 _CITATION = re.compile(rf"(?:(?:{_DOCUMENT})[`*]*,?{_GAP}+)?§(?P<number>[A-Z](?:\.\d+)*|\d+(?:\.\d+)*)?")
@@ -75,7 +75,7 @@ class Citation(NamedTuple):
 
 
 def citations(path: str, text: str) -> Iterator[Citation]:
-    """Every section sign of a text, with the document that it belongs to by what stands before it."""
+    """Every section sign of a text, each with the document that the words before it name."""
     document: str | None = ""
     end = -1
     for match in _CITATION.finditer(text):
@@ -280,7 +280,7 @@ def project() -> dict[str, str]:
 
 
 def words(document: Mapping[str, object]) -> Iterator[str]:
-    """What a vector file says in words: of the file and of its cases."""
+    """What a vector file says to people, about itself and about its cases."""
     cases = document["cases"]
     assert isinstance(cases, list)
     for part in (document, *cases):
@@ -307,13 +307,13 @@ class Citations(unittest.TestCase):
             self.assertIn(path, texts)
         self.assertGreater(sum(len(list(citations(path, text))) for path, text in texts.items()), 400)
 
-    def test_every_rule_sees_what_breaks_it(self) -> None:
+    def test_every_rule_finds_what_breaks_it(self) -> None:
         for rule, broken in RULES.items():
             for texts in broken:
                 with self.subTest(rule.__name__, texts=texts):
                     self.assertEqual(len(rule(texts)), 1, rule(texts))
 
-    def test_no_rule_minds_texts_in_order(self) -> None:
+    def test_no_rule_objects_to_texts_in_order(self) -> None:
         for rule in RULES:
             with self.subTest(rule.__name__):
                 self.assertEqual(rule(IN_ORDER), [])

@@ -1,8 +1,8 @@
 """The import graph is the architecture: floors, protocols that know nothing of each other, rules without effects.
 
-Besides the imports: how many files there are, and that one name means one thing.  Everything is read with ``ast`` from
-every module of the project but the tests, wherever in the module an import stands, ``if TYPE_CHECKING`` included.
-Each rule is a function from the sources to a list of faults, so that every rule is also tried on code that breaks it.
+Two more rules: there are not too many files, and one name means one thing.  Everything is read with ``ast`` from every
+module of the project except the tests.  An import counts wherever it is in its module, under ``if TYPE_CHECKING`` too.
+Each rule is a function from the sources to a list of faults, so that each is also tried on code that breaks it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ EFFECTS = {
     "select", "selectors", "shutil", "signal", "socket", "socketserver", "sqlite3", "ssl", "subprocess", "tempfile",
     "threading", "urllib.request", "uuid",
 }  # fmt: skip
-"""What a pure module imports nothing of: I/O, threads, randomness."""
+"""What no pure module imports: I/O, threads, randomness."""
 PURE_OF = {
     "time": {"gmtime", "strftime", "struct_time"},
     "datetime": {"date", "datetime", "timedelta", "timezone", "UTC"},
 }
-"""Of these it imports what only calculates, and reads no clock."""
+"""What a pure module may import of these: what only calculates and reads no clock."""
 CLOCKS = {"now", "utcnow", "today"}
 BUILTINS_WITH_EFFECTS = {"open", "print", "input", "breakpoint"}
 
@@ -50,7 +50,7 @@ REACHING_OUT = {
 """Modules of protocols that have effects without touching store or web."""
 
 SERVER_FILES = 80
-"""So many Python files at most make the server: ``rules``, ``store``, ``web`` and ``protocols``."""
+"""How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``."""
 
 LOG = "omp.protocols.oplog"
 DEFINITION = f"{LOG}.definition"
@@ -60,7 +60,7 @@ ROLES = {
     "routes": "what a protocol answers under which path; in omp.web, what dispatches by these tables",
     "schemas": "the JSON of a protocol's requests and answers",
 }
-"""Names that any module may have that plays this part."""
+"""Names that several modules may have, because each plays the same part in its package."""
 
 SAME_THING = {
     "omp.protocols.nexus.profile, omp.tools.profile": "a profile of NEXUS: what the server keeps, and its owner's tool",
@@ -80,7 +80,7 @@ Sources = Mapping[str, str]
 
 
 class Import(NamedTuple):
-    """One import statement's target; `lazy` is "function" or "if" where it stands in one (the function counts more)."""
+    """One import statement's target; `lazy` is "function" inside a function, else "if" inside an ``if``, else empty."""
 
     target: str
     line: int
@@ -386,13 +386,13 @@ class Imports(unittest.TestCase):
             with self.subTest(rule.__name__):
                 self.assertEqual(rule(project), [])
 
-    def test_every_rule_sees_what_breaks_it(self) -> None:
+    def test_every_rule_finds_what_breaks_it(self) -> None:
         for rule, broken in RULES.items():
             for code in broken:
                 with self.subTest(rule.__name__, code=code):
                     self.assertEqual(len(rule(code)), 1)
 
-    def test_no_rule_minds_code_in_order(self) -> None:
+    def test_no_rule_objects_to_code_in_order(self) -> None:
         for rule in RULES:
             with self.subTest(rule.__name__):
                 self.assertEqual(rule(IN_ORDER), [])

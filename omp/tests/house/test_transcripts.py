@@ -38,6 +38,8 @@ GUIDES = (
 )
 """Every guide, in reading order."""
 
+GIT = shutil.which("git") is not None
+
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r"^## (.+)$", re.MULTILINE)
 _MARK = "@@next@@"
@@ -50,7 +52,7 @@ _TIMES = (
     (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", "<date>"),
     (r"\b1[678]\d{11}\b", "<milliseconds>"),
 )
-# Values that are known again: kind -> its form.
+# Values that may be shown more than once, and then must be the same: kind -> its form.
 _NAMES = re.compile(
     r"(?P<uuid>\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b)"
     r"|(?P<address>\b0x[0-9a-fA-F]{40}\b)"
@@ -59,7 +61,7 @@ _NAMES = re.compile(
     r"|(?P<base64>(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{40,}={0,2})"
     r"|(?P<short>\b[0-9a-f]{8,}…)"
 )
-_SHORTEST = 8  # digits of a hash that is cut short; by so many the long form is known to be the same
+_SHORTEST = 8  # digits of a hash that is cut short: enough to tell which hash it is
 
 
 class Section(NamedTuple):
@@ -100,7 +102,7 @@ def steps(body: str) -> list[tuple[str, str]]:
 
 
 def generalized(outputs: list[str]) -> list[str]:
-    """`outputs` of one section with what changes from run to run replaced: by its kind, and which one it is of it."""
+    """The outputs of one section; each value that changes from run to run is replaced by its kind and a number."""
     met: dict[tuple[str, str], int] = {}
 
     def numbered(match: re.Match[str]) -> str:
@@ -131,26 +133,29 @@ class Checkout:
         with contextlib.ExitStack() as stack:  # both at once, or the second could be the first again
             listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in _PORTS]
             self.ports = [str(sock.getsockname()[1]) for sock in listening]
-        self._before = self._files()
+        if GIT:
+            self._git("init")
+            self._git("add", "--all")
 
     def run(self, found: list[Section]) -> list[list[str]]:
-        """What each command of each section prints, in one bash session; last in a section, what it left running."""
+        """Run all sections in one bash session.
+
+        Returns a list for each section: what each of its commands printed, then what the section left running.
+        """
         lists = [[*(self._here(command) for command, _ in section.steps), self._left_running()] for section in found]
         printed = iter(self._output([command for commands in lists for command in commands]).split(_MARK + "\n"))
         return [[self._shown(next(printed, "(not reached)")) for _ in commands] for commands in lists]
 
-    def not_ignored(self) -> list[str]:
-        """The files that the sessions made and that git would want to add."""
-        made = sorted(self._files() - self._before)
-        environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-        for command in (["git", "init", "--quiet"], ["git", "check-ignore", "--stdin"]):
-            done = subprocess.run(
-                command, cwd=self.top, env=environ, input="\n".join(made), capture_output=True, text=True, check=False
-            )
-        return sorted(set(made) - set(done.stdout.splitlines()))
+    def noticed_by_git(self) -> list[str]:
+        """The files that the sessions made and git does not ignore, and those that they changed; [] without git."""
+        states = self._git("status", "--porcelain").splitlines() if GIT else []
+        return [state[3:] for state in states if not state.startswith("A  ")]
 
-    def _files(self) -> set[str]:
-        return {path.relative_to(self.top).as_posix() for path in self.top.rglob("*") if path.is_file()}
+    def _git(self, *words: str) -> str:
+        environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        return subprocess.run(
+            ["git", *words], cwd=self.top, env=environ, check=True, capture_output=True, text=True
+        ).stdout
 
     def _here(self, command: str) -> str:
         for port, free in zip(_PORTS, self.ports, strict=True):
@@ -204,7 +209,7 @@ def checkout() -> Iterator[Checkout]:
 
 @unittest.skipUnless(shutil.which("bash") and shutil.which("curl"), "the transcripts need bash and curl")
 class Transcripts(unittest.TestCase):
-    """They print what they show, end what they start, and leave no file that git would add."""
+    """They print what they show, end what they start, and leave nothing that git would commit."""
 
     maxDiff = None
 
@@ -217,7 +222,7 @@ class Transcripts(unittest.TestCase):
 
     @long
     def test_all_sections_of_all_guides_hold_in_one_shell_and_do_so_again(self) -> None:
-        """Twice: somebody who has tried a guide before has its files still there."""
+        # Twice, because whoever tries a guide again still has its files.
         self._hold([section for guide in GUIDES for section in sections(guide)] * 2)
 
     def _one_by_one(self, found: list[Section]) -> None:
@@ -232,7 +237,7 @@ class Transcripts(unittest.TestCase):
             for section, printed in zip(found, copy.run(found), strict=True):
                 with self.subTest(section.name):
                     self._holds(section, printed)
-            self.assertEqual(copy.not_ignored() if shutil.which("git") else [], [])
+            self.assertEqual(copy.noticed_by_git(), [])
 
     def _holds(self, section: Section, printed: list[str]) -> None:
         *actual, left = printed
@@ -250,7 +255,7 @@ class TheRunner(unittest.TestCase):
         """What `commands` and the check after them print, and the files of theirs that git would add."""
         with checkout() as copy:
             printed = copy.run([Section("made up", [(command, "") for command in commands], False)])[0]
-            return [output.strip() for output in printed], copy.not_ignored()
+            return [output.strip() for output in printed], copy.noticed_by_git()
 
     def test_a_job_and_a_port_that_are_left(self) -> None:
         serve = "python3 -m http.server --bind 127.0.0.1 8788 2> server.log > server.log &"
@@ -260,9 +265,9 @@ class TheRunner(unittest.TestCase):
         self.assertIn("http.server", left[0])
         self.assertEqual(self._run(serve, ask, "kill $!; wait")[0][-1], "")
 
-    @unittest.skipUnless(shutil.which("git"), "git says which files it ignores")
-    def test_a_file_that_git_would_add(self) -> None:
-        self.assertEqual(self._run("touch made.txt omp.db")[1], ["made.txt"])
+    @unittest.skipUnless(GIT, "git says which files it ignores")
+    def test_files_that_git_would_commit(self) -> None:
+        self.assertEqual(self._run("touch made.txt omp.db; echo >> server.py")[1], ["server.py", "made.txt"])
 
     def test_sections_share_a_shell(self) -> None:
         found = [Section("one", [("X=8787", "")], False), Section("two", [("echo $X", "8787")], False)]

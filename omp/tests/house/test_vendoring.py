@@ -1,7 +1,8 @@
-"""Vendoring: a copy of ``omp/`` with some folders left out works beside somebody's own script.
+"""Vendoring: a copy of ``omp/`` without some of its folders works beside somebody's own script.
 
-The copy lies in an empty folder, under its own name, so that its absolute imports hold.  The script runs without the
-packages of this machine and without variables that change what is imported (``-E -s -S``), from another folder.
+The copy is made in an empty folder under the name ``omp``, so that the absolute imports inside it work.  The script
+runs from another folder, without installed packages and without variables that change what is imported
+(``-E -s -S``).
 """
 
 from __future__ import annotations
