@@ -182,7 +182,7 @@ class StartAndStop(unittest.TestCase):
                         time.sleep(0.05)
 
     def test_a_request_that_had_to_be_cut_off_makes_the_exit_status_1(self) -> None:
-        impatient = "import server, sys; server.STOP_SECONDS = 0.1; sys.exit(server.main(['--port', '0']))"
+        impatient = "import sys; from omp import entry; entry.STOP_SECONDS = 0.1; sys.exit(entry.main(['--port', '0']))"
         with subprocess.Popen(
             [sys.executable, "-c", impatient], cwd=TOP, env=environment(), stdout=subprocess.PIPE, text=True
         ) as process:

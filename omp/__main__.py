@@ -5,13 +5,17 @@ do, it raises as :class:`~omp.tools.terminal.Failed`; here that becomes a line o
 a package that is missing, and an output that cannot be written.
 """
 
-from __future__ import annotations
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - as in server.py, before what an older Python cannot parse
+    sys.stderr.write("python -m omp needs Python 3.11 or newer; this is {}.{}.\n".format(*sys.version_info))
+    sys.exit(2)
 
 import argparse
 import importlib
+import importlib.util
 import io
 import os
-import sys
 
 from omp.rules.engines import CryptographyMissing
 from omp.tools.terminal import Failed, printable, reason
@@ -27,9 +31,19 @@ COMMANDS = {
     "vectors": "omp.tests.vectors.command",
     "bench": "omp.tests.benchmarks.command",
 }
+NEEDS = {
+    "log": "omp.protocols.oplog",
+    "vault": "omp.protocols.avp",
+    "places": "omp.protocols.mrs",
+    "peers": "omp.protocols.mrs",
+    "profile": "omp.protocols.nexus",
+    "vectors": "omp.tests",
+    "bench": "omp.tests",
+}
+"""The folder that a command is about: where a vendored copy lacks it, there is no such command."""
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: "list[str]") -> int:
     """Run one command; the exit status is 0, 1 where it failed, 2 where it was called wrongly."""
     name = arguments[0] if arguments else "--help"
     try:
@@ -52,14 +66,15 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def _run(name: str, arguments: list[str]) -> int:
+def _run(name: str, arguments: "list[str]") -> int:
     if name in ("-h", "--help", "help"):
         print(_overview())
         return 0
-    if name not in COMMANDS:
-        print(f"python -m omp: there is no command {name!r}; one of {', '.join(COMMANDS)}", file=sys.stderr)
+    commands = _commands()
+    if name not in commands:
+        print(f"python -m omp: there is no command {name!r}; one of {', '.join(commands)}", file=sys.stderr)
         return 2
-    command = importlib.import_module(COMMANDS[name])
+    command = importlib.import_module(commands[name])
     parser = argparse.ArgumentParser(
         prog=f"python -m omp {name}",
         description=command.HELP,
@@ -67,6 +82,10 @@ def _run(name: str, arguments: list[str]) -> int:
     )
     command.configure(parser)
     return int(command.run(parser.parse_args(arguments)))
+
+
+def _commands() -> "dict[str, str]":
+    return {name: COMMANDS[name] for name in COMMANDS if importlib.util.find_spec(NEEDS.get(name, "omp"))}
 
 
 def _flush() -> None:
@@ -84,7 +103,7 @@ def _abandon_output() -> None:
 
 def _overview() -> str:
     lines = ["usage: python -m omp COMMAND …", "", "commands (each has --help, with examples):"]
-    lines += [f"  {name:9} {importlib.import_module(module).HELP}" for name, module in COMMANDS.items()]
+    lines += [f"  {name:9} {importlib.import_module(module).HELP}" for name, module in _commands().items()]
     return "\n".join(lines)
 
 

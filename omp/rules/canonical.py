@@ -1,16 +1,21 @@
-"""Canonical JSON: the JSON Canonicalization Scheme (RFC 8785), and the strict decoder of OMP-CJ (oplog §1.1).
+"""Canonical JSON: the JSON Canonicalization Scheme, RFC 8785, and the strict decoder of its subset OMP-CJ.
+
+A signature is over bytes, and one JSON value can be written in many ways.  A canonical form gives every value exactly
+one text, so that two programs that mean the same sign the same.
 
 :func:`canonicalize` writes a value as RFC 8785 does: no white space (§3.2.1), strings with the fewest escapes
 (§3.2.2.2), numbers as ECMAScript prints doubles (§3.2.2.3), members sorted by the UTF-16 code units of their names
-(§3.2.3), UTF-8 (§3.2.4).  :func:`decode` takes bytes only if they are what OMP-CJ makes of some object, and tells
-what is no JSON at all (oplog §3.2 stage 1) from what is JSON written in another way (stage 2); :func:`encode` writes
-again what it gave.
+(§3.2.3), UTF-8 (§3.2.4).
 
-For OMP-CJ values both agree; outside them they differ in the order of names (OMP-CJ: code points) and in numbers
-(OMP-CJ: integers within ±(2^53 − 1)).
+The operation log has a stricter form for what arrives, OMP-CJ (omp §2.2, oplog §1.1).  :func:`decode` accepts bytes
+only if they are the OMP-CJ encoding of some object.  It tells what is not JSON at all (oplog §3.2 stage 1) from what is
+JSON written in another way (stage 2).  :func:`encode` writes what it returned.  For values that OMP-CJ has, both forms
+agree but for the order of names, which OMP-CJ sorts by code points: that differs where a name holds characters beyond
+U+FFFF.
 
-Handled here: NaN, infinities, lone surrogates, names that are no strings, cycles, depth, integers of any length.  One
-error class comes out, :class:`CanonicalError`, and never half of the bytes.  The caller must bound the size.
+Handled here: NaN, infinities, lone surrogates, names that are not strings, cycles, depth, integers of any length.  The
+only exceptions are :class:`CanonicalError` and its subclasses, and no part of a result is ever returned.  The caller
+must bound the size.
 """
 
 from __future__ import annotations
@@ -23,14 +28,14 @@ from typing import Any
 from omp.rules.json_text import JsonError, check_depth, scan_whole, scanner, text_of
 
 MAX_DEPTH = 256
-"""The nesting that :func:`canonicalize` writes; a value that contains itself is refused by it too."""
+"""The nesting that :func:`canonicalize` writes; the bound also stops a value that contains itself."""
 MAX_SAFE_INTEGER = 2**53 - 1
 """The greatest integer of OMP-CJ: up to here every integer is its own double (RFC 7493 §2.2)."""
 OMP_CJ_DEPTH = 16
 
 
 class CanonicalError(ValueError):
-    """A value without canonical form, or bytes that are not one."""
+    """A value that has no canonical form, or bytes that are not in canonical form."""
 
 
 class Malformed(CanonicalError):
@@ -49,10 +54,10 @@ def canonicalize(value: Any, *, exact_integers: bool = False) -> bytes:
 
     An integer beyond 2^53 is written as its nearest double, as a reader that knows only doubles would see it
     (RFC 8785 §3.2.2.3), so that canonicalizing what was parsed from canonical bytes gives the same bytes again.  With
-    `exact_integers` it keeps all its digits: no RFC 8785, but two integers then never share their bytes.
+    `exact_integers` it keeps all its digits: that is not RFC 8785, but two different integers then never share bytes.
 
     Raises :class:`CanonicalError` for NaN and infinities, numbers that a double cannot hold, lone surrogates, other
-    types, names that are no strings, and nesting deeper than :data:`MAX_DEPTH`.
+    types, names that are not strings, and nesting deeper than :data:`MAX_DEPTH`.
 
     >>> canonicalize({"b": [1e21, 0.1, -0.0], "a": "\\u20ac"}).decode()
     '{"a":"€","b":[1e+21,0.1,0]}'
@@ -65,7 +70,7 @@ def canonicalize(value: Any, *, exact_integers: bool = False) -> bytes:
 
 
 def canonical_text(value: Any, *, exact_integers: bool = False) -> str:
-    """As :func:`canonicalize`, before the encoding in UTF-8, which is what a lone surrogate fails in."""
+    """As :func:`canonicalize`, but not yet encoded in UTF-8: a lone surrogate passes, and fails in the encoding."""
     leaves = _EXACT_LEAVES if exact_integers else _LEAVES
     leaf = leaves.get(type(value))
     return leaf(value) if leaf else _container(value, leaves, MAX_DEPTH)
@@ -92,7 +97,7 @@ def _container(value: Any, leaves: dict[type, Callable[[Any], str]], depth: int)
             leaf = leaves.get(type(element))
             parts.append(leaf(element) if leaf else _container(element, leaves, depth - 1))
         return "[" + ",".join(parts) + "]"
-    raise CanonicalError(f"a value of type {kind.__name__} is no JSON")
+    raise CanonicalError(f"a value of type {kind.__name__} is not JSON")
 
 
 def _sorted_names(members: dict[str, Any]) -> list[str]:
@@ -110,7 +115,8 @@ def _sorted_names(members: dict[str, Any]) -> list[str]:
 def _double(number: float) -> str:
     """A double as ECMAScript's Number::toString writes it: §3.2.2.3, ECMA-262 §7.1.12.1.
 
-    Both take the shortest digits that round to the same double, so only their layout is to be changed.
+    Python's repr and ECMAScript choose the same digits, the fewest that round to the same double.  Only their layout
+    differs.
     """
     text = repr(number)  # 12.5, 5.0, 1e+16, 1.5e-07, inf, nan
     if text.endswith(".0"):
@@ -126,7 +132,7 @@ def _double(number: float) -> str:
     n, k = int(exponent) + 1, len(digits)
     if k <= n <= 21:  # step 6
         return sign + digits + "0" * (n - k)
-    if -6 < n <= 0:  # step 8; step 7, 0 < n < k, cannot be: then repr has no exponent
+    if -6 < n <= 0:  # step 8; step 7, 0 < n < k, cannot occur: repr has no exponent then
         return sign + "0." + "0" * -n + digits
     if k > 1:  # steps 9 and 10
         digits = digits[0] + "." + digits[1:]
@@ -152,8 +158,8 @@ def _nearest_double(number: int) -> float:
 
 
 _LEAVES: dict[type, Callable[[Any], str]] = {
-    # §3.2.2.2 asks for the escapes of ECMAScript's JSON.stringify, and these are what encode_basestring writes: \" \\
-    # \b \f \n \r \t, \u00xx in lower case for other controls, all else literal.  It is C where the interpreter has it.
+    # §3.2.2.2 asks for the escapes of ECMAScript's JSON.stringify, and encode_basestring writes just these: \" \\ \b \f
+    # \n \r \t, \u00xx in lower case for other control characters, all else literally.
     str: encode_basestring,
     int: _integer,
     float: _double,
@@ -170,8 +176,11 @@ def decode(data: bytes, max_depth: int = OMP_CJ_DEPTH) -> dict[str, Any]:
     """The object of which `data` is the OMP-CJ encoding: oplog §1.1.
 
     Raises :class:`Malformed` for what is not UTF-8, not JSON (a byte order mark, NaN) or nested deeper than
-    `max_depth`, and :class:`NotCanonical` for JSON in any other than its canonical form.  Where both apply, it is the
-    first: the stages run in order.
+    `max_depth`, and :class:`NotCanonical` for JSON that is not in canonical form.  If both apply it is
+    :class:`Malformed`, as the stages run in order.
+
+    >>> decode(b'{"a":1,"b":[]}')
+    {'a': 1, 'b': []}
     """
     try:
         text = text_of(data)
@@ -181,8 +190,8 @@ def decode(data: bytes, max_depth: int = OMP_CJ_DEPTH) -> dict[str, Any]:
         raise Malformed(str(error)) from None
     if type(value) is not dict:
         raise NotCanonical("the top level must be an object")
-    # Decode, encode again, compare: that settles order, white space, escapes, "-0" and names that came twice (of
-    # which the decoder kept one) without a rule for each.
+    # Decode, encode again, compare: this checks order, white space, escapes, "-0" and repeated names (of which the
+    # decoder kept one) without a rule for each.
     try:
         same = encode(value) == data
     except UnicodeEncodeError:
@@ -193,7 +202,7 @@ def decode(data: bytes, max_depth: int = OMP_CJ_DEPTH) -> dict[str, Any]:
 
 
 def encode(value: Any) -> bytes:
-    """The OMP-CJ bytes of a value that :func:`decode` gave, or of a part of it; others are for :func:`canonicalize`.
+    """The OMP-CJ bytes of a value that :func:`decode` returned, or of a part of it; for others :func:`canonicalize`.
 
     >>> encode({"b": [1, None], "a": "\\u20ac"}).decode()
     '{"a":"€","b":[1,null]}'
@@ -202,7 +211,7 @@ def encode(value: Any) -> bytes:
 
 
 class _NoInteger:
-    """What the decoder makes of a number outside OMP-CJ, so that the text is read to its end before it is refused."""
+    """Stands for a number outside OMP-CJ: the text is read to its end first, as it may turn out not to be JSON."""
 
 
 _NO_INTEGER = _NoInteger()
@@ -211,7 +220,7 @@ _NO_INTEGER = _NoInteger()
 def _omp_cj_integer(text: str) -> int | _NoInteger:
     if len(text) < 16:
         return int(text)
-    # 2^53 − 1 has 16 digits; a million digits are not turned into an integer first.
+    # 2^53 − 1 has 16 digits: a longer text need not be converted, which for a million digits takes long.
     if len(text) <= 17 and -MAX_SAFE_INTEGER <= (number := int(text)) <= MAX_SAFE_INTEGER:
         return number
     return _NO_INTEGER
@@ -222,8 +231,8 @@ def _refuse_number(value: Any) -> Any:
 
 
 _scan_omp_cj = scanner(_omp_cj_integer, lambda text: _NO_INTEGER, dict)
-# The C encoder of the standard library writes OMP-CJ for what _scan_omp_cj makes: names sorted by code point, the
-# escapes of §1.1, integers in decimal, and it hands _NO_INTEGER to `default`.
+# For the values that _scan_omp_cj makes, the encoder of the standard library writes OMP-CJ: names sorted by code point,
+# the escapes of oplog §1.1, integers in decimal.  It hands _NO_INTEGER to `default`.
 _encode_omp_cj = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True, default=_refuse_number
 ).encode

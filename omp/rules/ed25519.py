@@ -1,23 +1,28 @@
-"""Ed25519 signatures by hand: RFC 8032 §5.1, in its letters, with the acceptance rules of oplog §1.4.
+"""Ed25519 signatures by hand: RFC 8032 §5.1, in its letters, with strict rules of acceptance.
 
 The curve is −x² + y² = 1 + d·x²·y² over the integers modulo p = 2^255 − 19; B is its base point, of prime order L;
-the group has 8·L points.  A is the public key (a point), R and S the halves of the signature, k the hash of R, A and
-the message.  :func:`verify` accepts iff
+the group has 8·L points.  A is the public key (a point), R and S are the halves of the signature, k is the hash of R,
+A and the message.  :func:`verify` accepts iff (omp §5)
 
-1. S < L (or S + L would do as well: a second signature for the same message);
+1. S < L (otherwise S + L would pass as well: a second signature for the same message);
 2. A and R are canonical encodings of curve points (y < p, and no sign bit where x = 0);
 3. neither A nor R is one of the eight points of small order (such a key "signs" everything);
 4. [S]B = R + [k]A, without the cofactor 8 that RFC 8032 lets a verifier multiply by.
 
-RFC 8032 leaves 3 open and 4 to the verifier; where implementations differ, an operation would be valid on one node
-and not on another, so oplog fixes both.  :func:`malformed` states 1 to 3 as far as they concern encodings, for every
-engine to ask first.
+RFC 8032 says nothing of 3 and leaves 4 to the verifier.  Where implementations differ, an operation would be valid on
+one node and invalid on another, so omp §5 fixes both.  :func:`malformed` states 1 to 3 as far as they concern
+encodings; every engine asks it first.
+
+>>> seed = bytes(32)
+>>> key, signature = public_key_slowly(seed), sign_slowly(seed, b"message")
+>>> verify(key, b"message", signature), verify(key, b"another", signature)
+(True, False)
 
 Laid out: field and points (§5.1.1 to §5.1.4), scalar multiplication, verification (§5.1.7), then signing (§5.1.6).
 
-**Variable time.**  The time that Python takes here depends on the numbers.  That is no leak in verification: key,
-message and signature are all public.  Signing by hand would leak its key to whoever can measure it, so it serves
-tests and vectors only, and is called :func:`sign_slowly`; to sign in earnest see :mod:`omp.rules.engines`.
+**Variable time.**  The time that Python takes here depends on the numbers.  In verification nothing leaks: key, message
+and signature are all public.  Signing by hand would leak the key to whoever can measure the time, so it serves tests
+and vectors only, and is called :func:`sign_slowly`.  To sign in earnest see :mod:`omp.rules.engines`.
 """
 
 from __future__ import annotations
@@ -55,7 +60,7 @@ SMALL_ORDER = frozenset(
 
 
 def add(P: Point, Q: Point) -> Point:
-    """P + Q: RFC 8032 §5.1.4.  Complete: it holds for every two points, equal and neutral ones too."""
+    """P + Q: RFC 8032 §5.1.4.  Complete: it holds for any two points, equal and neutral ones too."""
     X1, Y1, Z1, T1 = P
     X2, Y2, Z2, T2 = Q
     A = (Y1 - X1) * (Y2 - X2) % p
@@ -160,7 +165,7 @@ _KEY_WIDTH = 5
 
 @cache
 def _base_multiples() -> dict[int, Point]:
-    """The odd multiples of B up to [127]B, made when the first signature is verified (half a millisecond)."""
+    """The odd multiples of B up to [127]B, computed when the first signature is verified (half a millisecond)."""
     return _odd_multiples(B, _BASE_WIDTH)
 
 
@@ -185,16 +190,16 @@ def _double_multiple(S: int, k: int, A: Point) -> Point:
 
 
 def malformed(public_key: bytes, signature: bytes) -> bool:
-    """Whether the rules of oplog §1.4 refuse this pair whatever the message, before any curve arithmetic.
+    """Whether omp §5 refuses this pair whatever the message; no curve arithmetic is needed to tell.
 
-    It leaves to the engine: that A is a point at all, and that R is what [S]B − [k]A encodes to, which makes R the
-    canonical encoding of a point.
+    What remains for an engine to check: that A is a point at all, and that R is the encoding of [S]B − [k]A, which
+    makes R the canonical encoding of a point.
     """
     if len(public_key) != 32 or len(signature) != 64:
         return True
     if int.from_bytes(signature[32:], "little") >= L:
         return True
-    # Two ways to write a point that is written already: y + p for y, and −0 for an x of 0, where y = ±1.
+    # The two ways to write a point that has a canonical encoding already: y + p for y, and −0 for x = 0, where y = ±1.
     y = int.from_bytes(public_key, "little") & (1 << 255) - 1
     if y >= p or y == 1 or y == p - 1:
         return True
@@ -202,9 +207,9 @@ def malformed(public_key: bytes, signature: bytes) -> bool:
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` (64 bytes, R || S) is `public_key`'s (32 bytes) for `message`, under oplog §1.4.
+    """Whether `signature` (64 bytes, R || S) of `message` is by `public_key` (32 bytes), under omp §5.
 
-    Never raises for any bytes of any length.
+    Never raises, whatever the bytes and their lengths.
     """
     if malformed(public_key, signature):
         return False
@@ -212,8 +217,8 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     if A is None:
         return False
     R, S = signature[:32], int.from_bytes(signature[32:], "little")
-    # RFC 8032 §5.1.7 step 2.  Reduced modulo L as every implementation does: for a key with a component of small
-    # order, [k]A and [k mod L]A differ, and with them the verdict.
+    # RFC 8032 §5.1.7 step 2.  Reduced modulo L, as every implementation does: for a key with a component of small
+    # order, [k]A and [k mod L]A differ, and so would the verdict.
     k = int.from_bytes(sha512(R + public_key + message).digest(), "little") % L
     # Step 3, [S]B = R + [k]A, solved for R.  Comparing bytes, not points, refuses every other encoding of R.
     return encode_point(_double_multiple(S, k, negative(A))) == R

@@ -1,15 +1,18 @@
-"""Bytes as text, both ways, where every byte string has exactly one text: RFC 4648.
+"""Bytes as text, both ways, so that every byte string has exactly one text: RFC 4648.
 
-Decoders in the standard library are lenient: they skip foreign characters, take several texts for one byte string
-(unused trailing bits, missing padding) and so let one signature or key be written in many ways.  Here a text is
-accepted iff it is the very text that the encoder makes (oplog §1.2 asks for it of base64url):
+The decoders of the standard library are lenient: they skip foreign characters and accept several texts for one byte
+string (unused trailing bits, missing padding), so one signature or key could be written in many ways.  Here a text is
+accepted iff it is the very text that the encoder makes (oplog §1.2 requires that of base64url):
 
 * base64url without padding (RFC 4648 §5), as in identifiers, signatures and tokens;
 * base64 with padding (RFC 4648 §4), as in Structured Fields and digests;
-* hex in lower case (RFC 4648 §8 in the form that `hex` has in oplog).
+* hex in lower case (RFC 4648 §8).
 
-Handled here: alphabet, length, padding, trailing bits, text that is not ASCII.  The caller must check how many bytes
-came out, and must lower the case of hex first where a document lets both cases in.
+>>> b64u_encode(b"omp!"), b64u_decode("b21wIQ")
+('b21wIQ', b'omp!')
+
+Handled here: alphabet, length, padding, trailing bits, text that is not ASCII.  The caller must check the number of
+bytes, and lower the case of hex first where a document allows both cases.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ _FROM_URL = str.maketrans("-_+/", "+/!!")  # the other alphabet's letters become
 
 
 class EncodingError(ValueError):
-    """A text that no encoder here makes; the message says which encoding was expected."""
+    """A text that no encoder here would make; the message says which encoding was expected."""
 
 
 def b64u_encode(data: bytes) -> str:
@@ -31,8 +34,8 @@ def b64u_encode(data: bytes) -> str:
 
 
 def b64u_decode(text: str) -> bytes:
-    """The bytes of base64url `text` without padding; :class:`EncodingError` where it is not their unique encoding."""
-    # "=" in the text would pass the comparison below only by an encoder that writes padding: ours does not.
+    """The bytes of base64url `text` without padding; :class:`EncodingError` if it is not their one encoding."""
+    # Padding in the text fails the comparison below, as our encoder writes none.
     data = _a2b(text.translate(_FROM_URL) + "=" * (-len(text) % 4))
     if data is None or b64u_encode(data) != text:
         raise EncodingError("must be base64url without padding, unused bits zero")
@@ -45,7 +48,7 @@ def b64_encode(data: bytes) -> str:
 
 
 def b64_decode(text: str) -> bytes:
-    """The bytes of base64 `text` with padding; :class:`EncodingError` where it is not their unique encoding."""
+    """The bytes of base64 `text` with padding; :class:`EncodingError` if it is not their one encoding."""
     data = _a2b(text)
     if data is None or b64_encode(data) != text:
         raise EncodingError("must be base64 with padding, unused bits zero")

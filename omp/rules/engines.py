@@ -1,21 +1,20 @@
-"""Who does the curve arithmetic: ``cryptography`` where it is installed, :mod:`omp.rules.ed25519` elsewhere.
+"""Which code does the curve arithmetic: ``cryptography`` if it is installed, otherwise :mod:`omp.rules.ed25519`.
 
-An engine verifies Ed25519 signatures under the acceptance rules of oplog §1.4, and every engine gives the same answer
-on every input (a node's verdict must not hang on what is installed on it).  For that the rules about encodings stand
-in front of both: :func:`omp.rules.ed25519.malformed`.  What is left of oplog §1.4 is ``[S]B = R + [k]A`` without
-cofactor for a key that is a point, and OpenSSL decides it as we do: it takes A only if it decodes, encodes
-[S]B − [k]A, k reduced modulo L, and compares the bytes with R.
+An engine verifies Ed25519 signatures under the rules of omp §5, and every engine gives the same answer on every input:
+a node's verdict must not depend on what is installed on it.  For that, the rules about encodings are asked before
+either: :func:`omp.rules.ed25519.malformed`.  What remains is ``[S]B = R + [k]A`` without cofactor for a key that is a
+point, and OpenSSL decides it as we do: it accepts A only if it decodes, encodes [S]B − [k]A with k reduced modulo L,
+and compares the bytes with R.
 
 Secret keys are used in earnest only with ``cryptography``, whose arithmetic takes the same time for every key;
 :func:`secret_keys` asks for it by name.
 
-The package is imported when an engine is chosen, once, at the start: never by importing this module.
+The package is imported when an engine is chosen, once, at start; importing this module does not import it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Protocol
 
 from omp.rules import ed25519
@@ -24,7 +23,7 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 
 
 class CryptographyMissing(Exception):
-    """The package ``cryptography`` is needed and not installed; the message says for what and how to get it."""
+    """The package ``cryptography`` is needed and not installed; the message says what for, and how to get it."""
 
 
 class Engine:
@@ -51,12 +50,12 @@ class SecretKeys(Protocol):
 
 
 def handwritten_engine() -> Engine:
-    """The engine that is there on every interpreter."""
+    """The engine that every interpreter has."""
     return Engine("hand-written", ed25519.verify)
 
 
 def cryptography_engine() -> Engine:
-    """The fast engine; :class:`CryptographyMissing` where the package is not installed."""
+    """The fast engine; raises :class:`CryptographyMissing` if the package is not installed."""
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -64,15 +63,14 @@ def cryptography_engine() -> Engine:
         raise CryptographyMissing(
             "The fast Ed25519 engine needs the package cryptography; install it with: pip install cryptography"
         ) from None
-    parsed = lru_cache(maxsize=256)(Ed25519PublicKey.from_public_bytes)  # who signs once signs again
     malformed = ed25519.malformed
 
     def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
         if malformed(public_key, signature):
             return False
         try:
-            parsed(public_key).verify(signature, message)
-        except (InvalidSignature, ValueError):  # ValueError: the key is no point
+            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        except (InvalidSignature, ValueError):  # ValueError: the key is not a point of the curve
             return False
         return True
 
@@ -80,7 +78,7 @@ def cryptography_engine() -> Engine:
 
 
 def best_engine() -> Engine:
-    """The fast engine if it can be had, else the hand-written one; say its ``name`` at the start."""
+    """The fast engine if the package is installed, else the hand-written one; the server shows ``name`` at start."""
     try:
         return cryptography_engine()
     except CryptographyMissing:
@@ -109,7 +107,7 @@ class _CryptographyKeys:
 
 
 def secret_keys() -> SecretKeys:
-    """Signing in earnest; :class:`CryptographyMissing` where the package is not installed."""
+    """Signing in earnest; raises :class:`CryptographyMissing` if the package is not installed."""
     try:
         return _CryptographyKeys()
     except ImportError:

@@ -1,4 +1,4 @@
-"""HTTP Message Signatures for requests: RFC 9421 §3 and §4, and the legacy form of objects.md §4.
+"""HTTP Message Signatures for requests, made and verified: RFC 9421 §3, §4.
 
 A signature arrives in two header fields, each a Structured Fields dictionary: ``Signature-Input`` says under a label
 what is covered and with which parameters (§4.1), ``Signature`` holds the bytes under the same label (§4.2)::
@@ -7,16 +7,17 @@ what is covered and with which parameters (§4.1), ``Signature`` holds the bytes
     Signature: sig1=:GVr6wM2S4nncDbIe…6jDg==:
 
 :func:`parse_signatures` reads them, :func:`verify` decides under a :class:`Policy`, :func:`sign` makes them.  What a
-signature covers and the text it signs stands in :mod:`omp.rules.signature_base`.  The only algorithm is Ed25519.
+signature covers and the text it signs are in :mod:`omp.rules.signature_base`.  The only algorithm is Ed25519.
 
-**Legacy** is the form of the OMP reference server's published client: the component list is empty and the signature is
-over ``METHOD absolute-URL``.  It binds neither the body nor the query nor its own parameters, and can be sent again.
+**Legacy** (omp §4.3) is the form of the OMP reference server's published client: the component list is empty and the
+signature is over ``METHOD absolute-URL``.  It binds neither the body nor the query nor its own parameters, and can be
+sent again.
 
-The order of a refusal is that of objects.md §4: what is malformed in any label is status 400; if no label verifies,
-401 with the reason for each.  One label that verifies is enough.
+Refusals come in the order of omp §4.1: anything malformed in any label is status 400; if no label verifies, 401 with
+the reason for each.  One label that verifies is enough.
 
 Handled here: grammar, coverage, age, Content-Digest, replay as far as the caller remembers nonces.  The caller must
-bound the size of the fields, say which keys a keyid stands for, and consume each nonce once (`fresh`).
+bound the size of the fields, say which keys a keyid stands for, and accept each nonce once (`fresh`).
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from omp.rules.content_digest import DigestError, check_content_digest, content_digest
 from omp.rules.encodings import b64_encode
 from omp.rules.engines import Verify
-from omp.rules.signature_base import Frame, SignatureError, SignedRequest, signature_base
+from omp.rules.signature_base import (
+    DigestError,
+    SignatureError,
+    SignedRequest,
+    check_content_digest,
+    content_digest,
+    signature_base,
+)
 from omp.rules.structured_fields import (
     ANY_CASE_KEY,
     BareItem,
@@ -45,24 +51,24 @@ from omp.rules.structured_fields import (
 
 MISSING = "Missing required signature"
 MAX_LABELS = 8
-"""More signatures on one request are refused, since each can cost a verification."""
+"""More signatures on one request are refused, as each can cost a verification."""
 
 PARAMETERS: dict[str, type] = {"created": int, "expires": int, "nonce": str, "alg": str, "keyid": str, "tag": str}
-"""The parameters of a signature (§2.3); ``tag`` is for the application: signed, and no more."""
+"""The parameters of a signature (§2.3); ``tag`` is for the application: it is signed and otherwise ignored."""
 
 KeysOf = Callable[[str], Sequence[bytes]]
-"""keyid -> the public keys (32 bytes) it may stand for; none, or a SignatureError that says why, if it is unknown."""
+"""keyid -> the public keys (32 bytes) that it may stand for: none, or a SignatureError that says why, if unknown."""
 Fresh = Callable[[str, str, int], bool]
-"""(keyid, nonce, epoch second until which to remember it) -> whether it is new; using it up is the caller's."""
+"""(keyid, nonce, epoch second until which to remember it) -> whether it is new; from then on it is used up."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a verifier asks for.
+    """What a verifier requires.
 
     Each element of `required` is satisfied by any one of its alternatives, and an alternative by all its components.
-    ``@query`` counts as covered where the request has no query, ``content-digest`` where it has no body.  `legacy`
-    lets the legacy form in.  `created` may lie at most `max_age` seconds back and `max_ahead` seconds in the future.
+    ``@query`` counts as covered if the request has no query, ``content-digest`` if it has no body.  `legacy` accepts
+    the legacy form.  `created` may lie at most `max_age` seconds back and `max_ahead` seconds in the future.
     """
 
     required: tuple[tuple[tuple[str, ...], ...], ...]
@@ -71,53 +77,33 @@ class Policy:
     max_ahead: int = 60
 
 
-class SignatureInput:
-    """One label of Signature-Input: `covered` holds the components and all parameters, those of §2.3 stand apart.
+class Signature(NamedTuple):
+    """One label of the two fields.
 
-    Raises :class:`SignatureError` 400 for a value that is no list of components, or a parameter of another type.
+    `covered` holds the components and all parameters; the parameters of §2.3 are also members, None if absent.
+    `created` and `expires` are epoch seconds; `value` is the signature itself.
     """
 
-    __slots__ = ("_frame", "alg", "covered", "created", "expires", "keyid", "label", "nonce")
-
-    def __init__(self, label: str, covered: Member) -> None:
-        if not isinstance(covered, InnerList):
-            raise SignatureError(400, f'Signature-Input: {label:.100} must be a list of components, ("@method" …).')
-        if any(type(component.value) is not str for component in covered.items):
-            raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
-        params: Mapping[str, Any] = covered.params
-        for name, given in params.items():
-            kind = PARAMETERS.get(name)
-            if kind is not None and type(given) is not kind:  # by type(): True is no integer, and a token no string
-                word = "an integer" if kind is int else "a string"
-                raise SignatureError(400, f"Signature-Input: {name} of {label:.100} must be {word}.")
-        self.label = label
-        self.covered = covered
-        self.keyid: str | None = params.get("keyid")
-        self.alg: str | None = params.get("alg")
-        self.created: int | None = params.get("created")
-        self.expires: int | None = params.get("expires")
-        self.nonce: str | None = params.get("nonce")
-        self._frame: Frame | None = None
-
-    def base(self, request: SignedRequest) -> bytes:
-        """What a signature of this input over `request` signs; raises as :func:`signature_base` does."""
-        if self._frame is None:
-            self._frame = Frame(self.covered)
-        return self._frame.base(request)
-
-
-class Signature(NamedTuple):
-    """One label of the two fields."""
-
-    input: SignatureInput
+    label: str
+    covered: InnerList
     value: bytes
+    keyid: str | None = None
+    alg: str | None = None
+    created: int | None = None
+    expires: int | None = None
+    nonce: str | None = None
+
+    @property
+    def covers_nothing(self) -> bool:
+        """Whether its list of components is empty: the mark of the legacy form."""
+        return not self.covered.items
 
 
 class Verified(NamedTuple):
     """A signature that verified.
 
-    `public_key` is the key that did it; `components` are the names covered; `created` and `nonce` are None where the
-    signature has none, and tell nothing where it is `legacy`.
+    `public_key` is the key that verified it; `components` are the names covered; `created` and `nonce` are None if the
+    signature has none, and are not signed if it is `legacy`.
     """
 
     label: str
@@ -129,16 +115,16 @@ class Verified(NamedTuple):
     legacy: bool
 
 
-# -- parsing, §4.1 and §4.2
+# --- Parsing, §4.1 and §4.2 -------------------------------------------------------------------------------------
 
 _BYTES_BETWEEN_COLONS = re.compile(r":([A-Za-z0-9_\-+/]*=*):")
 _TO_BASE64 = str.maketrans("-_", "+/")
 
 
 def parse_signatures(request: SignedRequest, *, legacy: bool = False) -> list[Signature]:
-    """The signatures that `request` bears; empty where it has neither field.  Nothing is verified.
+    """The signatures of `request`, none of them verified; empty if it has neither field.
 
-    With `legacy`, labels in upper case and signatures in base64url are read too, if every signature of the request
+    With `legacy`, labels in upper case and signatures in base64url are accepted too, if every signature of the request
     is of the legacy form.  Raises :class:`SignatureError` with status 400 for anything malformed.
     """
     inputs, values = request.field("signature-input"), request.field("signature")
@@ -147,57 +133,64 @@ def parse_signatures(request: SignedRequest, *, legacy: bool = False) -> list[Si
     if inputs is None or values is None:
         raise SignatureError(400, "Signature-Input and Signature go together: one of them is missing.")
     try:
-        known = _remembered_inputs(inputs) if len(inputs) <= _REMEMBERED_LENGTH else _inputs(parse_dictionary(inputs))
-        signatures = _paired(known, parse_dictionary(values))
+        return _paired(parse_dictionary(inputs), parse_dictionary(values))
     except StructuredFieldError as error:
-        loose = _legacy_signatures(inputs, values) if legacy else None
-        if loose is None:
+        signatures = _legacy_signatures(inputs, values) if legacy else None
+        if signatures is None:
             raise SignatureError(400, f"Signature-Input or Signature is malformed. {error}") from None
-        signatures = loose
-    return signatures
+        return signatures
 
 
 def _legacy_signatures(inputs: str, values: str) -> list[Signature] | None:
     """The two fields as published clients write them, which is not RFC 8941; None if a label is not legacy."""
     values = _BYTES_BETWEEN_COLONS.sub(lambda match: match[0].translate(_TO_BASE64), values)
     try:
-        signatures = _paired(
-            _inputs(parse_dictionary(inputs, key=ANY_CASE_KEY)),
-            parse_dictionary(values, key=ANY_CASE_KEY),
-        )
+        signatures = _paired(parse_dictionary(inputs, key=ANY_CASE_KEY), parse_dictionary(values, key=ANY_CASE_KEY))
     except StructuredFieldError:
         return None
-    return None if any(signature.input.covered.items for signature in signatures) else signatures
+    return signatures if all(signature.covers_nothing for signature in signatures) else None
 
 
-def _inputs(members: Mapping[str, Member]) -> Mapping[str, SignatureInput]:
-    if len(members) > MAX_LABELS:
+def _paired(inputs: Mapping[str, Member], values: Mapping[str, Member]) -> list[Signature]:
+    if len(inputs) > MAX_LABELS:
         raise SignatureError(400, f"A request may bear at most {MAX_LABELS} signatures.")
-    return {label: SignatureInput(label, covered) for label, covered in members.items()}
-
-
-@lru_cache(maxsize=256)
-def _remembered_inputs(text: str) -> Mapping[str, SignatureInput]:
-    # What a client signs within one second, without a nonce, has one and the same Signature-Input.
-    return _inputs(parse_dictionary(text))
-
-
-_REMEMBERED_LENGTH = 512  # characters: what is remembered stays small, whoever sends it
-
-
-def _paired(inputs: Mapping[str, SignatureInput], values: Mapping[str, Member]) -> list[Signature]:
+    covered = {label: _components(label, member) for label, member in inputs.items()}
     if not inputs or inputs.keys() != values.keys():
         raise SignatureError(400, "Signature-Input and Signature must hold the same labels, and at least one.")
-    return [Signature(one, _signature_bytes(label, values[label])) for label, one in inputs.items()]
+    return [_signature(label, components, values[label]) for label, components in covered.items()]
 
 
-def _signature_bytes(label: str, value: Member) -> bytes:
+def _components(label: str, covered: Member) -> InnerList:
+    """The member of Signature-Input, if it is a list of strings with parameters of the right types."""
+    if not isinstance(covered, InnerList):
+        raise SignatureError(400, f'Signature-Input: {label:.100} must be a list of components, ("@method" …).')
+    if any(type(component.value) is not str for component in covered.items):
+        raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
+    for name, given in covered.params.items():
+        kind = PARAMETERS.get(name)
+        if kind is not None and type(given) is not kind:  # by type(): True is not an integer, nor a token a string
+            word = "an integer" if kind is int else "a string"
+            raise SignatureError(400, f"Signature-Input: {name} of {label:.100} must be {word}.")
+    return covered
+
+
+def _signature(label: str, covered: InnerList, value: Member) -> Signature:
     if not isinstance(value, Item) or not isinstance(value.value, bytes):
         raise SignatureError(400, f"Signature: {label:.100} must be a byte sequence, :base64:.")
-    return value.value
+    params: Mapping[str, Any] = covered.params
+    return Signature(
+        label,
+        covered,
+        value.value,
+        keyid=params.get("keyid"),
+        alg=params.get("alg"),
+        created=params.get("created"),
+        expires=params.get("expires"),
+        nonce=params.get("nonce"),
+    )
 
 
-# -- verifying, §3.2
+# --- Verifying, §3.2 --------------------------------------------------------------------------------------------
 
 
 def verify(
@@ -206,8 +199,8 @@ def verify(
     """The first signature of `request` that verifies at time `now` (epoch seconds).
 
     `ed25519(public_key, message, signature)` is the engine's; `fresh` is asked last, so that only a signature that
-    verified uses a nonce up.  Raises :class:`SignatureError`: 400 for what is malformed in any label, or a
-    Content-Digest that is wrong; 401 where there is no signature, or none verifies.
+    verified uses a nonce up.  Raises :class:`SignatureError`: 400 for anything malformed in any label, or a
+    Content-Digest that is wrong; 401 if there is no signature, or none verifies.
     """
     signatures = parse_signatures(request, legacy=policy.legacy)
     if not signatures:
@@ -224,16 +217,16 @@ def verify(
         outcome = message if isinstance(message, str) else verification.outcome(signature, message)
         if isinstance(outcome, Verified):
             return outcome
-        reasons.append(f"Signature {signature.input.label:.100}: {outcome}")
+        reasons.append(f"Signature {signature.label:.100}: {outcome}")
     raise SignatureError(401, " ".join(reasons))
 
 
 def _message(request: SignedRequest, policy: Policy, signature: Signature) -> bytes | str:
-    """What the signature should sign, or the reason why nothing can verify it."""
-    if policy.legacy and not signature.input.covered.items:
+    """What the signature should sign, or the reason why it cannot verify."""
+    if policy.legacy and signature.covers_nothing:
         return legacy_message(request)
     try:
-        return signature.input.base(request)
+        return signature_base(request, signature.covered)
     except SignatureError as error:
         if error.status == 400:
             raise
@@ -252,15 +245,14 @@ class _Verification(NamedTuple):
     digests: frozenset[str]
 
     def outcome(self, signature: Signature, message: bytes) -> Verified | str:
-        """The verified signature, or the reason why it is none."""
-        given = signature.input
-        legacy = self.policy.legacy and not given.covered.items
-        components = frozenset[str]() if legacy else self.covered_names(given.covered)
+        """What is verified, or the reason why the signature does not count."""
+        legacy = self.policy.legacy and signature.covers_nothing
+        components = frozenset[str]() if legacy else self.covered_names(signature.covered)
         # A legacy signature covers nothing by name, and published clients send an old `created`.
-        reason = (None if legacy else self.uncovered(components) or self.bad_age(given)) or self.unusable(given)
+        reason = (None if legacy else self.uncovered(components) or self.bad_age(signature)) or self.unusable(signature)
         if reason:
             return reason
-        keyid = given.keyid
+        keyid = signature.keyid
         if not keyid:
             return "keyid is missing."
         try:
@@ -272,28 +264,28 @@ class _Verification(NamedTuple):
         key = next((key for key in keys if self.ed25519(key, message, signature.value)), None)
         if key is None:
             return "it does not verify."
-        # Nor does it sign its parameters: with a nonce in one, anyone could use up another's nonces.
-        nonce = None if legacy else given.nonce
-        if nonce is not None and not self.fresh(keyid, nonce, (given.created or 0) + self.policy.max_age):
+        # A legacy signature does not sign its parameters: whoever saw one could use up its signer's nonces.
+        nonce = None if legacy else signature.nonce
+        if nonce is not None and not self.fresh(keyid, nonce, (signature.created or 0) + self.policy.max_age):
             return "its nonce has been used before."
-        return Verified(given.label, keyid, key, components, given.created, nonce, legacy)
+        return Verified(signature.label, keyid, key, components, signature.created, nonce, legacy)
 
     def covered_names(self, covered: InnerList) -> frozenset[str]:
-        """The names of the parts that the components bind wholly."""
+        """The names of the components that are covered as a whole."""
         return frozenset([str(component.value) for component in covered.items if self.binds(component)])
 
     def binds(self, component: Item) -> bool:
-        """Whether the component fixes all of its part: one member of a dictionary fixes that member only."""
+        """Whether the component covers all of its field: one member of a dictionary is that member only."""
         name, params = component
         if name == "content-digest":
-            # RFC 9530 lets a field name unknown algorithms only: it then says nothing about the body.
+            # A field may name unknown algorithms only (RFC 9530 §2): it then says nothing about the body.
             return params["key"] in self.digests if "key" in params else bool(self.digests)
         return "key" not in params
 
     def uncovered(self, components: frozenset[str]) -> str | None:
-        """Which required component is not covered."""
+        """A sentence that says which required component is not covered; None if all are."""
         request = self.request
-        # What the request does not have needs no cover.
+        # What the request does not have need not be covered.
         parts = (("@query", request.question_mark), ("content-digest", request.body))
         absent = [name for name, part in parts if not part]
         held = components.union(absent)
@@ -303,22 +295,22 @@ class _Verification(NamedTuple):
                 return f"it must cover {', or '.join(map(_enumerated, wanted))}."
         return None
 
-    def bad_age(self, given: SignatureInput) -> str | None:
-        """Whether `created` is missing or out of its window."""
-        if given.created is None:
+    def bad_age(self, signature: Signature) -> str | None:
+        """A sentence if `created` is missing or outside its window; else None."""
+        if signature.created is None:
             return "created is missing."
-        if given.created < self.now - self.policy.max_age:
+        if signature.created < self.now - self.policy.max_age:
             return f"it was created more than {self.policy.max_age} seconds ago."
-        if given.created > self.now + self.policy.max_ahead:
+        if signature.created > self.now + self.policy.max_ahead:
             return f"it was created more than {self.policy.max_ahead} seconds in the future."
         return None
 
-    def unusable(self, given: SignatureInput) -> str | None:
-        """Whether it has expired, or is of another algorithm."""
-        if given.expires is not None and given.expires < self.now:
+    def unusable(self, signature: Signature) -> str | None:
+        """A sentence if it has expired, or is of another algorithm; else None."""
+        if signature.expires is not None and signature.expires < self.now:
             return "it has expired."
-        if given.alg not in (None, "ed25519"):
-            return f"alg must be ed25519, not {given.alg:.100}."
+        if signature.alg not in (None, "ed25519"):
+            return f"alg must be ed25519, not {signature.alg:.100}."
         return None
 
 
@@ -326,7 +318,7 @@ def _enumerated(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-# -- the legacy form, objects.md §4
+# --- The legacy form, omp §4.3 ----------------------------------------------------------------------------------
 
 
 def legacy_message(request: SignedRequest) -> bytes:
@@ -342,7 +334,7 @@ def sign_legacy(
     return _fields(label, covered, signer(legacy_message(request)))
 
 
-# -- signing, §3.1
+# --- Signing, §3.1 ----------------------------------------------------------------------------------------------
 
 
 def sign(
@@ -361,10 +353,10 @@ def sign(
 
     `signer` makes the Ed25519 signature (64 bytes) of a message; `created` and `expires` are epoch seconds.  Each of
     `components` is a name, or an identifier with parameters as the field holds it: ``"@query-param";name="q"``.
-    ``content-digest`` is covered too wherever there is a body, and the field is made if the request has none.
+    ``content-digest`` is covered too if there is a body, and the field is made if the request does not have it.
 
-    Raises :class:`SignatureError` where the request has no such component, and
-    :class:`~omp.rules.structured_fields.StructuredFieldError` for text that a parameter cannot hold.
+    Raises :class:`SignatureError` if the request does not have a component, and
+    :class:`~omp.rules.structured_fields.StructuredFieldError` for a text that a parameter cannot hold.
     """
     added = []
     items = [parse_item(name) if name.startswith('"') else Item(name) for name in components]

@@ -1,7 +1,7 @@
 """Identifiers of the operation log: oplog §1.2 and §1.4.
 
 An identifier says what it names, how it was made, and the value itself, so that it can be checked without asking
-anyone: a key by its 32 bytes, everything else by the SHA-256 of its bytes.
+anybody: a key by its 32 bytes, everything else by the SHA-256 of its bytes.
 
 =============  =================================================
 identity ID    ``omp:id:ed25519:`` + base64url of the public key
@@ -11,9 +11,12 @@ evidence ID    ``omp:ev:sha256:`` + hex of SHA-256(raw bytes)
 state ID       ``omp:state:sha256:`` + hex of SHA-256(CJ(state document))
 =============  =================================================
 
+>>> identity_id(bytes(32))
+'omp:id:ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
+
 The patterns accept exactly one text for each value: base64url has no padding and its unused bits are zero (so the
 last of 43 characters, which carries 4 bits, is one of sixteen), hex is in lower case.  Use ``fullmatch``.  Whether
-the 32 bytes are a point of the curve is for the verification of a signature to find out.
+the 32 bytes are a point of the curve is not checked here; the verification of a signature does.
 """
 
 from __future__ import annotations

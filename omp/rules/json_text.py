@@ -1,8 +1,8 @@
-"""JSON on the way in: RFC 8259, and only what can be stored and written out again (objects.md §5).
+"""JSON on the way in: RFC 8259, and only what can be stored and written out again (omp §2.1).
 
-:func:`parse` gives the value of a JSON text or raises :class:`JsonError`, whatever the bytes.  ``json.loads`` alone
-takes duplicate names (the last wins, so two readers of one text disagree), NaN, 1e400 as infinity and lone
-surrogates, and escapes its own error class on depth (RecursionError) and on 5,000 digits (ValueError).  Refused here:
+:func:`parse` returns the value of a JSON text or raises :class:`JsonError`, whatever the bytes.  ``json.loads`` alone
+accepts duplicate names (the last wins, so two readers of one text can disagree), NaN, 1e400 as infinity and lone
+surrogates, and leaks other exceptions on depth (RecursionError) and on 5,000 digits (ValueError).  Refused here:
 
 * bytes that are not UTF-8, a byte order mark;
 * nesting deeper than `max_depth`;
@@ -10,11 +10,18 @@ surrogates, and escapes its own error class on depth (RecursionError) and on 5,0
 * a name twice in one object;
 * a lone surrogate, written as an escape.
 
-Every request body comes through here, so the scanner written in C does the work, and a check that can only matter
-for some texts is first asked whether it can matter: depth where there are more brackets than levels, surrogates where
-there is ``\\ud``, long integers where the text is long.
+>>> parse(b'{"a": [1, 2.5, null]}')
+{'a': [1, 2.5, None]}
+>>> parse(b'{"a": 1, "a": 2}')
+Traceback (most recent call last):
+    ...
+omp.rules.json_text.JsonError: an object names a member twice
 
-:func:`parse_exact` keeps beside every number the characters that it was written with; ``compact`` writes a value.
+Every request body passes through here, so the scanner of the standard library that is written in C does the work, and
+the two checks that it lacks run only on texts for which they can matter: depth where there are more brackets than
+levels, surrogates where there is ``\\ud``.
+
+:func:`parse_exact` keeps the characters that each number was written with.  :func:`compact` writes a value.
 """
 
 from __future__ import annotations
@@ -22,23 +29,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import accumulate
-from json import encoder as json_encoder
 from math import isinf
 from typing import Any, NoReturn, cast
 
 MAX_DEPTH = 100
-"""The nesting that objects.md §5 allows: ``[]`` has depth 1."""
+"""The nesting that omp §2.1 allows: ``[]`` has depth 1."""
 MAX_INTEGER_DIGITS = 309
 """The greatest double has 309 digits before its point."""
 
 _WHITE_SPACE = " \t\n\r"  # RFC 8259 §2
 
 Scanner = Callable[[str, int], tuple[Any, int]]
-"""``(text, index) -> (value, index after it)``; ValueError or StopIteration where there is none."""
+"""``(text, index) -> (value, index after it)``; raises ValueError or StopIteration if there is no value."""
 
 
 class JsonError(ValueError):
-    """A text that is not JSON, or holds what objects.md §5 refuses; the message is one sentence for the sender."""
+    """A text that is not JSON, or holds what omp §2.1 refuses; the message is one sentence for the sender."""
 
 
 class WrittenInteger(int):
@@ -58,13 +64,13 @@ def parse(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
 
     Raises :class:`JsonError`, and nothing else, for anything but JSON within the bounds above.
     """
-    return _parsed(data, max_depth, _scan_short if len(data) < MAX_INTEGER_DIGITS else _scan)
+    return _parsed(data, max_depth, _scan)
 
 
 def parse_exact(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """As :func:`parse`, but every number is a :class:`WrittenInteger` or :class:`WrittenFloat`.
 
-    For signatures over numbers as their sender wrote them.
+    For signatures over numbers in the form in which their sender wrote them.
     """
     return _parsed(data, max_depth, _scan_exact)
 
@@ -73,7 +79,8 @@ def _parsed(data: bytes, max_depth: int, scan: Scanner) -> Any:
     text = text_of(data)
     check_depth(data, max_depth)
     value = scan_whole(scan, text)
-    # Pairs of surrogates have become one character, and UTF-8 has none: what is left is alone and came by \ud8… \udf….
+    # The scanner has made one character of each pair of surrogates, and UTF-8 text holds none: a surrogate in the value
+    # is alone, and was written as an escape \ud8… to \udf….
     if "\\ud" in text or "\\uD" in text:
         try:
             _encode(value).encode()
@@ -94,7 +101,7 @@ def text_of(data: bytes) -> str:
 
 
 def scan_whole(scan: Scanner, text: str) -> Any:
-    """The one value that is all of `text` but for white space around it; :class:`JsonError` where it is not."""
+    """The one value that `text` consists of, with white space around it; :class:`JsonError` for anything else."""
     text = text.rstrip(_WHITE_SPACE)
     try:
         value, end = scan(text, len(text) - len(text.lstrip(_WHITE_SPACE)))
@@ -119,11 +126,12 @@ _UP_AND_DOWN = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes:
 def check_depth(data: bytes, max_depth: int) -> None:
     """Raise :class:`JsonError` where the JSON text `data` nests deeper than `max_depth`, before anything recurses.
 
-    Of a text that is no JSON it sees all the nesting that comes before the first mistake.
+    In a text that is not JSON it sees all the nesting before the first mistake.
     """
     if data.count(b"[") + data.count(b"{") <= max_depth:
         return  # no more brackets than levels
-    # Brackets outside strings: without escaped backslashes and quotes, every second piece between quotes is outside.
+    # Count the brackets outside strings.  Without escaped backslashes and escaped quotes, the pieces between quotes
+    # are outside and inside a string by turns.
     unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     steps = b"".join(unescaped.translate(_UP_AND_DOWN, _NEITHER_BRACKET_NOR_QUOTE).split(b'"')[::2])
     if max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth:
@@ -169,14 +177,11 @@ def _written_float(text: str) -> WrittenFloat:
 
 
 def scanner(
-    integer: Callable[[str], Any] | None,
+    integer: Callable[[str], Any],
     real: Callable[[str], Any],
     members: Callable[[list[tuple[str, Any]]], Any] = _object,
 ) -> Scanner:
-    """A scanner that makes integers, other numbers and objects with these functions; NaN and infinities are refused.
-
-    Without `integer`, integers are made in C, which raises ValueError beyond 4,300 digits.
-    """
+    """A scanner that makes integers, other numbers and objects with these functions; NaN and infinities are refused."""
     decoder = json.JSONDecoder(
         parse_int=integer, parse_float=real, parse_constant=_refuse_constant, object_pairs_hook=members
     )
@@ -184,20 +189,13 @@ def scanner(
 
 
 _scan = scanner(_integer, _float)
-_scan_short = scanner(None, _float)  # for texts too short to hold an integer that a double cannot
 _scan_exact = scanner(_written_integer, _written_float)
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
-def _compact() -> Callable[[Any], str]:
-    plain = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), allow_nan=False)
-    make_encoder = getattr(json_encoder, "c_make_encoder", None)
-    if make_encoder is None:  # an interpreter without the encoder in C
-        return plain.encode
-    # JSONEncoder.encode makes an encoder in C for each call, which takes as long as a small value takes to be written.
-    write = make_encoder(None, plain.default, json_encoder.encode_basestring, None, ":", ",", False, False, False)
-    return lambda value: "".join(write(value, 0))
+_compact = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), allow_nan=False).encode
 
 
-compact = _compact()
-"""``compact(value) -> str``: `value` as JSON without white space, members in their own order, no NaN or infinity."""
+def compact(value: Any) -> str:
+    """`value` as JSON without white space, members in their own order; ValueError for NaN and infinities."""
+    return _compact(value)

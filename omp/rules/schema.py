@@ -1,12 +1,16 @@
 """A compiled subset of JSON Schema 2020-12: the checks behind the schemas that OpenAPI shows.
 
-A schema is compiled once into a closure; checking a value then walks no schema.  The subset: ``type`` (one name or
-a list), ``properties``, ``required``, ``items``, ``minItems``, ``maxItems``, ``enum``, ``const``, ``minimum``,
+A schema is compiled once into a closure, so that checking a value does not walk the schema.  The subset: ``type`` (one
+name or a list), ``properties``, ``required``, ``items``, ``minItems``, ``maxItems``, ``enum``, ``const``, ``minimum``,
 ``maximum``, ``exclusiveMinimum``, ``minLength``, ``maxLength``, ``pattern`` (matched against the whole string, ASCII
-classes).  ``title``, ``description``, ``default`` and ``format`` say something to readers only.  Any other keyword is
-a mistake of ours and raises KeyError when the schema is compiled.
+classes).  ``title``, ``description``, ``default`` and ``format`` are for readers only.  Any other keyword is a mistake
+of ours and raises KeyError when the schema is compiled.
 
-As in JSON Schema, ``integer`` takes 1.0 as well as 1; as everywhere in JSON, true is no number.
+>>> check = compile_schema({"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}})
+>>> check({"name": 1})
+[Problem(path=('name',), message='must be a string', type='type')]
+
+As in JSON Schema, ``integer`` accepts 1.0 as well as 1; as everywhere in JSON, true is not a number.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ _ARTICLES = {"object": "an object", "array": "an array", "integer": "an integer"
 
 
 def compile_schema(schema: Schema) -> Validator:
-    """A function that lists every problem of a value under `schema`: empty where it fits."""
+    """A function that lists every problem of a value under `schema`; the list is empty if the value fits."""
     checks = [made for word, argument in schema.items() if (made := _KEYWORDS[word](argument, schema)) is not None]
     named = schema.get("type", [])
     names = [named] if isinstance(named, str) else named
@@ -136,7 +140,7 @@ def _bound(
 
 _NUMBERS = (int, float)
 _KEYWORDS: dict[str, Callable[[Any, Schema], _Check | None]] = {
-    "type": lambda argument, schema: None,  # first, by itself: the others presuppose it
+    "type": lambda argument, schema: None,  # compile_schema checks it before all others, which presuppose it
     "properties": _properties,
     "required": _required,
     "items": _items,

@@ -1,8 +1,8 @@
-"""What an HTTP message signature signs: covered components and the signature base, RFC 9421 §2, for requests.
+"""What an HTTP message signature covers: the components and the signature base of RFC 9421 §2.
 
-A signature does not sign the bytes of a message, which intermediaries may change, but a text made from named parts of
-it: one line for each covered component, and a last line with the names and the parameters of the signature itself
-(§2.5)::
+A signature does not sign the bytes of a message, which intermediaries may change.  It signs a text made from named
+parts of the message: one line for each covered component, and a last line with their names and the parameters of the
+signature itself (§2.5)::
 
     "@method": POST
     "@target-uri": https://example.com/objects
@@ -10,20 +10,28 @@ it: one line for each covered component, and a last line with the names and the 
     "@signature-params": ("@method" "@target-uri" "content-digest");created=1700000000;keyid="sig1"
 
 A component identifier is a Structured Fields item: the lower-case name of a header field (§2.1), with ``sf``, ``key``
-or ``bs`` for other ways to take its value, or a name with ``@`` that is derived from the request (§2.2).
+or ``bs`` for other ways to take its value, or a name with ``@`` that is derived from the request (§2.2).  The body is
+not a component.  The field ``Content-Digest`` (RFC 9530) binds it, a dictionary from algorithm to hash: a signature
+that covers the field covers the body.
 
-Handled here: every identifier that a request can have; an unknown one, one that comes twice, a value that would break
-the lines apart.  Left out, and refused: ``req`` and ``@status`` (responses), ``tr`` (trailers).  The caller must give
-the authority that the server believes it serves, and the field lines of the request in their order.
+Laid out: the request, derived components, header fields, identifiers and the base, Content-Digest.
+
+Handled here: every identifier that a request can have; refusal of unknown ones, of one that occurs twice, of a value
+that would break the lines apart; digests of which one is wrong, so that a weak hash cannot stand in for a strong one.
+Left out, and refused: ``req`` and ``@status`` (responses), ``tr`` (trailers).  The caller must give the authority that
+the server believes it serves, the field lines of the request in their order, and the content as it came over the
+wire: after chunked coding is undone and before any Content-Encoding is (RFC 9530 §2).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from urllib.parse import unquote_to_bytes
 
+from omp.rules.encodings import b64_encode
 from omp.rules.structured_fields import (
     InnerList,
     Item,
@@ -32,10 +40,10 @@ from omp.rules.structured_fields import (
     parse_item,
     parse_list,
     serialize_dictionary,
+    serialize_inner_list,
     serialize_item,
     serialize_list,
     serialize_member,
-    serialize_parameters,
 )
 
 
@@ -76,10 +84,25 @@ class SignedRequest:
         if len(self._values) < len(fields):
             self._values = {name: ", ".join(self.lines(name)) for name in self._values}
 
+    # A signature may cover thousands of members of one field, or parameters of one query.  Each is parsed once for the
+    # request: once for each component would take time quadratic in what a client sends.
+
     @cached_property
-    def dictionaries(self) -> dict[str, dict[str, str]]:
-        """Field name -> member key -> serialized member: what :func:`_member` has parsed so far."""
+    def _dictionaries(self) -> dict[str, Mapping[str, str]]:
         return {}
+
+    def dictionary(self, name: str) -> Mapping[str, str] | None:
+        """Key -> serialized member of a dictionary field (§2.1.2); None if the request has no such field.
+
+        Raises :class:`~omp.rules.structured_fields.StructuredFieldError`.
+        """
+        if name not in self._dictionaries:
+            text = self.field(name)
+            if text is None:
+                return None
+            members = parse_dictionary(text)
+            self._dictionaries[name] = {key: serialize_member(member) for key, member in members.items()}
+        return self._dictionaries[name]
 
     @cached_property
     def query_values(self) -> Mapping[str, Sequence[str]]:
@@ -91,7 +114,7 @@ class SignedRequest:
         return values
 
     def lines(self, name: str) -> list[str]:
-        """The values of a field in order, without the space around them; none if the request has no such field."""
+        """The values of a field in order, without the space around them; empty if the request has no such field."""
         return [_unfolded(value) for field, value in self.fields if field == name]
 
     def field(self, name: str) -> str | None:
@@ -112,7 +135,7 @@ def _unfolded(value: str) -> str:
     return value.strip(" \t")
 
 
-# -- derived components, §2.2
+# --- Derived components, §2.2 -----------------------------------------------------------------------------------
 
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
@@ -135,17 +158,17 @@ DERIVED: dict[str, Callable[[SignedRequest], str]] = {
     "@scheme": lambda request: request.scheme.lower(),  # §2.2.4
     "@request-target": lambda request: request.target,  # §2.2.5
     "@path": lambda request: "/" if request.path in ("", "*") else request.path,  # §2.2.6
-    "@query": lambda request: "?" + request.query,  # §2.2.7: "?" alone where there is none
+    "@query": lambda request: "?" + request.query,  # §2.2.7: "?" alone if there is none
 }
-"""Derived component -> how it is made from a request; ``@query-param`` has a parameter and stands by itself."""
+"""Derived component -> how it is made from a request; ``@query-param``, which has a parameter, is not in the table."""
 
-# §2.2.8 takes the percent-encode set of application/x-www-form-urlencoded, a space being %20 nevertheless.
+# §2.2.8 uses the percent-encode set of application/x-www-form-urlencoded, but a space is %20.
 _KEPT = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789*-._")
 _ENCODED = [chr(byte) if byte in _KEPT else f"%{byte:02X}" for byte in range(256)]
 
 
 def _reencoded(text: str) -> str:
-    """One name or value of a query, decoded as a form is and encoded anew."""
+    """One name or value of a query, decoded as a form is and encoded again."""
     try:
         raw = unquote_to_bytes(text.replace("+", " ").encode("ascii"))
         raw.decode()
@@ -164,9 +187,9 @@ def _query_param(request: SignedRequest, component: Item) -> str:
     return values[0]
 
 
-# -- header fields, §2.1
+# --- Header fields, §2.1 ----------------------------------------------------------------------------------------
 
-_STRICT: dict[str, Callable[[str], str]] = {
+_STRICTLY: dict[str, Callable[[str], str]] = {
     "item": lambda text: serialize_item(parse_item(text)),
     "list": lambda text: serialize_list(parse_list(text)),
     "dictionary": lambda text: serialize_dictionary(parse_dictionary(text)),
@@ -188,19 +211,7 @@ def _strict_value(component: Item, text: str) -> str:
     kind = FIELD_TYPES.get(str(component.value))
     if kind is None:
         raise SignatureError(400, f"{_shown(component)}: not known to be a structured field; cover it plainly.")
-    return _STRICT[kind](text)
-
-
-def _dictionary_member(request: SignedRequest, component: Item, text: str) -> str:
-    name = str(component.value)
-    members = request.dictionaries.get(name)
-    if members is None:
-        parsed = parse_dictionary(text)
-        members = request.dictionaries[name] = {key: serialize_member(member) for key, member in parsed.items()}
-    member = members.get(str(component.params["key"]))
-    if member is None:
-        raise _absent(component)
-    return member
+    return _STRICTLY[kind](text)
 
 
 def _field_value(request: SignedRequest, component: Item) -> str:
@@ -208,13 +219,15 @@ def _field_value(request: SignedRequest, component: Item) -> str:
     text = request.field(name)
     if text is None:
         raise _absent(component)
-    if not params:
-        return text
     if "bs" in params:  # §2.1.3
         return serialize_list([Item(line.encode("latin-1")) for line in request.lines(name)])
     try:
-        # §2.1.2 serializes the member strictly, so that "sf" beside "key" adds nothing.
-        return _dictionary_member(request, component, text) if "key" in params else _strict_value(component, text)
+        if "key" in params:  # §2.1.2 serializes the member strictly, so "sf" beside "key" adds nothing
+            member = (request.dictionary(name) or {}).get(str(params["key"]))
+            if member is None:
+                raise _absent(component)
+            return member
+        return _strict_value(component, text) if "sf" in params else text
     except StructuredFieldError as error:
         raise SignatureError(400, f"{_shown(component)}: {error}") from None
 
@@ -224,32 +237,25 @@ def _shown(component: Item) -> str:
 
 
 def _absent(component: Item) -> SignatureError:
-    # The component is well named and the request lacks it: nothing is malformed, but nothing can verify.
+    # The name is good and the request lacks it: nothing is malformed, but nothing can verify.
     return SignatureError(401, f"The signature covers {_shown(component)}, which the request does not have.")
 
 
-# -- component identifiers, §2, and the signature base, §2.5
+# --- Component identifiers, §2, and the signature base, §2.5 ----------------------------------------------------
 
 _FIELD_NAME = re.compile(r"[a-z0-9!#$%&'*+\-.^_`|~]+")
 _FIELD_PARAMS: Mapping[str, type] = {"sf": bool, "key": str, "bs": bool}
 _QUERY_PARAM_PARAMS: Mapping[str, type] = {"name": str}
 _NO_PARAMS: Mapping[str, type] = {}
-# Identifiers that are right as they stand.
-_USUAL = frozenset((*DERIVED, "content-digest", "content-type", "content-length"))
 
 
 def check_components(components: Sequence[Item]) -> None:
-    """Refuse, with status 400, an identifier that no request can have and one that occurs twice.
-
-    `components` are the items of the inner list; each value must be a string.
-    """
+    """Refuse an identifier that no request can have, and one that occurs twice: :class:`SignatureError` 400."""
     seen = set()
     for component in components:
-        name, params = component
-        if params or name not in _USUAL:
-            _check_identifier(component)
+        _check_identifier(component)
         # §2: parameters keep their order, but "the order of parameters is not significant" for equality.
-        identity = (name, frozenset(params.items())) if params else name
+        identity = component.value, frozenset(component.params.items())
         if identity in seen:
             raise SignatureError(400, f"The component {_shown(component)} is covered twice.")
         seen.add(identity)
@@ -259,30 +265,35 @@ def _check_identifier(component: Item) -> None:
     name, params = component
     if type(name) is not str:
         raise SignatureError(400, f"A covered component must be a string, not {_shown(component)}.")
-    shown = _shown(component)
-    if not params.keys().isdisjoint(("req", "tr")):
-        raise SignatureError(400, f"{shown}: req and tr do not apply to a request without trailers.")
-    if name == "@query-param":
-        known = _QUERY_PARAM_PARAMS
-        if "name" not in params:
-            raise SignatureError(400, f"{shown}: the parameter name is missing.")
-    elif name in DERIVED:
-        known = _NO_PARAMS
-    elif _FIELD_NAME.fullmatch(name):
-        known = _FIELD_PARAMS
-    else:
-        raise SignatureError(400, f"{shown} is no component of a request, nor a field name in lower case.")
+    if "req" in params or "tr" in params:
+        raise SignatureError(400, f"{_shown(component)}: req and tr do not apply to a request without trailers.")
+    known = _known_parameters(component, name)
     for param, value in params.items():
         if param not in known or type(value) is not known[param] or value is False:
-            raise SignatureError(400, f"{shown}: the parameter {param:.100} is unknown or has the wrong type.")
+            raise SignatureError(
+                400, f"{_shown(component)}: the parameter {param:.100} is unknown or has the wrong type."
+            )
     if "bs" in params and len(params) > 1:  # §2.1.3
-        raise SignatureError(400, f"{shown}: bs goes with neither sf nor key.")
+        raise SignatureError(400, f"{_shown(component)}: bs goes with neither sf nor key.")
+
+
+def _known_parameters(component: Item, name: str) -> Mapping[str, type]:
+    """The parameters that a component of this name may have, with their types."""
+    if name == "@query-param":
+        if "name" not in component.params:
+            raise SignatureError(400, f"{_shown(component)}: the parameter name is missing.")
+        return _QUERY_PARAM_PARAMS
+    if name in DERIVED:
+        return _NO_PARAMS
+    if _FIELD_NAME.fullmatch(name):
+        return _FIELD_PARAMS
+    raise SignatureError(400, f"{_shown(component)} is no component of a request, nor a field name in lower case.")
 
 
 def component_value(request: SignedRequest, component: Item) -> str:
     """The value of one component that :func:`check_components` has passed.
 
-    Raises :class:`SignatureError`: 401 if the request does not have it, 400 if it cannot be had.
+    Raises :class:`SignatureError`: 401 if the request does not have it, 400 if its value cannot be taken.
     """
     name = str(component.value)
     derive = DERIVED.get(name)
@@ -291,35 +302,58 @@ def component_value(request: SignedRequest, component: Item) -> str:
     return _query_param(request, component) if name == "@query-param" else _field_value(request, component)
 
 
-class Frame:
-    """What is the same in every base of one Signature-Input: its components in order, and its last line.
-
-    Raises :class:`SignatureError` as :func:`check_components` does.
-    """
-
-    __slots__ = ("_components", "_last_line")
-
-    def __init__(self, covered: InnerList) -> None:
-        check_components(covered.items)
-        # A name that was checked needs no escapes: serialize_item would say the same, in three times the time.
-        identifiers = [serialize_item(item) if item.params else f'"{item.value!s}"' for item in covered.items]
-        self._components = [(f"{name}: ", item) for name, item in zip(identifiers, covered.items, strict=True)]
-        # §2.3: the inner list, serialized.
-        self._last_line = f'"@signature-params": ({" ".join(identifiers)}){serialize_parameters(covered.params)}'
-
-    def base(self, request: SignedRequest) -> bytes:
-        """The bytes to sign.  Raises :class:`SignatureError` as :func:`component_value` does."""
-        lines = [name + component_value(request, item) for name, item in self._components]
-        lines.append(self._last_line)
-        try:
-            return "\n".join(lines).encode("ascii")
-        except UnicodeEncodeError:
-            raise SignatureError(400, 'A covered value is not ASCII: cover such a field with "bs".') from None
-
-
 def signature_base(request: SignedRequest, covered: InnerList) -> bytes:
     """The bytes that a signature of `covered` (components, with the signature's parameters) signs: §2.5.
 
     Raises :class:`SignatureError` as :func:`check_components` and :func:`component_value` do.
     """
-    return Frame(covered).base(request)
+    check_components(covered.items)
+    lines = [f"{serialize_item(item)}: {component_value(request, item)}" for item in covered.items]
+    lines.append(f'"@signature-params": {serialize_inner_list(covered)}')  # §2.3
+    try:
+        return "\n".join(lines).encode("ascii")
+    except UnicodeEncodeError:
+        raise SignatureError(400, 'A covered value is not ASCII: cover such a field with "bs".') from None
+
+
+# --- Content-Digest, RFC 9530 -----------------------------------------------------------------------------------
+
+ALGORITHMS: dict[str, Callable[[bytes], bytes]] = {
+    "sha-256": lambda content: hashlib.sha256(content).digest(),
+    "sha-512": lambda content: hashlib.sha512(content).digest(),
+}
+"""Name -> hash function: the two algorithms that RFC 9530 §5 calls active.
+
+The deprecated ones (md5, sha, crc32c, …) are ignored like any other that is not known.
+"""
+
+
+class DigestError(ValueError):
+    """A Content-Digest that is malformed, or is not that of the content."""
+
+
+def content_digest(content: bytes, algorithm: str = "sha-256") -> str:
+    """The value of a Content-Digest field for `content`.
+
+    >>> content_digest(b'{"hello": "world"}')
+    'sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:'
+    """
+    return f"{algorithm}=:{b64_encode(ALGORITHMS[algorithm](content))}:"
+
+
+def check_content_digest(field: str, content: bytes) -> frozenset[str]:
+    """The known algorithms by which the `field` value vouches for `content`: empty where it names only others.
+
+    Raises :class:`DigestError` if the field is not a dictionary of byte sequences, or one of its known hashes is not
+    that of `content`.  What a field without a known algorithm is worth is for the caller to decide.
+    """
+    try:
+        digests = parse_dictionary(field)
+    except StructuredFieldError as error:
+        raise DigestError(f"Content-Digest is malformed. {error}") from None
+    for algorithm, digest in digests.items():
+        if not isinstance(digest, Item) or not isinstance(digest.value, bytes):
+            raise DigestError(f"Content-Digest: the value of {algorithm} must be a byte sequence, :base64:.")
+        if algorithm in ALGORITHMS and digest.value != ALGORITHMS[algorithm](content):
+            raise DigestError(f"Content-Digest: the {algorithm} given is not that of the body.")
+    return frozenset(digests.keys() & ALGORITHMS.keys())

@@ -8,13 +8,18 @@ A structured field is a list, a dictionary or a single item.  As Python values:
 * an :class:`Item` is a bare item with parameters, an :class:`InnerList` several items with parameters;
 * a list (§3.1) is a list, and a dictionary (§3.2) a dict, of items and inner lists.
 
-The parser is the algorithm of §4.2 with each terminal as one regular expression: it walks the text once, from left to
-right, and the whole text must match.  Field lines of one name are joined with ``", "`` before parsing (§4.2); where a
-key comes twice the last value counts, at the place of the first (§4.2.2), which is what a dict does.
+>>> parse_dictionary('sig1=("@method" "@path");created=1700000000;keyid="k"')["sig1"].params
+{'created': 1700000000, 'keyid': 'k'}
 
-Handled here: everything that is not RFC 8941 raises :class:`StructuredFieldError`, also text that is not ASCII.  The
-caller must bound the length of the text, and know which of the three kinds a field is: some texts are valid as more
-than one.  RFC 9651 (dates, display strings) is left out: HTTP Message Signatures do not use it.
+The parser is the algorithms of §4.2 in their order, one function each: it walks the text once, from left to right,
+and where an algorithm consumes one character after the other, a regular expression consumes them all.  A function
+takes the text and the index to start at, and returns what it parsed with the index after it.  Field lines of one name
+are joined with ``", "`` before parsing (§4.2).  Where a key occurs twice, the last value counts, at the place of the
+first (§4.2.2), which is what a dict does.
+
+Handled here: all that is not RFC 8941 raises :class:`StructuredFieldError`, also text that is not ASCII.  The caller
+must bound the length of the text, and know which of the three kinds a field is: some texts are valid as more than
+one.  Left out: the dates and display strings of RFC 9651, which HTTP Message Signatures do not use.
 """
 
 from __future__ import annotations
@@ -30,11 +35,11 @@ from omp.rules.encodings import b64_encode
 
 
 class StructuredFieldError(ValueError):
-    """Text that is not the structured field it should be, or a value that none can hold."""
+    """A text that is not the structured field it should be, or a value that no structured field can hold."""
 
 
 class Token(str):
-    """A Token (§3.3.4): a short word without quotes, told apart from a String by its class."""
+    """A Token (§3.3.4): a short word without quotes.  Its class tells it apart from a String."""
 
     __slots__ = ()
 
@@ -60,28 +65,12 @@ class InnerList(NamedTuple):
 
 Member = Item | InnerList
 
+# --- The grammar's terminals ------------------------------------------------------------------------------------
+
 # §3.1.2  key = ( lcalpha / "*" ) *( lcalpha / DIGIT / "_" / "-" / "." / "*" )
 _KEY = re.compile(r"[a-z*][a-z0-9_\-.*]*")
 ANY_CASE_KEY = re.compile(r"[A-Za-z*][A-Za-z0-9_\-.*]*")
-"""Keys as some clients write them that never read §3.1.2; see :func:`parse_dictionary`."""
-
-# What most values are is read together with what is in front of it: a string without escapes, a short integer.
-_PLAIN_TEXT = re.compile(r"[ !#-\[\]-~]*")
-_PLAIN = rf'"({_PLAIN_TEXT.pattern})"'
-
-# §3.1.2  parameter = *SP ";" *SP param-key [ "=" param-value ], without the space in front (§4.2.3.2 takes none there)
-# Groups: key; then a plain string, a plain integer, or nothing but the "=" in front of another value.
-_PARAMETER = re.compile(rf"; *([a-z*][a-z0-9_\-.*]*)(?:=(?:{_PLAIN}|(-?[0-9]{{1,15}})(?![0-9.])|()))?")
-
-# §3.1.1  inner-list = "(" *SP [ sf-item *( 1*SP sf-item ) *SP ] ")", of plain strings without parameters
-_PLAIN_LIST = re.compile(rf"\(( *(?:{_PLAIN}(?: +|(?=\))))*)\)")
-_PLAIN_STRING = re.compile(_PLAIN)
-
-# §3.2  a dictionary of one byte sequence: what Signature and Content-Digest mostly are
-_BYTES_ALONE = re.compile(r"([a-z*][a-z0-9_\-.*]*)=:([A-Za-z0-9+/=]*):")
-
-# §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
-_COMMA = re.compile(r"[ \t]*,[ \t]*")
+"""Keys as some clients write them that do not follow §3.1.2; see :func:`parse_dictionary`."""
 
 _BARE_ITEM = re.compile(
     # §3.3.3  sf-string = DQUOTE *( unescaped / "\" ( DQUOTE / "\" ) ) DQUOTE
@@ -96,13 +85,46 @@ _BARE_ITEM = re.compile(
     # §3.3.4  sf-token = ( ALPHA / "*" ) *( tchar / ":" / "/" )
     r"|(?P<token>[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*)"
 )
-_ESCAPED = re.compile(r"\\(.)")
-_NEEDS_ESCAPE = re.compile(r'(["\\])')
-_STRING_TEXT = re.compile(r"[ -~]*")
-_TOKEN_TEXT = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
+
+# §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
+_COMMA = re.compile(r"[ \t]*,[ \t]*")
+_SPACES = re.compile(r" *")
 
 
-# -- parsing, §4.2
+# --- Parsing, §4.2 ----------------------------------------------------------------------------------------------
+
+
+def parse_list(text: str) -> list[Member]:
+    """The list that is the whole of `text` (§4.2.1); empty text is the empty list."""
+    text = text.strip(" ")  # §4.2 steps 2 and 6
+    members: list[Member] = []
+    at = 0
+    while at < len(text):
+        member, at = _member(text, at)
+        members.append(member)
+        at = _after_comma(text, at)
+    return members
+
+
+def parse_dictionary(text: str, *, key: re.Pattern[str] = _KEY) -> dict[str, Member]:
+    """The dictionary that is the whole of `text` (§4.2.2); empty text is the empty dictionary.
+
+    A member without a value is the Item True.  `key` may be :data:`ANY_CASE_KEY`, which lets the dictionary's own
+    keys (not those of parameters) hold upper case: that is not RFC 8941.
+    """
+    text = text.strip(" ")
+    members: dict[str, Member] = {}
+    at = 0
+    while at < len(text):
+        name, at = _key(text, at, key)
+        if text.startswith("=", at):
+            member, at = _member(text, at + 1)
+        else:
+            params, at = _parameters(text, at)
+            member = Item(True, params)
+        members[name] = member
+        at = _after_comma(text, at)
+    return members
 
 
 def parse_item(text: str) -> Item:
@@ -114,114 +136,78 @@ def parse_item(text: str) -> Item:
     return item
 
 
-def parse_list(text: str) -> list[Member]:
-    """The list that is the whole of `text` (§4.2.1); empty text is the empty list."""
-    text = text.strip(" ")
-    members: list[Member] = []
-    at = 0
-    while at < len(text):
-        member, at = _member(text, at)
-        members.append(member)
-        if at < len(text):
-            at = _after_comma(text, at)
-    return members
-
-
-def parse_dictionary(text: str, *, key: re.Pattern[str] = _KEY) -> dict[str, Member]:
-    """The dictionary that is the whole of `text` (§4.2.2); empty text is the empty dictionary.
-
-    A member without a value is the Item True.  `key` may be :data:`ANY_CASE_KEY`, which lets the dictionary's own
-    keys (not those of parameters) hold upper case: that is not RFC 8941.
-    """
-    text = text.strip(" ")
-    plain = _BYTES_ALONE.fullmatch(text)
-    if plain is not None:
-        return {plain[1]: Item(_bytes(plain[2]))}
-    members: dict[str, Member] = {}
-    at = 0
-    while at < len(text):
-        name = key.match(text, at)
-        if name is None:
-            raise _unexpected(text, at)
-        at = name.end()
-        if text.startswith("=", at):
-            member, at = _member(text, at + 1)
-        else:
-            params, at = _parameters(text, at)
-            member = Item(True, params)
-        members[name.group()] = member
-        if at < len(text):
-            at = _after_comma(text, at)
-    return members
-
-
 def _after_comma(text: str, at: int) -> int:
+    """Where the next member begins, or the end of the text: §4.2.1 steps 2.2 to 2.6, the same in §4.2.2."""
+    if at == len(text):
+        return at
     comma = _COMMA.match(text, at)
-    if comma is None or comma.end() == len(text):  # §4.2.1 step 2.4 and 2.6: no other separator, no trailing comma
+    if comma is None or comma.end() == len(text):  # no comma, or a trailing one
         raise _unexpected(text, at)
     return comma.end()
 
 
 def _member(text: str, at: int) -> tuple[Member, int]:
-    # §4.2.1.1: "(" opens an inner list, anything else is an item.
+    """An item or an inner list: §4.2.1.1."""
     return _inner_list(text, at) if text.startswith("(", at) else _item(text, at)
 
 
 def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
-    plain = _PLAIN_LIST.match(text, at)
-    if plain is not None:
-        params, at = _parameters(text, plain.end())
-        return InnerList([Item(string) for string in _PLAIN_STRING.findall(plain[1])], params), at
+    """§4.2.1.2, from the opening parenthesis on."""
     items: list[Item] = []
-    at += 1
-    while True:  # §4.2.1.2, behind the "("
-        while text.startswith(" ", at):
-            at += 1
-        if text.startswith(")", at):
-            params, at = _parameters(text, at + 1)
-            return InnerList(items, params), at
+    at = _after_spaces(text, at + 1)
+    while not text.startswith(")", at):
         item, at = _item(text, at)
         items.append(item)
         if not text.startswith((" ", ")"), at):
             raise _unexpected(text, at)
+        at = _after_spaces(text, at)
+    params, at = _parameters(text, at + 1)
+    return InnerList(items, params), at
 
 
 def _item(text: str, at: int) -> tuple[Item, int]:
+    """§4.2.3."""
     value, at = _bare_item(text, at)
-    if not text.startswith(";", at):
-        return Item(value), at
     params, at = _parameters(text, at)
     return Item(value, params), at
 
 
 def _parameters(text: str, at: int) -> tuple[Parameters, int]:
+    """§4.2.3.2."""
+    if not text.startswith(";", at):
+        return NO_PARAMETERS, at
     params: dict[str, BareItem] = {}
-    while text.startswith(";", at):  # §4.2.3.2
-        parameter = _PARAMETER.match(text, at)
-        if parameter is None:
-            raise _unexpected(text, at)
-        at = parameter.end()
-        name, string, integer, other = parameter.groups()
-        if string is not None:
-            params[name] = string
-        elif integer is not None:
-            params[name] = int(integer)
-        elif other is not None:
-            params[name], at = _bare_item(text, at)
+    while text.startswith(";", at):
+        name, at = _key(text, _after_spaces(text, at + 1), _KEY)
+        if text.startswith("=", at):
+            params[name], at = _bare_item(text, at + 1)
         else:
             params[name] = True
     return params, at
 
 
-def _bare_item(text: str, at: int) -> tuple[BareItem, int]:
-    match = _BARE_ITEM.match(text, at)
+def _key(text: str, at: int, pattern: re.Pattern[str]) -> tuple[str, int]:
+    """§4.2.3.3."""
+    match = pattern.match(text, at)
     if match is None:
         raise _unexpected(text, at)
-    return _VALUES[match.lastgroup or ""](match[match.lastgroup or 0]), match.end()
+    return match.group(), match.end()
 
 
-def _string(text: str) -> str:
-    return _ESCAPED.sub(r"\1", text) if "\\" in text else text
+def _bare_item(text: str, at: int) -> tuple[BareItem, int]:
+    """§4.2.3.1: the first character tells the kind, so at most one group of the expression can match."""
+    match = _BARE_ITEM.match(text, at)
+    if match is None or match.lastgroup is None:
+        raise _unexpected(text, at)
+    return _VALUES[match.lastgroup](match[match.lastgroup]), match.end()
+
+
+def _after_spaces(text: str, at: int) -> int:
+    spaces = _SPACES.match(text, at)
+    return spaces.end() if spaces else at
+
+
+_ESCAPED = re.compile(r"\\(.)")
 
 
 def _bytes(text: str) -> bytes:
@@ -233,12 +219,12 @@ def _bytes(text: str) -> bytes:
 
 
 _VALUES: dict[str, Callable[[str], BareItem]] = {
-    "string": _string,
-    "decimal": float,
+    "string": lambda text: _ESCAPED.sub(r"\1", text),  # §4.2.5
+    "decimal": float,  # §4.2.4
     "integer": int,
     "binary": _bytes,
-    "boolean": lambda text: text == "1",
-    "token": Token,
+    "boolean": lambda text: text == "1",  # §4.2.8
+    "token": Token,  # §4.2.6
 }
 """Group of :data:`_BARE_ITEM` -> its value from its text."""
 
@@ -248,7 +234,11 @@ def _unexpected(text: str, at: int) -> StructuredFieldError:
     return StructuredFieldError(f"Not a structured field (RFC 8941): unexpected {found} at character {at + 1}.")
 
 
-# -- serializing, §4.1
+# --- Serializing, §4.1 ------------------------------------------------------------------------------------------
+
+_NEEDS_ESCAPE = re.compile(r'(["\\])')
+_STRING_TEXT = re.compile(r"[ -~]*")
+_TOKEN_TEXT = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
 
 
 def serialize_list(members: Sequence[Member]) -> str:
@@ -279,18 +269,17 @@ def serialize_inner_list(inner: InnerList) -> str:
 
 def serialize_item(item: Item) -> str:
     """§4.1.3."""
-    value = serialize_bare_item(item.value)
-    return value + serialize_parameters(item.params) if item.params else value
+    return serialize_bare_item(item.value) + serialize_parameters(item.params)
 
 
 def serialize_parameters(params: Parameters) -> str:
     """§4.1.1.2: each with its semicolon in front."""
-    return "".join(
-        [
-            f";{_checked_key(name)}" if value is True else f";{_checked_key(name)}={serialize_bare_item(value)}"
-            for name, value in params.items()
-        ]
-    )
+    parts = []
+    for name, value in params.items():
+        parts.append(";" + _checked_key(name))
+        if value is not True:
+            parts.append("=" + serialize_bare_item(value))
+    return "".join(parts)
 
 
 def serialize_bare_item(value: BareItem) -> str:
@@ -315,11 +304,9 @@ def _serialize_decimal(value: float) -> str:
 
 
 def _serialize_string(value: str) -> str:
-    if not _PLAIN_TEXT.fullmatch(value):
-        if not _STRING_TEXT.fullmatch(value):
-            raise StructuredFieldError("A String holds printable ASCII only.")
-        value = _NEEDS_ESCAPE.sub(r"\\\1", value)
-    return f'"{value}"'
+    if not _STRING_TEXT.fullmatch(value):
+        raise StructuredFieldError("A String holds printable ASCII only.")
+    return '"' + _NEEDS_ESCAPE.sub(r"\\\1", value) + '"'
 
 
 def _serialize_token(value: str) -> str:
@@ -330,7 +317,7 @@ def _serialize_token(value: str) -> str:
 
 def _checked_key(name: str) -> str:
     if not _KEY.fullmatch(name):
-        raise StructuredFieldError(f"A key is lower case: {name!a} is none (RFC 8941 §3.1.2).")
+        raise StructuredFieldError(f"{name!a} is not a key: keys are in lower case (RFC 8941 §3.1.2).")
     return name
 
 

@@ -1,7 +1,27 @@
-"""The store floor: named tables of ordered keys behind one small port, and the adapters that keep them.
+"""The store: named tables of ordered keys behind one small port, and the adapters that implement it (omp §8).
 
-``port`` is the contract, ``memory`` and ``sqlite`` keep it.  :func:`open_store` turns the text of ``--storage`` into
-a store; an adapter is imported only when it is chosen.
+Every protocol keeps its rows here, and none learns which adapter is behind the port.  :func:`open_store` turns the text
+of ``--storage`` into a store:
+
+>>> from omp.store.port import after, key
+>>> store = open_store("memory")
+>>> with store.write() as tx:  # all or nothing, and alone: a check and its write belong in one block
+...     if tx.get("notes", key("ann", 1)) is None:
+...         tx.put("notes", key("ann", 1), b"first")
+>>> with store.read() as tx:  # one moment of the store; keys in order
+...     list(tx.scan("notes", key("ann"), after(key("ann"))))
+[(b'ann\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01', b'first')]
+
+The files, in reading order:
+
+* ``port``: the contract that every adapter keeps, and how ordered keys are made;
+* ``memory``: lock-guarded dicts beside sorted keys, the default;
+* ``sqlite``: one durable file, and writers that share commits;
+* ``sqlite_file``: what that file must be, and that one process at a time has it open.
+
+An adapter is imported only when it is chosen.  Public: :func:`open_store`, :class:`Store` with the blocks that it
+opens, :class:`StorageError`, and from ``port`` :class:`~omp.store.port.StoreUnavailable`, :func:`~omp.store.port.key`
+and :func:`~omp.store.port.after`.
 """
 
 from __future__ import annotations
@@ -12,8 +32,8 @@ from omp.store.port import StorageError, Store
 def open_store(spec: str) -> Store:
     """The store that `spec` names: ``memory``, or ``sqlite:PATH``.
 
-    Raises :class:`StorageError`, saying what would be right, if `spec` is of another form or the file cannot be
-    used: nothing falls back on another store in silence (architecture, "Serving").
+    Raises :class:`StorageError`, which says what would be right, if `spec` is of another form or the file cannot be
+    used.  There is no silent fallback to another store (omp §1.1).
     """
     adapter, _, path = spec.partition(":")
     if spec == "memory":

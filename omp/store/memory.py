@@ -1,15 +1,17 @@
-"""The memory adapter: lock-guarded dicts beside sorted blocks of keys, gone when the process ends.
+"""The memory adapter: lock-guarded dicts beside sorted keys, gone when the process ends.
 
-The default of the store port (architecture, "Floors" 2).  Each table is a dict, for ``get``, and the same keys in
-order (:class:`SortedKeys`), for ``scan``.  One lock guards them all: it is held from the start
-of a block to its end, so blocks run one after the other and isolation needs no further device.
+The default adapter of the port (omp §8).  Each table is a dict, for ``get``, and the same keys in order
+(:class:`SortedKeys`), for ``scan``.  One lock guards them all.  It is held from the start of a block to its end, so
+blocks run one after the other, and nothing else is needed to isolate them.
 
-A transaction writes in place and keeps an undo log: for each write, the value that stood there before.  A block
-that raises, whatever it raises, is undone from the end of that log before the lock is let go, so nobody has seen
-what it wrote.
+A transaction writes in place and keeps an undo log: for each write, the value that was there before.  If a block
+raises, whatever it raises, its writes are undone from the end of that log before the lock is released, so nobody has
+seen them.
 
-Handled here: atomicity, isolation, a block opened inside a block of the same thread (RuntimeError, where a bare
-lock would wait for ever).  The caller must keep blocks short: everybody else waits meanwhile.
+Laid out: the sorted keys, then the adapter and its two kinds of blocks.
+
+Handled here: atomicity, isolation, a block opened inside a block of the same thread (RuntimeError, where a bare lock
+would wait for ever).  The caller must keep blocks short: everybody else waits meanwhile.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ from omp.store.port import StoreUnavailable, check_table_name
 
 # --- Sorted keys ------------------------------------------------------------------------------------------------
 #
-# One sorted list would move half of a million pointers at each insert.  Here the keys lie in consecutive sorted
-# blocks of at most 2 * LOAD keys, and _last holds the greatest key of each block: an insert is a binary search among
-# the blocks, one inside a block, and a move of a few kilobytes.  A block that grows full is split in two; one that
-# becomes empty is dropped.
+# In one sorted list of a million keys, an insert would move half a million pointers.  Here the keys lie in consecutive
+# sorted blocks of at most 2 * LOAD keys, and _last holds the greatest key of each block.  An insert is a binary search
+# among the blocks, another inside one block, and a move of a few kilobytes.  A full block is split in two; an empty one
+# is dropped.
 
 LOAD = 1000
 """Keys in each half of a block that was just split."""
@@ -50,7 +52,7 @@ class SortedKeys:
         self._last: list[bytes] = []
 
     def add(self, key: bytes) -> None:
-        """Insert `key`; nothing happens if it is there."""
+        """Insert `key`; nothing happens if it is there already."""
         blocks, last = self._blocks, self._last
         if not blocks:
             blocks.append([key])
@@ -143,16 +145,13 @@ class MemoryStore:
         self._closed = False
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
-        # A dict lookup is atomic by itself, but what it finds might be undone, or be half of a block.
-        if not self._lock.acquire(False):
-            self._wait()
+        # A dict lookup is atomic by itself, but without the lock it could see a block half done, or one to be undone.
+        self._enter()
         try:
-            if self._closed:
-                raise StoreUnavailable("the store is closed")
             found = self._tables.get(table)
             return found.rows.get(key) if found is not None else None
         finally:
-            self._lock.release()
+            self._leave()
 
     def read(self) -> _ReadBlock:
         return _ReadBlock(self)
@@ -169,18 +168,15 @@ class MemoryStore:
             self._closed = True
             self._tables.clear()
 
-    def _wait(self) -> None:
-        if self._holder == get_ident():
+    def _enter(self) -> None:
+        me = get_ident()
+        if self._holder == me:  # only this thread itself can have set it to that
             raise RuntimeError("a block of the store was opened inside another one")
         self._lock.acquire()
-
-    def _enter(self) -> None:
-        if not self._lock.acquire(False):
-            self._wait()
         if self._closed:
             self._lock.release()
             raise StoreUnavailable("the store is closed")
-        self._holder = get_ident()
+        self._holder = me
 
     def _leave(self) -> None:
         self._holder = 0
@@ -188,7 +184,7 @@ class MemoryStore:
 
 
 class _ReadBlock:
-    """``with store.read() as tx``: holds the lock, so nothing changes under it."""
+    """``with store.read() as tx``: it holds the lock, so nothing changes meanwhile."""
 
     __slots__ = ("_open", "_store", "_tables")
 
@@ -230,7 +226,7 @@ class _ReadBlock:
 
 
 class _WriteBlock(_ReadBlock):
-    """``with store.write() as tx``: a read block that may write, with the log that undoes it."""
+    """``with store.write() as tx``: a read block that may write, with its undo log."""
 
     __slots__ = ("_undo",)
 

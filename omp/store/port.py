@@ -1,20 +1,22 @@
 """The store port: named tables of ordered keys, and a transaction that is all or nothing.
 
-Every protocol keeps its rows through this port and never learns which adapter stands behind it
-(architecture, "Floors" 2).  A table is an ordered map from ``bytes`` to ``bytes``; it exists as soon as
-something is put in it, and its name is lower-case letters, digits and ``_``.  Keys compare as byte strings;
-:func:`key` makes them from text and numbers so that their order is the order of the parts.
+A table is an ordered map from ``bytes`` to ``bytes``.  It exists as soon as something is put in it, and its name
+consists of lower-case letters, digits and ``_``.  Keys compare as byte strings; :func:`key` makes them from text and
+numbers so that their order is the order of the parts.
 
-What every adapter guarantees, and the contract test checks:
+What every adapter guarantees (omp §8), and one test checks of all of them:
 
 * **Atomic.** What a ``write()`` block did is kept whole when the block ends, and undone whole when it raises.
 * **Isolated.** Write blocks run one after the other: a check and its write in one block cannot be separated.
   A ``read()`` block sees one moment of the store, and never a write block half done.
-* **Durable, where the adapter is.** When ``write()`` returns, the rows survive what the adapter promises to
-  survive.  If they could not be kept, it raises :class:`StoreUnavailable` and nothing of the block is kept.
+* **Durable, if the adapter is.** When the ``with`` statement of a write block ends, the rows survive what the adapter
+  promises to survive.  If they could not be kept, it raises :class:`StoreUnavailable` and nothing of the block is kept.
 
-The caller must keep the blocks short: parse, verify and wait outside them, and never open one inside another
-(nor call ``Store.get`` in one).
+The caller must keep the blocks short: parse, verify and wait outside them.  A block must not be opened inside another
+one, nor ``Store.get`` called in one.
+
+Whatever several server processes would have to share (tokens, nonces, throttles) belongs in tables.  What a protocol
+keeps in memory beside them is a cache over the tables.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from typing import Protocol
 
 
 class StoreUnavailable(Exception):
-    """The store cannot do its work now (disk full, file read-only, closed); its text says why.
+    """The store cannot do its work now (disk full, file read-only, closed); the text says why.
 
-    The text is fit for an answer: it names no path.
+    The text may be shown to a client: it names no path.
     """
 
 
@@ -51,8 +53,8 @@ class Reader(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """The rows with ``start <= key < end`` in key order, or the opposite order; `end` None is open.
 
-        Lazy: a caller that stops early pays for what it took.  It is valid inside its block only, and the
-        block must not write to `table` before the scan is finished with.
+        Lazy: a caller that stops early pays for what it took.  A scan is valid inside its block only, and the block
+        must not write to `table` before it is done with the scan.
         """
         ...
 
@@ -82,7 +84,7 @@ class Store(Protocol):
     """Whether an answered write survives a restart."""
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
-        """One row, outside any block: the same as a ``read()`` block of one ``get``, and faster."""
+        """One row, outside any block: the same as a ``read()`` block with one ``get``, and faster."""
         ...
 
     def read(self) -> AbstractContextManager[Reader]:
@@ -94,18 +96,18 @@ class Store(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise :class:`StoreUnavailable` if the store cannot be written to now (``GET /health``)."""
+        """Raise :class:`StoreUnavailable` if the store cannot be written to now: what ``GET /health`` asks."""
         ...
 
     def close(self) -> None:
-        """Finish what is under way and release the files; everything after that is unavailable."""
+        """Finish what is under way and release the files; every later call raises :class:`StoreUnavailable`."""
         ...
 
 
 def check_table_name(table: str) -> str:
     """`table` itself, if it is a table's name: ASCII lower-case letters, digits and ``_``; ValueError otherwise."""
     if not re.fullmatch("[a-z_0-9]+", table):
-        raise ValueError(f"{table!r} is no name of a table: it must be lower-case letters, digits and _")
+        raise ValueError(f"{table!r} is not the name of a table: it must be lower-case letters, digits and _")
     return table
 
 

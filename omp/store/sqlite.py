@@ -1,20 +1,33 @@
-"""The SQLite adapter: durable rows in one file, and writers that share commits.
+"""The SQLite adapter: durable rows in one file, and writers that share commits (omp §8).
 
-The store port (architecture, "Floors" 2 and "Durability") over the standard library's ``sqlite3``.  One
-``WITHOUT ROWID`` table per named table, in WAL mode with ``synchronous=FULL``: a write that was answered survives
-``kill -9`` and power loss.
+The port over the standard library's ``sqlite3``.  Each table is a ``WITHOUT ROWID`` table, in WAL mode with
+``synchronous=FULL``: a write that was answered survives ``kill -9`` and power loss.
 
-**Group commit.**  An fsync takes as long as dozens of requests, so a block does not commit by itself.  Blocks run
-one after the other in memory, over a *layer*: what the blocks since the last commit changed.  The first block that
-finds no commit under way leads: it takes the layer, writes it in one transaction, and wakes all who have blocks
-in it; meanwhile further blocks run over a new layer, whose first member leads next.  A block sees the file, below
-the layer being committed, below the open one, below its own changes.  Nobody is answered before the commit, not
-even a block that raised: what it saw might yet be lost.  If a commit fails, the layer above it was built on sand:
-both are dropped, and everybody in them gets :class:`~omp.store.port.StoreUnavailable`.
+**Group commit.**  An fsync takes as long as dozens of requests, so a block does not commit by itself.  Blocks run one
+after the other in memory and change the *open layer*: all that was written since the last commit began.  The first
+thread whose block ends while nobody is committing leads: it takes the layer, writes it to the file in one transaction,
+and wakes the layer's members, the threads whose blocks are in it.  Meanwhile further blocks run on a new open layer::
+
+                   a block ends: its thread leads
+        idle  ---------------------------------------->  committing  <--+
+          ^                                                   |         |
+          |   COMMIT is done, the open layer has no members   |         |
+          +---------------------------------------------------+         |
+          |   COMMIT failed: both layers are dropped          |         |
+          +---------------------------------------------------+         |
+                                                              |         |
+                COMMIT is done, a member of the open layer    |         |
+                leads next, and takes that layer              +---------+
+
+A block sees its own changes and those of the open layer, over the committing layer, over the file.  No member is
+answered before the commit, not even one whose block raised: what it saw might yet be lost.  If a commit fails, the
+blocks of the layer above have read uncommitted rows that will never be committed.  So both layers are dropped, and
+every member of either gets :class:`~omp.store.port.StoreUnavailable`.
 
 **Readers** use connections of their own, see committed rows only, and wait for nobody.
 
-What the file must be, and that one process at a time has it open, is for :mod:`omp.store.sqlite_file`.
+Laid out: SQL, the store with its read connections and group commit, the blocks.  What the file must be, and that one
+process at a time has it open, is for :mod:`omp.store.sqlite_file`.
 """
 
 from __future__ import annotations
@@ -60,7 +73,7 @@ _TEMPLATES = _Statements(
 
 @cache
 def _statements(table: str) -> _Statements:
-    name = check_table_name(table)  # for it becomes SQL
+    name = check_table_name(table)  # it becomes SQL
     return _Statements(*(template.format(name) for template in _TEMPLATES))
 
 
@@ -118,7 +131,7 @@ class SqliteStore:
         return _WriteBlock(self)
 
     def check(self) -> None:
-        # Only a row that reaches the disk shows that rows can reach it.
+        # Only a write that reaches the disk shows that writes can.
         with self.write() as tx:
             tx.put("store_check", b"", b"")
 
@@ -127,8 +140,8 @@ class SqliteStore:
         if self._closed:
             self._turn.release()
             return
-        self._closed = True  # no block starts from here on; those that ended are waited for
-        with suppress(StoreUnavailable):  # their owners are told themselves
+        self._closed = True  # no block starts from here on; wait for the commit of those that ended
+        with suppress(StoreUnavailable):  # their own threads are told
             self._join()
         while self._pool:
             self._pool.pop().close()
@@ -165,13 +178,12 @@ class SqliteStore:
     # Group commit.
 
     def _acquire_turn(self) -> None:
-        if not self._turn.acquire(False):
-            if self._holder == get_ident():
-                raise RuntimeError("a block of the store was opened inside another one")
-            self._turn.acquire()
+        if self._holder == get_ident():  # only this thread itself can have set it to that
+            raise RuntimeError("a block of the store was opened inside another one")
+        self._turn.acquire()
 
     def _join(self) -> None:
-        """Let go of the turn, which the caller holds, and return when both layers are in the file.
+        """Release the turn, which the caller holds, and return when both layers are in the file.
 
         Raises :class:`StoreUnavailable` if they could not be written.
         """
@@ -196,7 +208,7 @@ class SqliteStore:
             raise StoreUnavailable(str(layer.error)) from layer.error
 
     def _lead(self, layer: _Layer) -> None:
-        """Commit `layer`, the open one, and wake its members; the caller holds the turn, which is let go."""
+        """Commit `layer`, the open one, and wake its members; the caller holds the turn, which is released."""
         self._led = True
         self._committing, self._open = layer, _Layer()
         self._turn.release()
@@ -219,7 +231,7 @@ class SqliteStore:
                 member.release()
 
     def _succeed(self, layer: _Layer) -> list[Lock]:
-        """After the commit of `layer`: name the next leader, or drop what stood on it.  Gives those to wake."""
+        """After the commit of `layer`: choose the next leader, or drop the layer above.  Returns whom to wake."""
         above = self._open
         self._committing = _Layer()
         if layer.error is not None:
@@ -256,9 +268,9 @@ class SqliteStore:
 
 
 def _wait(lock: Lock) -> BaseException | None:
-    """Acquire `lock`, whatever signal arrives meanwhile; what the last one raised.
+    """Acquire `lock`, whatever signal arrives meanwhile; return what the last one raised.
 
-    Who waits may be named leader, and all the others rely on it: it cannot leave.
+    A thread that waits may be chosen as leader, and all other members rely on it: it must not leave.
     """
     interrupt = None
     while True:
@@ -281,12 +293,12 @@ def _get(connection: sqlite3.Connection, table: str, key: bytes) -> bytes | None
 
 
 def _is_missing_table(error: sqlite3.OperationalError) -> bool:
-    # Asked of the file, which knows it for the moment that the reader sees, and not of a list beside it.
+    # The file itself says so, for the moment that the reader sees; a list kept beside it could be ahead.
     return str(error).startswith("no such table")
 
 
 class _Block:
-    """What read and write blocks share: selecting through one connection."""
+    """What read and write blocks share: queries on one connection."""
 
     __slots__ = ("_connection", "_cursors", "_store")
 
@@ -320,7 +332,7 @@ class _Block:
         return count
 
     def _close_cursors(self) -> None:
-        for cursor in self._cursors:  # an open one would hold its moment of the file, and the WAL with it
+        for cursor in self._cursors:  # an open cursor keeps its snapshot, and with it the WAL from being reused
             cursor.close()
 
 
@@ -359,10 +371,10 @@ class _ReadBlock(_Block):
 
 
 class _WriteBlock(_Block):
-    """``with store.write() as tx``: changes go to the open layer, with a log that undoes them.
+    """``with store.write() as tx``: changes go to the open layer, with an undo log.
 
-    The layers stand still for the whole block: only who holds the turn replaces them.  That the file may take in
-    the lower one meanwhile changes nothing, for its rows are seen above the file's.
+    The layers stay the same for the whole block, as only a thread that holds the turn replaces them.  If the commit of
+    the lower one ends meanwhile, nothing changes for the block: it sees the layer's rows over the file's.
     """
 
     __slots__ = ("_above", "_below", "_undo")

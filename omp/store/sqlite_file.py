@@ -1,11 +1,11 @@
-"""The file of the SQLite adapter: whose it is, who may open it, and what its failures are called.
+"""The file of the SQLite adapter: whose it is, who may open it, and what its failures are called (omp §8).
 
-For :mod:`omp.store.sqlite`.  A file bears :data:`APPLICATION_ID` and :data:`SCHEMA_VERSION`; one with others is
-refused before anything in it is touched.  A new one is readable to nobody else.
+For :mod:`omp.store.sqlite`.  A file bears :data:`APPLICATION_ID` and :data:`SCHEMA_VERSION`; a file with others is
+refused before anything in it is touched.  A new file is readable only by its owner.
 
-One process at a time: ``PATH-lock`` beside the file stays locked while the store is open, for the protocols keep
-caches over the tables, and two processes would not see each other's rows in them.  A file that we may read and
-not write is served; its writes are unavailable.
+One process at a time: ``PATH-lock`` beside the file stays locked while the store is open.  The protocols keep caches
+over the tables, and two processes would not see each other's rows in them.  A file that we may read but not write is
+served; its writes are unavailable.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REASONS = {
 
 
 def reason(error: sqlite3.Error) -> str:
-    """What `error` means, in words that name no path: fit for an answer."""
+    """What `error` means, in words that name no path, so that they may be shown to a client."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code: the upper bits say where
     return _REASONS.get(code, f"the database failed ({type(error).__name__})")
 
@@ -46,7 +46,7 @@ def connect(path: str, wait: float = 5.0) -> sqlite3.Connection:
 def open_file(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection | None]:
     """The connection that writes, and the one that keeps other processes out.
 
-    The latter is None where the file is read-only to us.  Raises :class:`StorageError`.
+    The latter is None if the file is read-only to us.  Raises :class:`StorageError`.
     """
     if os.path.isdir(path):
         raise StorageError(f"cannot store in {path}: it is a directory; name a file, as in sqlite:{path}/omp.db")
@@ -70,7 +70,7 @@ def open_file(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection | None]
 
 
 def _create(path: str) -> None:
-    """Make the file, if there is none, readable to nobody else; SQLite gives its companions the same mode."""
+    """Make the file if there is none, readable only by its owner; SQLite gives its companions the same mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
@@ -94,7 +94,7 @@ def _is_new(db: sqlite3.Connection, path: str) -> bool:
 def _lock_out_others(path: str) -> sqlite3.Connection | None:
     """Lock ``PATH-lock`` until the connection is closed; the system frees it when the process ends, however it ends.
 
-    An SQLite file itself, for that is a lock which is the same on every system.
+    The lock is an SQLite file too, as SQLite's locks work alike on every system.
     """
     try:
         _create(path + "-lock")
@@ -130,8 +130,8 @@ def _prepare(db: sqlite3.Connection, is_new: bool, path: str) -> None:
 def require_in_place(path: str, opened: os.stat_result) -> None:
     """Raise :class:`StoreUnavailable` if the file at `path` is not the one that was `opened`.
 
-    SQLite would go on: what is committed now would be gone with the process, and a new connection would make an empty
-    file.
+    SQLite would go on: rows committed now would be lost when the process ends, and a new connection would make an
+    empty file.
     """
     try:
         in_place = os.path.samestat(os.stat(path), opened)
@@ -142,10 +142,10 @@ def require_in_place(path: str, opened: os.stat_result) -> None:
 
 
 def remove_empty_wal(path: str) -> None:
-    """Remove what SQLite leaves beside a read-only file; to be called when it is closed, and others still locked out.
+    """Remove what SQLite leaves beside a read-only file; call it once the file is closed, with the lock still held.
 
-    It makes the companions with the file's own mode, and would find a write-ahead log that cannot be written to when
-    the file itself can be again.
+    SQLite gives its companions the file's own mode.  A read-only write-ahead log would remain when the file itself
+    becomes writable again.
     """
     with suppress(OSError):  # usually there is none
         if os.path.getsize(path + "-wal") == 0:

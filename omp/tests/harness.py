@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-import server
 from omp.__main__ import main
+from omp.entry import Parts, build
 from omp.web.server import HttpServer
 
 
@@ -86,7 +86,7 @@ class Running:
     url: str
     log: list[str]
     http: HttpServer
-    parts: server.Parts
+    parts: Parts
 
 
 @contextlib.contextmanager
@@ -96,7 +96,7 @@ def running_server(
     """Serve on a free port of the loopback interface until the block ends; `http_options` go to HttpServer."""
     lines: list[str] = []
     settings = {"OMP_SERVER_PORT": "0", "OMP_STORAGE": storage, **(environ or {})}
-    parts = server.build(settings, log=lines.append, **http_options)
+    parts = build(settings, log=lines.append, **http_options)
     thread = threading.Thread(target=parts.http.serve_forever, args=(0.005,), daemon=True)
     thread.start()
     try:

@@ -1,14 +1,14 @@
-"""The tools as HTTP clients: one request, one answer, one sentence where there is none.
+"""The tools as HTTP clients: one request, and one answer or one sentence.
 
-:class:`Server` is the server at a base URL.  Its :meth:`~Server.send` gives any answer; :meth:`~Server.ask` gives one
-that is no error; :meth:`~Server.value` reads it as JSON that must fit a schema.  All that a server, or the way to it,
-can do wrong comes out as :class:`~omp.tools.terminal.Failed`.
+:class:`Server` is the server at a base URL.  :meth:`Server.send` returns any answer, :meth:`Server.ask` one that is not
+an error, and :meth:`Server.value` its JSON, which must fit a schema.  Whatever the server or the network does wrong is
+raised as :class:`~omp.tools.terminal.Failed`.
 
-Each request has a connection of its own, which is closed when the answer is read: none is left open, none has died
-while the tool was busy elsewhere.  Redirects are not followed, and nothing is sent twice.
+Each request has a connection of its own, closed when the answer is read: none is left open, and none can have died
+while the tool was busy.  Redirects are not followed, and nothing is sent twice.
 
-Handled here: what is no address or no header field; answers that are no HTTP, end early or do not end; errors, in the
-shape of whichever protocol.  The caller must check what an answer means, and make what it shows of it printable.
+Handled here: bad addresses and header fields; answers that are not HTTP, end early or do not end; errors, in the shape
+of any protocol.  The caller must check what an answer means, and make printable what it shows of it.
 
 ``http.client`` and, with it, ``ssl`` are imported when the first request is made.
 """
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 LOCAL = "http://127.0.0.1:8787"
 """Where ``python server.py`` listens."""
 TIMEOUT = 60.0
-"""Seconds without a byte."""
+"""Seconds without a byte, after which the server counts as unreachable."""
 MAX_ANSWER = 1 << 30
-"""Bytes.  The longest answer is all of a log."""
+"""Bytes.  The longest answer is a whole log."""
 MAX_REASON = 500
 """Characters of a server's own words that are shown."""
 _PIECE = 1 << 16
 
-# RFC 9110 §5.1 and §5.5
+# RFC 9110 §5.1, §5.5
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"[\t -~\xa0-\xff]*")
 _PRINTABLE = re.compile("[!-~]+")
@@ -47,7 +47,7 @@ Field = tuple[str, str]
 
 
 class Refusal(Failed):
-    """An answer that is an error, or leads elsewhere; `status` is that of HTTP."""
+    """An answer that is an error or a redirect; `status` is its HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class Refusal(Failed):
 
 
 class Answer(NamedTuple):
-    """What came back: `fields` by lower-case name."""
+    """An answer; `fields` maps lower-case names to values."""
 
     status: int
     fields: Mapping[str, str]
@@ -63,10 +63,10 @@ class Answer(NamedTuple):
 
 
 class Server:
-    """The server at the base URL `url`, which should be what `kind` says, as "vault".
+    """The server at the base URL `url`; `kind` says what it should be, as "vault".
 
-    `scheme`, `authority` (host and port) and `path`, which stands before every target, are what requests are made of,
-    for those who sign them.  Raises :class:`Failed` for what is no base URL.
+    `scheme`, `authority` (host and port) and `path`, which precedes every target, are what a signature needs to know.
+    Raises :class:`Failed` for a text that is not a base URL.
     """
 
     def __init__(self, url: str, kind: str = "server of this protocol") -> None:
@@ -80,7 +80,7 @@ class Server:
     def send(self, method: str, target: str, body: bytes = b"", fields: Iterable[Field] = ()) -> Answer:
         """The answer to a request, whatever its status.
 
-        `target` is put behind the path of the base URL; Host and Content-Length are added to `fields`.
+        `target` is appended to the path of the base URL; Host and Content-Length are added to `fields`.
         """
         from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
@@ -100,7 +100,7 @@ class Server:
                 response = connection.getresponse()
                 received = {name.lower(): value for name, value in response.getheaders()}
                 return Answer(response.status, received, self._whole(response))
-        except UnicodeError:  # what is put to the name service is idna
+        except UnicodeError:  # the name has no IDNA form, which is what name services are asked for
             raise Failed(f"The server {self.url} cannot be reached: its name is no host name.") from None
         except OSError as error:
             raise Failed(f"The server {self.url} cannot be reached: {reason(error)}.") from None
@@ -115,12 +115,12 @@ class Server:
             size += len(piece)
             if size > MAX_ANSWER:
                 raise Failed(f"The answer of {self.url} is larger than {MAX_ANSWER >> 20} MiB.")
-        if response.length:  # http.client minds this only where all is read at once
+        if response.length:  # http.client checks this only if all is read at once
             raise Failed(f"The answer of {self.url} ends early: {response.length} bytes are missing.")
         return b"".join(pieces)
 
     def ask(self, method: str, target: str, body: bytes = b"", fields: Iterable[Field] = ()) -> Answer:
-        """As :meth:`send`, for an answer that is none of an error: :class:`Refusal` where it is one."""
+        """As :meth:`send`, but raises :class:`Refusal` for an answer that is an error or a redirect."""
         answer = self.send(method, target, body, fields)
         if answer.status >= 300:
             code, told = _told(answer)
@@ -128,7 +128,7 @@ class Server:
         return answer
 
     def value(self, answer: Answer, schema: Mapping[str, Any]) -> Any:
-        """The JSON of an answer, which fits `schema`; :class:`Failed` where it does not."""
+        """The JSON of an answer; raises :class:`Failed` if it does not fit `schema`."""
         try:
             value = parse(answer.body)
         except JsonError:
@@ -139,7 +139,7 @@ class Server:
 
 
 def header_field(name: str, value: str) -> Field:
-    """The header field itself; :class:`Failed` for what can be none (RFC 9110 §5.1, §5.5)."""
+    """The header field itself; raises :class:`Failed` if it cannot be one (RFC 9110 §5.1, §5.5)."""
     if not _FIELD_NAME.fullmatch(name):
         raise Failed(f"{name!r} is no name of a header field.")
     if not _FIELD_VALUE.fullmatch(value):
@@ -152,7 +152,7 @@ def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an address or a port that is none
+    except ValueError:  # a bad IP address or port
         usable = False
     if not usable or not _PRINTABLE.fullmatch(url) or any(mark in url for mark in "?#@\\"):
         raise Failed(f"{url!r} is no base URL of a server, such as {LOCAL}.")
@@ -160,7 +160,7 @@ def _parts(url: str) -> SplitResult:
 
 
 def _told(answer: Answer) -> tuple[Any, str]:
-    """What an error says: its code, or else its status, and the reason, in whichever shape a protocol gives it."""
+    """What an error says, in the shape of any protocol: its code (without one, its status), and the reason."""
     try:
         said = parse(answer.body)
     except JsonError:

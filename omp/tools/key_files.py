@@ -1,11 +1,11 @@
-"""Key files: a secret in a file that is its owner's alone.
+"""Key files: a secret in a file that only its owner can read.
 
-A secret key cannot be had again.  So a key file is made new or not at all (``O_EXCL``): none is ever overwritten; it
-is on the disk, and its name too, before anybody hears of the key; and one that could not be written whole is taken
-away again.  It is readable to its owner only from its first byte (mode 0600), and one that others can read is refused.
-On systems without file modes the directory's own protection is all there is.
+A lost secret key cannot be made again.  So a key file is always a new one (``O_EXCL``), and none is ever overwritten;
+its bytes and its name are on the disk before anybody learns the key; and a file that could not be written whole is
+removed.  It is readable only by its owner from the start (mode 0600), and a file that others can read is refused.  On
+systems without file modes, only the folder protects it.
 
-What stands in the file is its tool's: any text, or a JSON object of strings.
+What the file holds is up to the tool: any text, or a JSON object of strings.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from omp.tools.terminal import Failed, reason
 
 
 class NoKeyFile(Failed):
-    """There is no such file."""
+    """The key file does not exist."""
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a new key file.  Raises :class:`Failed`, having changed nothing."""
+    """Write a new key file.  If that fails, raises :class:`Failed` and changes nothing."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -45,10 +45,10 @@ def write_secret(path: Path, text: str) -> None:
 
 
 def read_secret(path: Path, otherwise: str) -> str:
-    """What stands in a key file.
+    """The text of a key file.
 
-    Raises :class:`NoKeyFile` with the sentence `otherwise`, on how to get one, where there is no such file; and
-    :class:`Failed` where it cannot be read, or others can read it too.
+    Raises :class:`NoKeyFile` if there is no such file, with the sentence `otherwise`, which says how to get one; and
+    :class:`Failed` if it cannot be read, or others can read it too.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -60,7 +60,7 @@ def read_secret(path: Path, otherwise: str) -> str:
     except OSError as error:
         raise Failed(f"The key file {path} cannot be read: {reason(error)}.") from None
     except UnicodeDecodeError:
-        raise Failed(f"The key file {path} cannot be read: it is no text.") from None
+        raise Failed(f"The key file {path} cannot be read: it is not text.") from None
 
 
 def write_members(path: Path, members: Mapping[str, str]) -> None:
@@ -82,7 +82,7 @@ def read_members(path: Path, names: Sequence[str], otherwise: str) -> list[str]:
 
 
 def sync_name(path: Path) -> None:
-    """Make the name of a new file as durable as its bytes are: a folder is written to the disk on its own."""
+    """Make the name of a new file as durable as its bytes: a folder reaches the disk separately."""
     if os.name != "posix":
         return
     folder = os.open(path.parent, os.O_RDONLY)

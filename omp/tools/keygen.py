@@ -1,7 +1,7 @@
-"""``python -m omp keygen``: an Ed25519 key pair as the exports that server and client need (objects.md §4).
+"""``python -m omp keygen``: an Ed25519 key pair as the exports that server and client need (omp §4.4).
 
-Standard output holds the exports alone, so that a shell can evaluate it; what is to be said about them goes to
-standard error.  Nothing is written to a file.
+Standard output holds the exports alone, so that a shell can evaluate it; notes on them go to standard error.  Nothing
+is written to a file.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ examples:
   eval "$(python -m omp keygen)"           set them in this shell
   python server.py --sig-mode strict       a server in the same shell knows the key
 """
-# What a shell takes as the end of a variable's name.
+# What a shell accepts as the end of a variable's name.
 _NAME = re.compile(r"[A-Za-z0-9_]+")
-# What a Structured Fields string can hold (RFC 8941 §3.3.3), without what a shell reads inside single quotes.
+# What a Structured Fields string can hold (RFC 8941 §3.3.3), without the single quote, which ends a shell's string.
 _KEYID = re.compile(r"[ !-&(-~]+")
 
 
@@ -38,12 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the exports; 0, or :class:`Failed` where the keyid cannot be used."""
+    """Print the exports and return 0; raises :class:`Failed` if the keyid cannot be used."""
     return print_new_key(arguments.keyid)
 
 
 def print_new_key(keyid: str) -> int:
-    """Make a key pair and print its exports; 0, or :class:`Failed`."""
+    """Make a key pair, print its exports and return 0; raises :class:`Failed`."""
     if not _KEYID.fullmatch(keyid):
         raise Failed("A keyid must be printable ASCII without a single quote.")
     secrets = secret_keys()
@@ -59,7 +59,7 @@ def print_new_key(keyid: str) -> int:
 
 
 def _seed(secrets: SecretKeys) -> bytes:
-    # "--seed-b64u -x…" is two options to every command line, that of the reference server's client too.
+    # A seed must not begin with "-": in "--seed-b64u -x…" every command line would see a second option.
     return next(seed for seed in iter(secrets.generate, b"") if not b64u_encode(seed).startswith("-"))
 
 
@@ -68,7 +68,7 @@ def exports(keyid: str, public_key: bytes, seed: bytes) -> list[str]:
     public = b64u_encode(public_key)
     if _NAME.fullmatch(keyid):
         named, server = f"export OMP_SIG_KEYID={keyid}", f"export OMP_SIG_PUB_{keyid}={public}"
-    else:  # no variable can bear such a name
+    else:  # no variable can have such a name
         keys = json.dumps({keyid: public})
         named, server = f"export OMP_SIG_KEYID='{keyid}'", f"export OMP_SIG_KEYS='{keys}'"
     return [named, server, f"export SEED_B64U={b64u_encode(seed)}"]

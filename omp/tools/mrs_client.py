@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from omp.protocols.mrs.addresses import server_url
+from omp.protocols.mrs.fetch import server_url
 from omp.protocols.mrs.identity import KEY_PATH
 from omp.rules.encodings import EncodingError, b64u_decode
 from omp.rules.engines import secret_keys
@@ -18,7 +18,7 @@ from omp.tools.http_client import Field, Server
 from omp.tools.terminal import Failed
 
 COVERED = ("@method", "@target-uri", "mrs-identity")
-"""And content-digest with every body: the whole address binds the request to this server."""
+"""With a body, content-digest too.  The whole address binds the request to this server (mrs §9.7)."""
 
 Credentials = Callable[[str, str, bytes], list[Field]]
 """(method, whole address, body) -> the header fields that say who asks."""
@@ -37,8 +37,8 @@ def bearer(token: str) -> Credentials:
 def signer(identity: str, seed: str, key_url: str | None = None) -> Credentials:
     """The credentials of ``user@domain``, whose secret seed is given in base64url.
 
-    `key_url` is the address of the key document where that is not at ``https://`` on the domain.  Raises
-    :class:`Failed` for what is no identity or seed, and CryptographyMissing.
+    `key_url` is the address of the key document, if that is not at ``https://`` on the domain.  Raises
+    :class:`Failed` if the identity or the seed is malformed, and CryptographyMissing.
     """
     user, _, domain = identity.partition("@")
     try:

@@ -1,9 +1,10 @@
-"""``python -m omp peers``: the servers that an MRS server refers to (seed §7.1, §7.3).
+"""``python -m omp peers``: the servers that an MRS server refers to (mrs §7, §12.2).
 
 `refresh` asks the server for its peers, fetches each one's ``/.well-known/mrs``, and gives the server what it learned:
-the operator as hint, the regions, the time; and the peers that the peer knows, which are learned so.  The fetching is
-done here and not by the server, so that nobody can make the server reach anything.  What peers say is untrusted: a
-configured peer is fetched wherever the operator said it is, a learned one at public https addresses only.
+the operator as hint, the regions, the time; and the peers that the peer knows, which become learned peers.  The
+fetching is done here and not by the server, so that nobody can make the server reach anything.  What peers say is
+untrusted: a configured peer is fetched from wherever the operator said it is, a learned one from public https addresses
+only.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 
 from omp.protocols.mrs import schemas
 from omp.protocols.mrs.fetch import FetchError, fetch
-from omp.protocols.mrs.instants import iso_time
-from omp.protocols.mrs.peers import MAX_HINT, MAX_REGIONS, BadPeer, read_peer
+from omp.protocols.mrs.peers import BadPeer, read_peer
+from omp.protocols.mrs.schemas import MAX_HINT, MAX_REGIONS, iso_time
 from omp.rules.json_text import JsonError, parse
 from omp.tools.http_client import LOCAL
 from omp.tools.mrs_client import RegistryClient, bearer, nobody
@@ -120,8 +121,7 @@ def _refresh(server: RegistryClient, arguments: argparse.Namespace) -> None:
 def what_it_says(url: str, about: Any, now: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """From a peer's ``/.well-known/mrs``: the changes to the peer itself, and the peers it knows.
 
-    Raises :class:`BadPeer` where the document is not what the protocol says; a peer that it knows and that cannot be
-    one is left out.
+    Raises :class:`BadPeer` where the document is not that of an MRS server; known peers that are malformed are skipped.
     """
     if not isinstance(about, dict) or not isinstance(about.get("authoritative_regions", []), list):
         raise BadPeer("its document is not that of an MRS server")
@@ -133,7 +133,7 @@ def what_it_says(url: str, about: Any, now: str) -> tuple[dict[str, Any], list[d
     }
     operator = about.get("operator")
     if isinstance(operator, str) and operator:
-        changes["hint"] = operator[:MAX_HINT]  # seed §7.3
+        changes["hint"] = operator[:MAX_HINT]  # mrs §7.3
     read_peer(changes, is_configured=False)
     learned = []
     others = about.get("known_peers")

@@ -1,8 +1,8 @@
-"""``python -m omp places``: register places with an MRS server, and find what is around a point (seed, Appendix A).
+"""``python -m omp places``: register places with an MRS server, and find what is around a point (mrs §3, §4, §6).
 
-Who asks is told by the environment: ``MRS_TOKEN``, which `account` and `login` print, or, for an identity of another
-server, ``MRS_IDENTITY`` with ``SEED_B64U`` (see ``python -m omp keygen``).  Passwords come from ``MRS_PASSWORD`` or are
-asked for: never from the command line, which other users of a machine can read.
+The environment says who asks: ``MRS_TOKEN``, which `account` and `login` print, or, for an identity of another server,
+``MRS_IDENTITY`` with ``SEED_B64U`` (see ``python -m omp keygen``).  Passwords come from ``MRS_PASSWORD`` or are asked
+for: never from the command line, which other users of a machine can read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from omp.protocols.mrs import schemas
 from omp.protocols.mrs.geometry import GeometryError
-from omp.protocols.mrs.spaces import read_space
+from omp.protocols.mrs.registration import read_space
 from omp.tools.http_client import LOCAL
 from omp.tools.mrs_client import Credentials, RegistryClient, bearer, signer
 from omp.tools.terminal import Failed, printable, warn
@@ -107,7 +107,7 @@ def _token(arguments: argparse.Namespace, path: str) -> None:
     answer = RegistryClient(arguments.server).ask(
         "POST", path, schemas.TOKEN, {"username": arguments.username, "password": password}
     )
-    # Quoted, since a shell is to read it, and the token is the server's word.
+    # Quoted: a shell is to read it, and the token is whatever the server sent.
     _print(json.dumps(answer) if arguments.json else f"export MRS_TOKEN={quote(answer['token'])}")
 
 
@@ -178,7 +178,7 @@ def _show(server: str, answer: Any) -> None:
 
 
 def _print(line: str) -> None:
-    print(printable(line))  # what servers say may hold anything
+    print(printable(line))  # servers may send any characters
 
 
 def _describe(space: Any) -> str:

@@ -1,10 +1,11 @@
 """``python -m omp profile``: the profile, the prompt and the messages that belong to an Ethereum key (NEXUS).
 
-`keygen` makes a key file; `show` and `messages` read, for which the owner's address is enough (``--owner``); `set`,
-`prompt` and `say` change, which takes a signature: keccak256 of the body without ``auth``, compact, names sorted.
+`keygen` makes a key file.  `show` and `messages` read, for which the owner's address is enough (``--owner``).  `set`,
+`prompt` and `say` write, which takes a signature over keccak256 of the body without ``auth``, compact, names sorted
+(form A1 of nexus §3.4).
 
-Signing comes from the package ``cryptography``, since the hand-written arithmetic takes a time that depends on the
-secret.  OpenSSL gives any s and no v, so s is brought into the lower half and v is found by trying both.
+The package ``cryptography`` signs, because the hand-written arithmetic takes a time that depends on the secret.
+OpenSSL may give a high s and gives no v: s is replaced by n - s where it is high, and v is found by trying both.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omp.protocols.nexus.ethereum import address, checksummed, normal_address, signature_text
+from omp.protocols.nexus.ethereum import N, Signature, address, checksummed, normal_address, recover, signature_text
 from omp.protocols.nexus.keccak import keccak256
 from omp.protocols.nexus.routes import BASE, DONE, MESSAGES, PROFILE
-from omp.protocols.nexus.secp256k1 import N, Signature, recover
 from omp.protocols.nexus.signatures import FORMS, payload
 from omp.rules.engines import CryptographyMissing
 from omp.rules.json_text import JsonError, parse, parse_exact
@@ -29,9 +29,9 @@ from omp.tools.terminal import Failed, contents, printable
 
 HELP = "keep a profile, a prompt and messages under an Ethereum key"
 EXAMPLES = """examples:
-  python -m omp profile keygen --key me.key                     make a key; prints its address
+  python -m omp profile keygen --key me.key                     make a key and print its address
   python -m omp profile show --key me.key                       the effective profile
-  python -m omp profile show --owner 0x9d8A…5A4F                anybody's: an address is no secret
+  python -m omp profile show --owner 0x9d8A…5A4F                anybody's: an address is not a secret
   python -m omp profile set --key me.key model=kimi-k2 temperature=0.9
   python -m omp profile set --key me.key temperature=           take an override back
   python -m omp profile prompt --key me.key about-me.txt        "-" reads standard input
@@ -63,7 +63,7 @@ class Wallet:
         return self._key.private_numbers().private_value
 
     def sign(self, digest: bytes) -> Signature:
-        """A signature over a hash (32 bytes) that recovery takes."""
+        """A signature over a hash (32 bytes), with the low s and the v that recovery asks for (nexus §3.3)."""
         from cryptography.hazmat.primitives.asymmetric import ec, utils
         from cryptography.hazmat.primitives.hashes import SHA256
 
@@ -81,7 +81,7 @@ def wallet_in(path: Path) -> Wallet:
     digits = text.removeprefix("0x")
     secret = int(digits, 16) if len(digits) == 64 and set(digits) <= set("0123456789abcdefABCDEF") else 0
     if not 0 < secret < N:
-        raise Failed(f"{path} is no key file: it must hold a secp256k1 secret key as 64 hex digits.")
+        raise Failed(f"{path} is not a key file: it must hold a secp256k1 secret key as 64 hex digits.")
     return Wallet(secret)
 
 
@@ -98,7 +98,7 @@ class Profile:
         self._fields = [("Authorization", f"Bearer {owner}"), ("Content-Type", "application/json")]
 
     def get(self, target: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
-        """(the answer, which fits `schema`; the target of the next page, or "")."""
+        """(the answer, checked against `schema`; the target of the next page, or "")."""
         answer = self._server.ask("GET", target, fields=self._fields)
         link = answer.fields.get("link", "")
         following = link[link.find("<") + 1 : link.find(">")] if 'rel="next"' in link else ""
@@ -109,7 +109,7 @@ class Profile:
         assert self._wallet is not None
         try:
             exact = parse_exact(json.dumps(body).encode())
-        except JsonError as error:  # bytes of the command line that are no text in its encoding
+        except JsonError as error:  # command-line bytes that do not decode are lone surrogates in Python
             raise Failed(f"This cannot be sent: {error}.") from None
         digest = keccak256(payload(exact, FORMS[0]))
         auth = {"publicKey": self._owner, "signature": signature_text(self._wallet.sign(digest))}
@@ -129,7 +129,7 @@ def keygen(args: argparse.Namespace) -> None:
 
 
 def show(args: argparse.Namespace) -> None:
-    """Print the effective profile: each field that can be changed, its value, and what fits."""
+    """Print the effective profile: each field that can be changed, its value, and the values that fit."""
     server, owner = _reading(args)
     profile, _ = server.get(f"{BASE}/config", PROFILE)
     if args.json:
@@ -144,7 +144,7 @@ def show(args: argparse.Namespace) -> None:
         else:
             value = _member(profile["effective_prompts"].get(name), "content")
             own = overrides["prompt_overrides"].get(name)
-        # Where the server's options have changed since it was set, an override stays and does not count.
+        # An override that the server's options have outdated stays stored, and the default counts (nexus §5.1).
         unfit = "" if own in (None, value) else f"   (your own, {_shown(own)}, no longer fits)"
         mark = " " if own is None or unfit else "*"
         print(f"{mark} {field:30} {_shown(value)}{_fitting(profile['field_options'].get(field))}{unfit}")
@@ -178,7 +178,7 @@ def set_(args: argparse.Namespace) -> None:
 
 
 def _value(text: str) -> Any:
-    """The JSON value that `text` is, as 0.9, true or "5"; nothing is null; what is no JSON is a text itself."""
+    """The JSON value that `text` holds, such as 0.9 or true; "" is null, and what is not JSON is a string as it is."""
     try:
         return parse(os.fsencode(text)) if text else None
     except JsonError:
@@ -186,11 +186,11 @@ def _value(text: str) -> Any:
 
 
 def prompt(args: argparse.Namespace) -> None:
-    """Replace the prompt that tells the assistant about you by a file; an empty one takes it back."""
+    """Replace the prompt that tells the assistant about you with a file; an empty file takes it back."""
     try:
         text = contents(args.file).decode()
     except UnicodeDecodeError:
-        raise Failed(f"{'Standard input' if args.file == '-' else args.file} is no text in UTF-8.") from None
+        raise Failed(f"{'Standard input' if args.file == '-' else args.file} is not UTF-8 text.") from None
     print(_writing(args).post("/prompts", {"overrides": {"friends_profile": text or None}}))
 
 
@@ -202,7 +202,7 @@ def messages(args: argparse.Namespace) -> None:
     while target and left > 0:
         page, target = server.get(target, MESSAGES)
         if not page:
-            break  # nothing more, whatever the link says
+            break  # the end, whatever the link says: an empty page must not loop
         for message in page[:left]:
             content = message["content"]
             text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
@@ -256,7 +256,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if work in (show, messages):
             who = sub.add_mutually_exclusive_group(required=True)
             who.add_argument("--key", type=Path, metavar="FILE", help=_KEY_HELP)
-            who.add_argument("--owner", type=_owner, metavar="ADDRESS", help="in place of a key: whose profile to read")
+            who.add_argument("--owner", type=_owner, metavar="ADDRESS", help="whose profile to read, instead of a key")
         else:
             sub.add_argument("--key", type=Path, required=True, metavar="FILE", help=_KEY_HELP)
         if work is not keygen:
@@ -268,7 +268,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         elif work is prompt:
             sub.add_argument("file", metavar="FILE", help="the prompt in UTF-8; - is standard input")
         elif work is messages:
-            sub.add_argument("--limit", type=_limit, default=20, help="at most so many (default: %(default)s)")
+            sub.add_argument("--limit", type=_limit, default=20, help="at most this many (default: %(default)s)")
         elif work is say:
             sub.add_argument("--run", default="omp", metavar="ID", help="the conversation (default: %(default)s)")
             sub.add_argument("--role", choices=("human", "ai", "tool"), default="human", help="who says it")
@@ -276,6 +276,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; 0, or :class:`Failed`."""
+    """Run the subcommand; the exit status is 0.  Raises Failed."""
     args.work(args)
     return 0

@@ -1,7 +1,7 @@
-"""``python -m omp sign``: send one signed request, in either form of objects.md §4, and show the answer.
+"""``python -m omp sign``: send one signed request, in either form of omp §4, and show the answer.
 
-Its first options are those of the OMP reference server's ``sign_post_objects.py``.  Without ``--body`` the body is
-made from ``--namespace`` and ``--json`` as ``POST /objects`` and ``PUT /objects/{id}`` take it.
+Its first options are those of the OMP reference server's ``sign_post_objects.py``.  Without ``--body`` the body is made
+from ``--namespace`` and ``--json`` in the form that ``POST /objects`` and ``PUT /objects/{id}`` accept.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the request and print the answer; 0 where its status is below 400, else 1, or :class:`Failed`."""
+    """Send the request and print the answer; return 0 if its status is below 400, else 1.  Raises :class:`Failed`."""
     if arguments.gen_key:
         return print_new_key(arguments.keyid or "sig1")
     server = Server(arguments.host)

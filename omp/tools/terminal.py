@@ -1,10 +1,10 @@
-"""Between a tool and the person at the terminal: what cannot be done, what is safe to show, what is read.
+"""Between a tool and the person at the terminal: failures, text that is safe to show, input.
 
-A tool that cannot do what it was asked for raises :class:`Failed` with one sentence; ``python -m omp`` prints it on
-standard error and ends with status 1.  It is the only exception that a user's mistake, a file or a server may cause.
+A tool that cannot do what it was asked to do raises :class:`Failed` with one sentence; ``python -m omp`` prints it on
+standard error and ends with status 1.  No other exception may result from a user's mistake, a file or a server.
 
-Text that somebody else wrote may hold characters that move the cursor, colour the screen or turn the reading
-direction round, and so make a person read what is not there: it goes through :func:`printable`.
+Text that somebody else wrote may hold characters that move the cursor, colour the screen or reverse the reading
+direction, and so show a person something else than the text says.  It must pass through :func:`printable`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 
 
 class Failed(Exception):
-    """What was asked for cannot be done; the text is one sentence that says why, and what would be right."""
+    """The tool cannot do what it was asked to do; the text is one sentence that says why, and what would be right."""
 
 
 def reason(error: Exception) -> str:
-    """Why the system refused, without the path, which the sentence around it names."""
+    """Why the system refused, without the path, which the caller's sentence names."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""`text` for a terminal: what could move the cursor or hide other text is an escape, but for what `keep` holds.
+    r"""`text` for a terminal: what could move the cursor or hide text becomes an escape, except characters of `keep`.
 
     >>> printable("né🦊\x1b[2J\u202e\n")
     'né🦊\\x1b[2J\\u202e\\n'
@@ -38,7 +38,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def printable_json(text: str) -> str:
-    r"""A JSON text for a terminal: the same value, with JSON's own escapes; lines stay lines.
+    r"""A JSON text for a terminal: the same value, with JSON's own escapes; line ends are kept.
 
     >>> printable_json('{"a": "é\x9b2J"}')
     '{"a": "é\\u009b2J"}'
@@ -47,18 +47,18 @@ def printable_json(text: str) -> str:
 
 
 def warn(text: str) -> None:
-    """Say on standard error what did not stop the work."""
+    """Write to standard error something that did not stop the work."""
     print(f"warning: {printable(text)}", file=sys.stderr)
 
 
 def contents(path: str) -> bytes:
-    """The bytes of a file; of standard input for ``-``.  Raises :class:`Failed`."""
+    """The bytes of a file, or of standard input if `path` is ``-``.  Raises :class:`Failed`."""
     if path != "-":
         try:
             return Path(path).read_bytes()
         except OSError as error:
             raise Failed(f"{path} cannot be read: {reason(error)}.") from None
-    if sys.stdin is None:  # it was closed when the tool was started
+    if sys.stdin is None:  # it was closed when the tool started
         raise Failed("Standard input cannot be read: it is closed.")
     try:
         return sys.stdin.buffer.read()

@@ -1,11 +1,11 @@
 """``python -m omp vault``: the client of a zero-knowledge vault, from the first repository to the last removal.
 
-The whole lifecycle of avp.md between members who hold their own keys: `create`, `pull`, `push`, `invite`, `join`,
-`remove`, `show`.  What is encrypted and signed is made in :mod:`omp.protocols.avp.member`; here are the command line,
-the key file (mode 0600, made where it is not there yet), and the requests.
+The whole life of a repository (avp §9) between members who hold their own keys: `create`, `pull`, `push`, `invite`,
+`join`, `remove`, `show`.  What is encrypted and signed is made in :mod:`omp.protocols.avp.member`; here are the command
+line, the key file (mode 0600, created if there is none), and the requests.
 
-An ``avp://host/repoId`` address is reached over HTTPS, and over plain HTTP if its host is this machine.  The server
-sees ciphertext and public keys only.  It does learn who reads and writes what when, and how much.
+An ``avp://host/repoId`` address is reached over HTTPS, or over plain HTTP if its host is this machine.  The server
+sees ciphertext and public keys only.  It does learn who reads and writes which repository, when, and how much.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from omp.protocols.avp import joining, member, messages
-from omp.protocols.avp.joining import Address, BadToken
-from omp.protocols.avp.member import Keys, Opened
+from omp.protocols.avp import member, schemas
+from omp.protocols.avp.member import Address, BadToken, Keys, Opened
 from omp.protocols.avp.sealing import KEY_BYTES, CannotOpen
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode
 from omp.tools.http_client import Server
@@ -44,11 +43,11 @@ EXAMPLES = """examples:
 _KEY_MEMBERS = {"ed25519Seed": "ed25519_seed", "x25519PrivateKey": "x25519_private"}
 
 
-# --- key files ------------------------------------------------------------------------------------------------
+# --- Key files ------------------------------------------------------------------------------------------------
 
 
 def keys_in(path: Path, *, make: bool) -> Keys:
-    """The member's keys in the file; a new member's, where there is no file and `make` is true."""
+    """The keys in the file at `path`; those of a new member if there is no file and `make` is true."""
     try:
         texts = read_members(path, tuple(_KEY_MEMBERS), "`create` and `join` make one.")
     except NoKeyFile:
@@ -72,7 +71,7 @@ def _new_keys(path: Path) -> Keys:
     return keys
 
 
-# --- the server -----------------------------------------------------------------------------------------------
+# --- The server -----------------------------------------------------------------------------------------------
 
 
 class Session:
@@ -83,12 +82,12 @@ class Session:
         self._server = server_at(host)
         self._fields = [("Content-Type", "application/json")]
         asked = {"ed25519PublicKey": keys.member_id}
-        nonce = self.post("/api/auth/keypair/challenge", asked, messages.NONCE)["nonce"]
-        token = self.post("/api/auth/keypair/token", member.redemption(keys, nonce), messages.TOKEN)["token"]
+        nonce = self.post("/api/auth/keypair/challenge", asked, schemas.NONCE)["nonce"]
+        token = self.post("/api/auth/keypair/token", member.redemption(keys, nonce), schemas.TOKEN)["token"]
         self._fields.append(("Authorization", f"Bearer {token}"))
 
     def post(self, path: str, body: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
-        """The JSON that answers a POST, which fits `schema`; :class:`Failed` where it is an error, or does not fit."""
+        """The JSON that answers a POST; :class:`Failed` if it is an error or does not fit `schema`."""
         return self._server.value(self._server.ask("POST", path, json.dumps(body).encode(), self._fields), schema)
 
     def in_repository(self, operation: str, body: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
@@ -97,22 +96,22 @@ class Session:
 
     def pull(self, repo_id: str) -> Opened:
         """The repository as it stands, decrypted."""
-        # -1 is no version, so the envelope always comes.
-        answer = self.in_repository("pull", {"repoId": repo_id, "knownPayloadVersion": -1}, messages.PULLED)
+        # -1 is the version of no repository, so the envelope always comes.
+        answer = self.in_repository("pull", {"repoId": repo_id, "knownPayloadVersion": -1}, schemas.PULLED)
         if answer["envelope"] is None:
             raise Failed("The server sent no envelope, and none is known yet.")
         return member.opened(self.keys, repo_id, answer["manifest"], answer["envelope"])
 
     def push(self, body: Mapping[str, Any]) -> int:
-        """Send the body of a push: the version it made; :class:`Failed` where somebody else was first."""
-        answer = self.in_repository("push", body, messages.PUSHED)
+        """Send the body of a push, and return the new version; :class:`Failed` if somebody else was first."""
+        answer = self.in_repository("push", body, schemas.PUSHED)
         if not answer["accepted"]:
             raise Failed(f"Somebody else pushed version {answer['payloadVersion']} meanwhile: pull, then push again.")
         return int(answer["payloadVersion"])
 
 
 def server_at(host: str) -> Server:
-    """The server at `host`: over HTTPS, and over plain HTTP if it is this machine."""
+    """The server at `host`: over HTTPS, or over plain HTTP if it is this machine."""
     server = None
     try:
         scheme = "http" if _is_this_machine(urlsplit(f"//{host}").hostname or "") else "https"
@@ -120,18 +119,18 @@ def server_at(host: str) -> Server:
     except (Failed, ValueError):  # ValueError: urlsplit, of half an address
         pass
     if server is None or server.authority != host:
-        raise Failed(f"{host!r} is no host, or host:port.")
+        raise Failed(f"{host!r} is not a host, or host:port.")
     return server
 
 
 def _is_this_machine(name: str) -> bool:
     try:
         return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:  # a name, which somebody else may own whatever it begins with
+    except ValueError:  # a name: 127.evil.example belongs to somebody else
         return False
 
 
-# --- the commands ---------------------------------------------------------------------------------------------
+# --- The commands ---------------------------------------------------------------------------------------------
 
 
 def _session(args: argparse.Namespace, address: Address) -> Session:
@@ -144,7 +143,7 @@ def create(args: argparse.Namespace) -> None:
     address = Address(args.server, args.repo or str(uuid.uuid4()))
     session = Session(address.host, keys_in(args.key, make=True))
     body = member.creation(session.keys, address.repo_id, plaintext, os.urandom)
-    session.post("/v1/repos", body, messages.MANIFEST)
+    session.post("/v1/repos", body, schemas.MANIFEST)
     print(printable(str(address)))
 
 
@@ -167,20 +166,20 @@ def push(args: argparse.Namespace) -> None:
 
 def invite(args: argparse.Namespace) -> None:
     """Let the sender of an invite request in, and print the locator to send back."""
-    request = joining.decode_invite_request(args.request)
+    request = member.decode_invite_request(args.request)
     session = _session(args, args.address)
     now = session.pull(args.address.repo_id)
-    session.in_repository("add-member", member.invitation(now, request, os.urandom), messages.MANIFEST)
-    print(joining.encode_locator(args.address, now.manifest["schemeId"], now.epoch))
+    session.in_repository("add-member", member.invitation(now, request, os.urandom), schemas.MANIFEST)
+    print(member.encode_locator(args.address, now.manifest["schemeId"], now.epoch))
 
 
 def join(args: argparse.Namespace) -> None:
     """Without a locator: print an invite request.  With one: enter the repository, and print its address."""
     keys = keys_in(args.key, make=args.locator is None)
     if args.locator is None:
-        print(joining.encode_invite_request(keys.member_id, keys.x25519_public_key))
+        print(member.encode_invite_request(keys.member_id, keys.x25519_public_key))
         return
-    locator = joining.decode_locator(args.locator)
+    locator = member.decode_locator(args.locator)
     address = Address(locator["host"], locator["repoId"])
     session = Session(address.host, keys)
     now = session.pull(address.repo_id)
@@ -199,7 +198,7 @@ def remove(args: argparse.Namespace) -> None:
             warn(
                 f"{entry['ed25519PublicKey']} has signed no key binding: its X25519 key is what the server says it is."
             )
-    manifest = session.in_repository("remove-member", body, messages.MANIFEST)
+    manifest = session.in_repository("remove-member", body, schemas.MANIFEST)
     print(f"version {manifest['payloadVersion']}, key epoch {manifest['keyEpoch']}")
 
 
@@ -217,11 +216,11 @@ def show(args: argparse.Namespace) -> None:
         print(printable(f"{entry['ed25519PublicKey']}  keys {keys}{own}"))
 
 
-# --- the command line -----------------------------------------------------------------------------------------
+# --- The command line -----------------------------------------------------------------------------------------
 
 
 def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """`parse` for the command line, where its :class:`BadToken` is a wrong call."""
+    """`parse` as argparse wants it: :class:`BadToken` becomes a usage error."""
 
     def parsed(text: str) -> Any:
         try:
@@ -245,14 +244,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
             sub.add_argument("--server", default="127.0.0.1:8787", metavar="HOST", help="host:port (%(default)s)")
             sub.add_argument(
                 "--repo",
-                type=_argument(joining.checked_repo_id),
+                type=_argument(member.checked_repo_id),
                 metavar="ID",
                 help="the repository's id; a random UUID if absent",
             )
         elif work is join:
             sub.add_argument("locator", nargs="?", help="what the inviting member sent back")
         else:
-            sub.add_argument("address", type=_argument(joining.parse_address), help="avp://host/repoId")
+            sub.add_argument("address", type=_argument(member.parse_address), help="avp://host/repoId")
         if work in (create, push):
             sub.add_argument("file", nargs="?", default="-", help="the payload; standard input if absent")
         if work is push:
@@ -264,7 +263,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; 0, or :class:`Failed`."""
+    """Run the subcommand; 0, or :class:`Failed`."""
     try:
         args.work(args)
     except (CannotOpen, BadToken) as error:

@@ -1,15 +1,16 @@
-"""One connection: requests in, answers out, in order (RFC 9112 §9.3).
+"""One connection: requests in, answers out, in order (RFC 9112 §9.3; omp §1.2 to §1.4).
 
-Implements the connection's part of "Serving" in architecture.md, on a blocking socket in a thread of its own; the
-fast path is one ``recv``, one parse, one ``send``.  The traps it owns:
+A connection is a blocking socket in a thread of its own.  A usual request costs one ``recv``, one parse and one
+``send``.  The traps that this file owns:
 
-* An early error must not leave the body to be parsed as the next request: the connection closes, and what still
-  arrives is drained first, so that the answer is not lost to a reset.
-* A slow client does not hold a thread for ever: a request has 30 s to arrive, each part of an answer 30 s to leave.
-* A client that goes away in mid-request costs nothing but its own connection.
-* A stream that fails has no last chunk, so that its reader knows.
+* An early error must not leave the body to be parsed as the next request: the connection closes.  What still arrives
+  is drained first, or a reset would take the answer away.
+* A slow client must not hold a thread for ever: a request has 30 s to arrive, each part of an answer 30 s to leave.
+* A client that goes away in the middle of a request costs nothing but its own connection.
+* A stream that fails must not look complete: it gets no last chunk.
 
-Layout: serving, reading a request from head to body, sending an answer, closing.
+Laid out: what a connection needs of its server, serving, reading a request from head to body, sending an answer,
+closing.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from omp.web.errors import ApiError
 from omp.web.messages import Request, Response
+from omp.web.routes import Application
 from omp.web.wire import (
     MAX_HEAD,
     ChunkedBody,
@@ -37,36 +39,49 @@ from omp.web.wire import (
 )
 
 if TYPE_CHECKING:
-    from omp.web.server import HttpServer
+    import ssl  # a server without TLS need not load it, which takes a while
 
 _RECEIVE = 64 * 1024
 _SEND = 256 * 1024
-_WATCH_SECONDS = 0.5
-_LINGER_SECONDS = 5.0
-_LINGER_BYTES = 64 * 1024 * 1024
+_POLL_SECONDS = 0.5
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 64 * 1024 * 1024
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+
+
+class Serving(Protocol):
+    """What a connection needs of its server, which :class:`omp.web.server.HttpServer` has."""
+
+    application: Application
+    tls: ssl.SSLContext | None
+    access_log: bool
+    log: Callable[[str], None]
+    request_seconds: float
+    """How long a request may take to arrive, an idle connection to begin one, and each part of an answer to leave."""
+    stopping: bool
+
+    def date(self) -> str:
+        """The value of the Date field."""
 
 
 class Connection:
     """A client's connection, from its first byte to its last."""
 
-    def __init__(self, sock: socket.socket, address: Any, server: HttpServer) -> None:
+    def __init__(self, sock: socket.socket, address: Any, server: Serving) -> None:
         self._socket = sock
         self._client = str(address[0])
         self._server = server
         self._application = server.application
         self._buffer = b""
-        # The request line and the header section before these: clients repeat theirs, and equal bytes need no second
-        # look.
-        self._line: bytes | None = None
-        self._parsed_line: tuple[str, str, int]
+        # The header section of the last request, and what it says: most clients repeat theirs to the byte, and parsing
+        # it takes about as long as all the rest of a short request.
         self._section: bytes | None = None
         self._fields: Fields
         self._scheme = "https" if server.tls else "http"
         self._timeout: float | None = server.request_seconds
         self._deadline = 0.0
         self._idle = True
-        self._watches = False  # sees for itself whether the server stops, and need not be woken
+        self._polls_for_stop = False  # looks whether the server is stopping, so nobody need wake it
 
     def serve(self) -> None:
         """Answer requests until the client leaves, the connection must close, or the server stops."""
@@ -75,14 +90,14 @@ class Connection:
             while self._serve_one():
                 pass
         except (OSError, _ClientGone):
-            pass  # the client left or stalled; nobody is there to be told
+            pass  # the client left or stalled: there is nobody to tell
         finally:
             self._say_goodbye()
             self._socket.close()
 
     def end_if_idle(self) -> None:
         """Wake the thread out of its ``recv`` if no request is under way (the server stops)."""
-        if self._idle and not self._watches:
+        if self._idle and not self._polls_for_stop:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RD)
 
@@ -95,7 +110,7 @@ class Connection:
                 self._socket, server_side=True, do_handshake_on_connect=False
             )
             tls.do_handshake()
-            self._watches = True
+            self._polls_for_stop = True
         elif os.name == "posix":
             # A Python timeout polls before every recv and send; the kernel's own costs no system call.
             interval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
@@ -135,17 +150,14 @@ class Connection:
         self._idle = False
         self._deadline = 0.0
         while (end := data.find(b"\r\n\r\n")) < 0 or data.startswith(b"\r\n"):
-            # RFC 9112 §2.2: empty lines before the request line are ignored; all at once, or many would be dear.
+            # RFC 9112 §2.2: empty lines before the request line are ignored.  All at once: one at a time is quadratic.
             if empty := _EMPTY_LINES.match(data):
                 data = data[empty.end() :]
                 continue
             check_partial_head(data)
             data += self._receive()
         line_end = data.find(b"\r\n")
-        line = data[:line_end]
-        if line != self._line:
-            self._parsed_line = parse_request_line(line)
-            self._line = line
+        method, target, minor = parse_request_line(data[:line_end])
         if end - line_end > MAX_HEAD:
             raise ApiError(431, f"The header fields must have at most {MAX_HEAD} bytes.")
         section = data[line_end + 2 : end]
@@ -153,28 +165,31 @@ class Connection:
             self._fields = Fields(section)
             self._section = section
         self._buffer = data[end + 4 :]
-        return *self._parsed_line, self._fields
+        return method, target, minor, self._fields
 
     def _wait_for_request(self) -> bytes:
         """The first bytes of the next request; raises where none come."""
         self._idle = True
-        if self._server.stopping:  # what has arrived already is still under way
+        if self._server.stopping:  # a request that has arrived already is still answered
             self._socket.settimeout(0.0)
             data = self._socket.recv(_RECEIVE)
             self._socket.settimeout(self._timeout)
-        elif self._watches:
-            data = self._watch_for_request()
+        elif self._polls_for_stop:
+            data = self._poll_for_request()
         else:
             data = self._socket.recv(_RECEIVE)
         if not data:
             raise _ClientGone
         return data
 
-    def _watch_for_request(self) -> bytes:
-        """The same over TLS, where the end of the stream, by which others are woken, would count as an attack."""
+    def _poll_for_request(self) -> bytes:
+        """The same over TLS.
+
+        Other connections are woken by an end of their stream (:meth:`end_if_idle`), which TLS would take for an attack.
+        """
         until = time.monotonic() + self._server.request_seconds
         while not self._server.stopping and (left := until - time.monotonic()) > 0:
-            self._socket.settimeout(min(left, _WATCH_SECONDS))
+            self._socket.settimeout(min(left, _POLL_SECONDS))
             with contextlib.suppress(TimeoutError):
                 data = self._socket.recv(_RECEIVE)
                 self._socket.settimeout(self._timeout)
@@ -182,7 +197,7 @@ class Connection:
         raise _ClientGone
 
     def _receive(self) -> bytes:
-        """More bytes of the request under way: 408 when its time is over."""
+        """More bytes of the request under way; :class:`ApiError` 408 when its time is over."""
         now = time.monotonic()
         self._deadline = self._deadline or now + self._server.request_seconds
         left = self._deadline - now
@@ -198,7 +213,7 @@ class Connection:
         return data
 
     def _read_body(self, request: Request, fields: Fields, minor: int) -> bytes:
-        limit = self._application.body_limit(request.method, request.path, fields.length)
+        limit = self._application.body_limit(request.method, request.path)
         if fields.length is not None and fields.length > limit:
             raise too_large(limit)
         if fields.chunked and minor == 0:
@@ -232,7 +247,7 @@ class Connection:
         server = self._server
         try:
             head, chunked = self._head(response, connection, minor)
-        except ValueError as error:  # a header value that no header can hold is a handler's bug
+        except ValueError as error:  # a handler's bug: a value that no header field can hold
             response = self._application.failure(request, error)
             head, chunked = self._head(response, connection, minor)
         status, stream = response.status, response.stream
@@ -265,7 +280,7 @@ class Connection:
         ), chunked
 
     def _send_pieces(self, head: bytes, body: bytes) -> None:
-        """A large body, with a deadline for each piece, so that a slow reader cannot hold the thread for ever."""
+        """Send a large body with a deadline for each piece, so that a slow reader cannot hold the thread for ever."""
         self._socket.settimeout(self._server.request_seconds)
         self._socket.sendall(head)
         view = memoryview(body)
@@ -274,7 +289,7 @@ class Connection:
         self._socket.settimeout(self._timeout)
 
     def _send_stream(self, request: Request | None, head: bytes, stream: Iterator[bytes], chunked: bool) -> bool:
-        """A streamed body; whether it was sent to its end."""
+        """Send a streamed body; whether it was sent to its end."""
         self._socket.settimeout(self._server.request_seconds)
         try:
             self._socket.sendall(head)
@@ -286,7 +301,7 @@ class Connection:
         except OSError:
             raise
         except Exception as error:
-            # The status is out: only a body without its end can say that something failed.
+            # The status has been sent: only a body without its end can say that something failed.
             self._application.failure(request, error)
             return False
         finally:
@@ -314,13 +329,14 @@ class Connection:
                 unwrap()
 
     def _linger(self) -> None:
-        """Take what still arrives of a refused request: closing on unread bytes would reset the answer away."""
+        """Read what still arrives of a refused request: closing with unread bytes resets the connection, and the client
+        would lose the answer."""
         self._say_goodbye()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
-            until = time.monotonic() + _LINGER_SECONDS
+            until = time.monotonic() + LINGER_SECONDS
             taken = 0
-            while taken < _LINGER_BYTES and (left := until - time.monotonic()) > 0:
+            while taken < LINGER_BYTES and (left := until - time.monotonic()) > 0:
                 self._socket.settimeout(left)
                 data = self._socket.recv(_RECEIVE)
                 if not data:

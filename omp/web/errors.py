@@ -1,9 +1,10 @@
-"""Errors as values: one exception class for the peer's mistakes, and the shape each protocol gives it.
+"""Errors as values: one exception class for what the client did wrong, and the shape that each protocol gives it.
 
-Implements objects.md §3 (the table of codes, the envelope) and the shapes that the other documents define.  A
-handler raises :class:`ApiError`; the dispatcher renders it in the shape of the protocol that owns the path, so
-404, 405, 413 and 500 on a protocol's paths look like the rest of that protocol.  Anything else that a handler
-raises is our own bug: it is logged with its traceback under an id, and answered as an opaque 500.
+This file implements omp §3: the envelope (omp §3.1), the table of codes (omp §3.2), and the shape with one sentence
+that MRS and NEXUS use.  A handler raises :class:`ApiError`, or lets a domain exception of its models pass, which the
+protocol's table of :data:`Refusals` translates.  The dispatcher (:mod:`omp.web.routes`) renders both in the shape of
+the protocol that owns the path, so 404, 405, 413 and 500 on a protocol's paths look like the rest of that protocol.
+Anything else that a handler raises is our own bug (omp §3.3).
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ CODES: dict[int, tuple[str, str]] = {
     503: ("unavailable", "Unavailable"),
     505: ("http_version_not_supported", "HTTP version not supported"),
 }
-"""Status -> (code, default message): objects.md §3."""
+"""Status -> (code, default message): omp §3.2."""
 
 
 class ApiError(Exception):
-    """The peer's mistake, or a refusal: what to answer instead of a result.
+    """The client's mistake, or a refusal: what to answer instead of a result.
 
     `status` is the HTTP status; `message` one clear sentence that says what was wrong and what would be right;
     `code` defaults to that of :data:`CODES`; `details` is a JSON object or None; `headers` are added to the
@@ -64,7 +65,7 @@ class ApiError(Exception):
 class InvalidRequest(ApiError):
     """Input that does not fit its schema: `errors` is a list of ``{"loc": […], "msg", "type"}``.
 
-    In a body, the protocol's :class:`ErrorStyle` says with which status it is answered.
+    If the input is a body, the protocol's :class:`ErrorStyle` says with which status it is answered.
     """
 
     def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
@@ -73,7 +74,7 @@ class InvalidRequest(ApiError):
         self.in_body = errors[0]["loc"][:1] == ["body"]
 
     def sentence(self) -> str:
-        """The first error as one sentence, for the protocols whose error shape has room for one."""
+        """The first error as one sentence, for the protocols whose error shape holds one."""
         first = self.errors[0]
         where = ".".join(str(step) for step in first["loc"])
         return f"{where}: {first['msg']}" if where else str(first["msg"])
@@ -83,8 +84,8 @@ class InvalidRequest(ApiError):
 class Refusal:
     """How a protocol answers one kind of its domain exceptions: a row of the table in its ``routes``.
 
-    The message is the exception's own text where `message` is empty.  `details` and `headers` take the exception
-    and give what :class:`ApiError` takes.
+    The message is the exception's own text if `message` is empty.  `details` and `headers` are given the exception
+    and return what :class:`ApiError` takes.
     """
 
     status: int
@@ -105,11 +106,11 @@ class Refusal:
 
 
 Refusals = Mapping[type[Exception], Refusal]
-"""A protocol's domain exceptions, each with its answer; a subclass without a row has that of its base."""
+"""A protocol's domain exceptions, each with its answer; a subclass without a row has the answer of its base."""
 
 
 def translated(error: Exception, refusals: Refusals) -> ApiError | None:
-    """The answer that `refusals` has for `error`; None where it has none, and `error` is our own bug."""
+    """The answer that `refusals` has for `error`; None if it has none: then `error` is our own bug."""
     for kind in type(error).__mro__:
         if (refusal := refusals.get(kind)) is not None:
             return refusal.answer(error)
@@ -170,7 +171,7 @@ OMP_ERRORS = ErrorStyle(
         },
     },
 )
-"""The envelope of the objects API and the operation log (objects.md §3)."""
+"""The envelope of the objects API and the operation log: omp §3.1."""
 
 DETAIL_ERRORS = ErrorStyle(
     _detail,

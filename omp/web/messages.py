@@ -1,11 +1,14 @@
 """Requests and responses as values: what a handler is given and what it returns.
 
-A handler is ``(request, state) -> response``.  It reads the parts of the request it needs, in the order its
-document says (a vault checks the token before it looks at the body), and the schemas it validates against
-stand in the route table, from which OpenAPI is made too.
+A handler is ``(request, state) -> response``.  It reads the parts of the request that it needs, in the order that its
+specification gives (a vault checks the token before it looks at the body).  The schemas that it validates against
+are in the route table, from which OpenAPI is made too.
 
-Handled here: JSON of objects.md §5, bodies and query parameters against their schemas.  The caller must
-compare ETags, check signatures and tokens itself.
+Laid out: the request, the parts of its target, the response, then what lists and single resources have in common:
+cursors (omp §7.1) and entity tags (omp §7.2).
+
+Handled here: JSON within the bounds of omp §2.1; bodies and query parameters against their schemas.  The caller must
+check signatures and tokens, and compare entity tags.
 """
 
 from __future__ import annotations
@@ -13,19 +16,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import unquote_plus, unquote_to_bytes, urlencode
 
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
 from omp.rules.json_text import JsonError, compact, parse
-from omp.rules.schema import Problem
+from omp.rules.schema import Problem, Schema, Validator
 from omp.web.errors import ApiError, InvalidRequest
 
-if TYPE_CHECKING:
-    from omp.web.routes import Route
-
-
 JSON = "application/json"
+
+
+class Schemas(Protocol):
+    """What a request needs of its route: which query and body it takes.  :class:`omp.web.routes.Route` has it."""
+
+    @property
+    def query(self) -> Mapping[str, Schema]:
+        """Each query parameter with its schema."""
+
+    @property
+    def validate_query(self) -> Mapping[str, Validator]:
+        """The same schemas, compiled."""
+
+    @property
+    def validate_body(self) -> Validator | None:
+        """The compiled schema of the body; None if the route has none."""
 
 
 class Request:
@@ -46,7 +61,7 @@ class Request:
     ``params``
         the values of the route's ``{names}``, percent-decoded (a bad encoding is 400 before the handler).
     ``route``
-        the route that matched.
+        the route that matched; the dispatcher sets it before it calls the handler.
     """
 
     __slots__ = (
@@ -63,7 +78,7 @@ class Request:
         "target",
     )
 
-    route: Route
+    route: Schemas
 
     def __init__(
         self,
@@ -87,7 +102,7 @@ class Request:
         self.params: dict[str, str] = {}
 
     def json(self) -> Any:
-        """The body as JSON, within the bounds of objects.md §5; :class:`ApiError` otherwise."""
+        """The body as JSON, within the bounds of omp §2.1; :class:`InvalidRequest` otherwise."""
         try:
             return parse(self.body)
         except JsonError as error:
@@ -103,9 +118,9 @@ class Request:
         return value
 
     def valid_query(self) -> dict[str, Any]:
-        """Every query parameter of the route's table: its value, converted, or its default (None without).
+        """Every query parameter of the route: its value, converted, or its default (None if it has none).
 
-        A parameter that comes twice, or does not fit, is :class:`InvalidRequest`; an unknown one is ignored.
+        A parameter that occurs twice, or does not fit, is :class:`InvalidRequest`; an unknown one is ignored.
         """
         given = query_values(self.query)
         values: dict[str, Any] = {}
@@ -129,7 +144,7 @@ def _error(place: str, problem: Problem) -> dict[str, Any]:
 
 
 _FROM_QUERY: dict[str, Callable[[str], Any]] = {
-    # Decimal digits only: int() would take "+5", "5_0", " 5 " and digits of other scripts.
+    # Decimal digits only: int() would accept "+5", "5_0", " 5 " and digits of other scripts.
     "integer": lambda text: int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text,
     "boolean": lambda text: {"true": True, "1": True, "false": False, "0": False}.get(text, text),
     "string": lambda text: text,
@@ -170,9 +185,9 @@ def decode_segment(raw: str) -> str:
 class Response:
     """One answer: a status, a body with its type, and further header fields.
 
-    `stream`, instead of `body`, is an iterator of byte chunks that is sent as it is produced and closed when it
-    ends, the peer goes away or the server stops.  A stream that waits for events yields ``b""`` at least once a
-    second, which sends nothing: it lets the server see that the peer left or that it is to stop.
+    `stream`, instead of `body`, is an iterator of byte chunks that is sent as it is produced, and closed when it
+    ends, when the client goes away or when the server stops.  A stream that waits for events must yield ``b""`` at
+    least once a second: nothing is sent then, but the server sees that the client left or that it is to stop.
     """
 
     __slots__ = ("body", "content_type", "headers", "status", "stream")
@@ -202,18 +217,18 @@ def json_response(value: Any, status: int = 200, headers: Sequence[tuple[str, st
     return Response(status, json_bytes(value), JSON, headers)
 
 
-# --- Pages and entity tags --------------------------------------------------------------------------------------
+# --- Pages, omp §7.1 --------------------------------------------------------------------------------------------
 #
-# A cursor is the place where the next page starts, with a checksum, in base64url.  It bears no secret, for whoever
-# may list may start anywhere; the checksum refuses what was not made here, or was made for another list.  The caller
-# must choose a place that survives what happens to the rows: a position in their order, not a count.
-
+# A cursor is the place where the next page starts, followed by a checksum, in base64url.  It holds no secret, since
+# whoever may read a list may start anywhere in it; the checksum refuses what was not made here, or was made for another
+# list.  The caller must choose a place that stays valid when rows are inserted or deleted: a position in their order,
+# not a count.
 
 _CHECKSUM = 8  # bytes
 
 
 class BadCursor(ValueError):
-    """Not a cursor, one that was changed, or one of another list."""
+    """A text that is no cursor, one that was changed, or one of another list."""
 
 
 def encode_cursor(place: bytes, of: str) -> str:
@@ -222,7 +237,13 @@ def encode_cursor(place: bytes, of: str) -> str:
 
 
 def decode_cursor(cursor: str, of: str, size: int) -> bytes:
-    """The place, of `size` bytes, in a cursor that :func:`encode_cursor` gave for `of`; else :class:`BadCursor`."""
+    """The place (`size` bytes) in a cursor that :func:`encode_cursor` made for the list `of`.
+
+    Raises :class:`BadCursor` for any other text.
+
+    >>> decode_cursor(encode_cursor(b"place", "objects"), "objects", 5)
+    b'place'
+    """
     try:
         raw = b64u_decode(cursor)
     except EncodingError:
@@ -243,11 +264,13 @@ def next_link(path: str, parameters: Mapping[str, str | int | None], cursor: str
     return "Link", f'<{path}?{urlencode({**given, "cursor": cursor})}>; rel="next"'  # RFC 8288 §3
 
 
+# --- Entity tags, omp §7.2 --------------------------------------------------------------------------------------
+
 _ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
 
 
 def matches_strongly(field: str, etag: str) -> bool:
-    """Whether an ``If-Match`` field allows the state `etag`: ``*``, or a list with it; never a weak tag.
+    """Whether an ``If-Match`` field allows the state `etag`: it is ``*``, or a list that holds it as a strong tag.
 
     RFC 9110 §13.1.1, §8.8.3.2.
     """

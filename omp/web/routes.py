@@ -1,11 +1,16 @@
-"""The route table: what a protocol is on the wire, and how a request finds its handler.
+"""The route table, and how a request gets its answer from it.
 
-A protocol is one :class:`Mount`: its routes, the state its handlers are given, its error shape, the paths it
-owns.  Everything that has to agree with the routes is made from them: dispatch, 404 and 405 with ``Allow``,
-``OPTIONS``, CORS preflights, ``/openapi.json``, the docs page, and the test that tries every route.
+A protocol is one :class:`Mount`: its routes, the state that its handlers are given, its error shape, the paths that it
+owns.  Everything that must agree with the routes is made from them: dispatch, 404, 405 with ``Allow``, ``OPTIONS``,
+CORS preflights, ``HEAD`` by way of ``GET``, ``/openapi.json``, the docs page, and the test that tries every route.
 
-Paths are split into segments raw and percent-decoded after that, so ``%2F`` inside a segment is never a
-separator.  Matching costs in the number of segments, not of routes.
+:class:`Application` is all protocols behind one function from requests to responses, and the one boundary between a
+client's mistake and our own bug (omp §3.3).  An :class:`~omp.web.errors.ApiError` is the client's mistake, and so is a
+domain exception that the protocol's table of refusals translates; it is answered in the shape of the protocol that
+owns the path.  A store that cannot work is 503.  Any other exception is our bug: one line in the log, with the
+traceback under an id, and an opaque 500 that repeats the id.
+
+Laid out: a route, a mount, the context that a mount is made in, then the way from a request to its answer.
 """
 
 from __future__ import annotations
@@ -32,10 +37,10 @@ Schema = Mapping[str, Any]
 class Route:
     """One row of the table.
 
-    `path` holds ``{name}`` segments.  `query` maps each parameter to its schema (``type`` is ``integer``,
-    ``boolean`` or ``string``; ``default``, bounds).  `body` is the schema that ``request.valid_body()`` checks;
-    `answers` maps each status to a sentence, or to (sentence, schema of the body).  `auth` says in words what the
-    route asks for ("" for nothing), `consumes` and `produces` name the media types, the usual one first.
+    A segment ``{name}`` of `path` is a parameter.  `query` maps each query parameter to its schema (``type`` is
+    ``integer``, ``boolean`` or ``string``; ``default``, bounds).  `body` is the schema that ``request.valid_body()``
+    checks.  `answers` maps each status to a sentence, or to (sentence, schema of the body).  `auth` says in words what
+    the route asks for ("" for nothing).  `consumes` and `produces` name the media types, the usual one first.
     `max_body` (bytes) overrides the server's limit.
     """
 
@@ -72,13 +77,13 @@ class Route:
 class Mount:
     """A protocol as the server serves it.
 
-    `state` is what its handlers get.  `owns` are the path prefixes (whole segments, ``/v1/repos``) whose 404, 405,
-    413 and 500 take its error shape.  `refusals` gives the answer to each exception that its models raise, which know
-    nothing of HTTP.  `guard`, where given, sees each request before its handler and raises
-    :class:`~omp.web.errors.ApiError` to refuse it.  `cors` are the header fields that let pages of other origins
-    call these routes, none where they may not.  `housekeep` (given the time in epoch seconds) drops what has
-    expired; it is called about once a second, outside any request.  `close` is called when the server stops.
-    `limits` are what the capability document says of its bounds.
+    `state` is what its handlers are given.  `owns` are the path prefixes (whole segments, ``/v1/repos``) whose 404,
+    405, 413 and 500 take its error shape.  `refusals` gives the answer to each exception that its models raise, which
+    know nothing of HTTP.  `guard`, if given, sees each request before its handler and raises
+    :class:`~omp.web.errors.ApiError` to refuse it.  `cors` are the header fields that let pages of other origins call
+    these routes; it is empty if they may not.  `housekeep` (given the time in epoch seconds) drops what has expired; it
+    is called about once a second, outside any request.  `close` is called when the server stops.  `limits` are what the
+    capability document says of its bounds.
     """
 
     name: str
@@ -102,12 +107,12 @@ CORS_ANY_ORIGIN = (("Access-Control-Allow-Origin", "*"),)
 
 @dataclass(frozen=True)
 class Context:
-    """What the entry hands to each protocol: ``mount(context) -> Mount``.
+    """What each protocol is given to make its mount: ``mount(context) -> Mount``.
 
-    The environment and the time of day reach a protocol by no other way, so that a test can hold them.
-    `clock` gives epoch seconds; `random_bytes` gives that many unpredictable bytes; `engine` verifies Ed25519;
-    `signatures` guards routes with HTTP Message Signatures, in the mode that was asked for;
-    `url` is the server's own base URL; `log` writes one line to the server's log.
+    The environment and the time of day reach a protocol in no other way, so that a test can fix them.  `clock` gives
+    epoch seconds; `random_bytes` gives that many unpredictable bytes; `engine` verifies Ed25519; `signatures` guards
+    routes with HTTP Message Signatures, in the configured mode; `url` is the server's own base URL; `log` writes one
+    line to the server's log; `max_body` is the server's limit for a body, in bytes.
     """
 
     store: Store
@@ -123,15 +128,10 @@ class Context:
 
 # --- From a request to its answer -------------------------------------------------------------------------------
 #
-# The one boundary between a peer's mistake and our own bug.  ApiError is the peer's and is answered in the shape of
-# the protocol that owns the path; a store that cannot work is 503; any other exception is ours: one line in the log
-# with its traceback under an id, and an opaque 500 that repeats the id.
-#
-# Also made from the table here: 404, 405 with Allow, OPTIONS, CORS preflights, HEAD by way of GET.
-
+# The routes lie in a tree of path segments, so that finding one costs in the number of segments and not of routes.
 
 _Entry = tuple[Route, Mount]
-# Browsers ask before they send these methods and fields; a day is the longest any of them remembers the answer.
+# Browsers ask before they send such methods and fields; a day is the longest that any of them remembers the answer.
 _PREFLIGHT = (
     ("Access-Control-Allow-Headers", "*, Authorization"),
     ("Access-Control-Max-Age", "86400"),
@@ -139,7 +139,7 @@ _PREFLIGHT = (
 
 
 class _Node:
-    """A path so far: the segments that may follow, and what is served here."""
+    """A place in the tree: the segments that may follow, and what is served here, by method."""
 
     __slots__ = ("entries", "literals", "parameter")
 
@@ -160,9 +160,6 @@ class Application:
         for mount in mounts:
             for route in mount.routes:
                 self._add(route, mount)
-        # Most bodies fit every route, and need not be told which one it will be.
-        limits = [route.max_body for mount in mounts for route in mount.routes if route.max_body]
-        self._least_body = min([max_body, *limits])
         owners = [(prefix, mount) for mount in mounts for prefix in mount.owns]
         self._owners = sorted(owners, key=lambda owner: len(owner[0]), reverse=True)
 
@@ -178,7 +175,7 @@ class Application:
         node.entries[route.method] = (route, mount)
 
     def answer(self, request: Request) -> Response:
-        """The response to `request`, whatever happens."""
+        """The response to `request`.  Never raises."""
         mount = None
         try:
             node, values = self._find(request.path)
@@ -201,7 +198,7 @@ class Application:
 
     def _find(self, path: str) -> tuple[_Node, list[str]]:
         values: list[str] = []
-        # Split first and decode after: %2F inside a segment is no separator.
+        # Split first and decode afterwards: %2F inside a segment is not a separator.
         found = _descend(self._root, [decode_segment(raw) for raw in path[1:].split("/")], 0, values)
         if found is None:
             raise ApiError(404, "There is no such route; GET /openapi.json lists them all.")
@@ -220,7 +217,7 @@ class Application:
         return self.failure(request, refusal, None)
 
     def failure(self, request: Request | None, error: Exception, mount: Mount | None = None) -> Response:
-        """The answer to `error`, in the shape of the protocol that owns the path of `request` (None: none does)."""
+        """The answer to `error`, in the shape of `mount`, or of the protocol that owns the path of `request`."""
         if mount is None and request is not None:
             mount = self._owner(request.path)
         style = mount.errors if mount else OMP_ERRORS
@@ -229,7 +226,7 @@ class Application:
             if answer is not None:
                 return _rendered(style, answer, mount)
             return _rendered(style, self._our_fault(request, error), mount)
-        except Exception as second:  # the error's own shape failed: still an answer, in the plainest shape
+        except Exception as second:  # the protocol's own shape failed: answer in the plainest one
             return _rendered(OMP_ERRORS, self._our_fault(request, second), None)
 
     def _our_fault(self, request: Request | None, error: Exception) -> ApiError:
@@ -238,7 +235,7 @@ class Application:
         if isinstance(error, StoreUnavailable):
             self._log(f"error {error_id} {where} {error}")
             return ApiError(503, f"{error} (error {error_id})", headers=[("Retry-After", "5")])
-        # One line, so that a log that is read line by line keeps it whole.
+        # On one line, so that whoever reads the log line by line gets it whole.
         trace = " | ".join("".join(traceback.format_exception(error)).split("\n")).rstrip(" |")
         self._log(f"error {error_id} {where} {trace}")
         return ApiError(500, f"Internal error; the server's log has it under {error_id}.")
@@ -249,10 +246,8 @@ class Application:
                 return mount
         return None
 
-    def body_limit(self, method: str, path: str, length: int | None) -> int:
-        """How many bytes the body of such a request may have, if it has `length` of them (None: not known yet)."""
-        if length is not None and length <= self._least_body:
-            return self._least_body
+    def body_limit(self, method: str, path: str) -> int:
+        """How many bytes the body of such a request may have."""
         try:
             node, _ = self._find(path)
         except ApiError:
@@ -261,7 +256,7 @@ class Application:
         return (entry and entry[0].max_body) or self._max_body
 
     def housekeep(self, now: float) -> None:
-        """Let every protocol drop what has expired; what fails is logged and tried again next time."""
+        """Let every protocol drop what has expired; a failure is logged, and the next call tries again."""
         for mount in self.mounts:
             if mount.housekeep is not None:
                 try:
@@ -277,7 +272,7 @@ class Application:
 
 
 def _descend(node: _Node, segments: Sequence[str], index: int, values: list[str]) -> _Node | None:
-    """The node for `segments` from `index` on: a literal before a parameter; `values` collects the parameters."""
+    """The node for `segments` from `index` on, a literal before a parameter; the parameters are added to `values`."""
     if index == len(segments):
         return node if node.entries else None
     segment = segments[index]

@@ -1,11 +1,11 @@
-"""The server: ``http.server.ThreadingHTTPServer``, with connections of our own.
+"""The server: ``http.server.ThreadingHTTPServer`` with connections of our own (omp §1.2, §1.4).
 
-Implements "Serving" of architecture.md.  The stock handler parses each head with the ``email`` package, waits on
-Nagle's algorithm and leaves refused bodies unread; it is never made.  Here: accepting, counting, stopping.
+The stock request handler parses each head with the ``email`` package, waits on Nagle's algorithm and leaves refused
+bodies unread.  It is never instantiated: :class:`~omp.web.connection.Connection` takes its place.  This file accepts,
+counts and stops:
 
-* A backlog for 512 connections; at most 512 served, one more gets 503 at once, without a thread.
-* Stopping finishes the requests under way (one whose body is still arriving is under way, an idle connection is not).
-* The Date of the answers is made once a second.
+* At most 512 connections are served; one more gets 503 at once, without a thread.
+* Stopping finishes the requests under way: one whose body is still arriving is under way, an idle connection is not.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ class HttpServer(ThreadingHTTPServer):
         self._count = 0
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
         self._date = (0, "")
-        # The stock handler class is never made: process_request_thread serves the connection.
+        # The stock handler class is never instantiated: process_request_thread serves the connection.
         super().__init__((host, port), BaseHTTPRequestHandler)
 
     def server_bind(self) -> None:
-        """Bind without the stock server's look-up of the host's full name, which can take seconds."""
+        """Bind without the stock server's lookup of the host's full name, which can take seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
@@ -88,7 +88,7 @@ class HttpServer(ThreadingHTTPServer):
         return f"{'https' if self.tls else 'http'}://{host}:{self.server_port}"
 
     def date(self) -> str:
-        """The Date field's value, made once a second."""
+        """The value of the Date field, formatted once a second: it costs 3 % of a short answer."""
         now = int(time.time())
         made_at, text = self._date
         if made_at != now:
@@ -106,7 +106,7 @@ class HttpServer(ThreadingHTTPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for the connection, or 503 at once where there are too many."""
+        """Start a thread for the connection, or answer 503 at once if there are too many."""
         with self._changed:
             free = self._count < self.max_connections
             self._count += free
@@ -178,7 +178,10 @@ class HttpServer(ThreadingHTTPServer):
 
 
 def log_line(line: str) -> None:
-    """One line to standard error, whole; where that is closed, or its disk is full, the line is lost and no request."""
+    """Write one whole line to standard error.
+
+    If that is closed, or its disk is full, the line is lost: no request may fail for it.
+    """
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             sys.stderr.write(line + "\n")

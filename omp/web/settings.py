@@ -1,8 +1,11 @@
-"""Settings as tables: every variable that the server reads, in one shape.
+"""Settings as tables: every variable that the server reads, in one shape (omp §1.1).
 
-A protocol lists its variables once; reading them, refusing bad values at the start (architecture, "Serving":
-a clear message and status 2, never a silent fallback), ``server.py --help`` and the README's table are made from
-that list.
+A protocol lists its variables once.  Reading them, refusing bad values at start (one clear sentence and status 2, never
+a silent fallback), ``server.py --help`` and the table of variables in the documentation are made from that list.
+
+>>> port = Setting("port", "PORT", whole_number(0, 65535), 8787, "port to listen on")
+>>> read_settings([port], {}), read_settings([port], {"PORT": "80"})
+({'port': 8787}, {'port': 80})
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ class SettingError(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """One variable: `parse` turns its text into a value and raises ValueError with what would be right.
+    """One variable: `parse` turns its text into a value, or raises ValueError that says what would be right.
 
-    `flag` is the command-line flag that wins over the variable, `fallback` another variable that is read where this
-    one is absent or empty; both may be "".
+    `flag` is the command-line flag that wins over the variable; `fallback` is another variable, read if this one is
+    absent or empty.  Both may be "".
     """
 
     name: str
@@ -33,7 +36,7 @@ class Setting:
     fallback: str = ""
 
     def source(self, environ: Mapping[str, str]) -> tuple[str, str]:
-        """(variable, text) that hold in `environ`: the text is "" where no variable is set."""
+        """The variable that counts in `environ` and its text, "" if neither variable is set."""
         name = self.fallback if self.fallback and not environ.get(self.variable) else self.variable
         return name, environ.get(name, "")
 

@@ -1,15 +1,17 @@
-"""Who may call: HTTP Message Signatures in front of routes, objects.md §4.
+"""Who may call: HTTP Message Signatures in front of routes (omp §4).
 
-The modes are a table (:data:`_CHECKS`): ``off`` looks at nothing, ``permissive`` at the syntax, ``strict`` wants a
-signature that verifies.  Which keys a keyid stands for comes from the environment, read once at the start.  What a
-signature is and when it verifies stands in :mod:`omp.rules.http_signatures`; this module gives it the request, the
-keys, the clock, and a table of the nonces that were used.
+The modes (omp §4.1) are a table, :data:`_CHECKS`: ``off`` looks at nothing, ``permissive`` at the syntax, ``strict``
+asks for a signature that verifies.  Which keys a keyid stands for (omp §4.4) comes from the environment, read once at
+start.  What a signature is and when it verifies is in :mod:`omp.rules.http_signatures`; this module gives it the
+request, the keys, the clock, and a table of the nonces that were used.
 
 For protocols:
 
-* ``Mount.guard = guard.mount_guard()``: None in mode ``off``, where the guard then costs nothing;
-* ``guard.check(request, own_keys=True)`` for reading the operation log: returns the signer, see there;
-* :func:`signed_request` and :class:`NonceTable` for a protocol that has keys and a policy of its own.
+* ``Mount.guard = guard.mount_guard()``: None in mode ``off``, in which the guard costs nothing;
+* ``guard.check(request, own_keys=True)``, for reading the operation log, returns the signer;
+* :func:`signed_request` and :class:`NonceTable` are for a protocol with keys and a policy of its own.
+
+Laid out: configuration and keys, nonces, the guard.
 
 Handled here: the order of keys, replay (a nonce is checked and used up in one transaction, and forgotten after its
 window), configuration that cannot be used.  The caller must know that a signature without a nonce can be sent again
@@ -35,7 +37,7 @@ from omp.web.errors import ApiError
 from omp.web.messages import Request
 from omp.web.settings import Setting, SettingError, one_of, switch, whole_number
 
-# -- configuration
+# --- Configuration and keys, omp §4.4 ---------------------------------------------------------------------------
 
 _TO_URL = str.maketrans("+/", "-_")
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
@@ -93,7 +95,7 @@ SETTINGS = (
 
 
 class ConfiguredKeys:
-    """keyid -> public keys, from the environment; the first place of objects.md §4 that has one wins."""
+    """keyid -> public keys, from the environment: the first place in the order of omp §4.4 that has one wins."""
 
     def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
         """Raises :class:`SettingError` for a variable ``OMP_SIG_PUB_…`` that holds no key."""
@@ -106,7 +108,7 @@ class ConfiguredKeys:
             self._fallback = tuple(dict.fromkeys([*self._variables.values(), *_loose_keys(environ)]))
 
     def __call__(self, keyid: str) -> Sequence[bytes]:
-        """The keys that may have signed under `keyid`: one, none, or with the fallback every one there is."""
+        """The keys that may have signed under `keyid`: one or none, or with the fallback all there are."""
         for prefix in (_PUB, _PUB_HEX):
             for spelling in (keyid, keyid.upper(), keyid.lower()):
                 found = self._variables.get(prefix + spelling)
@@ -130,7 +132,7 @@ def _key_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _loose_keys(environ: Mapping[str, str]) -> Iterator[bytes]:
-    # Nobody said that these variables hold keys: what is none is passed over.
+    # Nobody said that these variables hold keys: skip what fails to parse.
     for variable, text in environ.items():
         if variable.startswith("OMP_SIG_PUB") and not variable.startswith(_PUB):
             try:
@@ -139,11 +141,11 @@ def _loose_keys(environ: Mapping[str, str]) -> Iterator[bytes]:
                 continue
 
 
-# -- replay
+# --- Nonces, omp §4.2 -------------------------------------------------------------------------------------------
 
 
 class NonceTable:
-    """The nonces that were used, in the store: so that several processes on one store would refuse the same replays.
+    """The nonces that were used.  They are in the store, so that a restart does not let a request be sent again.
 
     `table` maps a hash of (keyid, nonce) to the last second of its window, so that a row has one size whatever the
     client sends; ``<table>_due`` lists the same rows by that second, for forgetting them.
@@ -156,16 +158,16 @@ class NonceTable:
         self._due = table + "_due"
 
     def fresh(self, keyid: str, nonce: str, until: int) -> bool:
-        """Use `nonce` up, to be remembered through the epoch second `until`; False if it was used already."""
+        """Use `nonce` up and remember it through the epoch second `until`; False if it was used before."""
         row = sha256(key(keyid, nonce)).digest()
         now = self._clock()
-        with self._store.write() as tx:  # the check and the write in one: of two at once, one is fresh
+        with self._store.write() as tx:  # check and write in one block: of two at the same time, one is fresh
             before = tx.get(self._table, row)
             if before is not None:
                 if int.from_bytes(before, "big") >= now:
                     return False
                 tx.delete(self._due, before + row)
-            self._forget(tx, now, 8)  # more than come in, so that the table never outgrows its window for long
+            self._forget(tx, now, 8)  # more than are added, so that the table does not outgrow its window
             tx.put(self._table, row, key(until))
             tx.put(self._due, key(until) + row, b"")
         return True
@@ -184,17 +186,17 @@ class NonceTable:
             tx.delete(self._table, due[8:])
 
 
-# -- the guard
+# --- The guard, omp §4.1 ----------------------------------------------------------------------------------------
 
 REQUIRED = (
     (("@method",),),
     (("@target-uri",), ("@authority", "@path", "@query")),
     (("content-digest",),),
 )
-"""What a signature must cover (objects.md §4), as :class:`~omp.rules.http_signatures.Policy` takes it."""
+"""What a signature must cover (omp §4.2), as :class:`~omp.rules.http_signatures.Policy` takes it."""
 
-# What a client that does not choose should cover: the first alternative of each.
 REQUIRED_COMPONENTS = [name for alternatives in REQUIRED for name in alternatives[0]]
+"""What a client that does not choose should cover: the first alternative of each."""
 
 _LEGACY_NOTICE = (
     "HTTP signatures: the legacy form is accepted; it covers neither body nor query, and whoever sees a request can "
@@ -227,18 +229,18 @@ class SignatureGuard:
         self._verify = engine.verify
 
     def mount_guard(self) -> Callable[[Request], None] | None:
-        """What `Mount.guard` takes; None in mode ``off``."""
+        """The value for ``Mount.guard``; None in mode ``off``."""
         return self._guard if self.mode != "off" else None
 
     def _guard(self, request: Request) -> None:
         self._check(self, request, self._keys)
 
     def check(self, request: Request, *, own_keys: bool = False) -> Verified | None:
-        """The signature that lets `request` in; None where the mode verifies none.
+        """The signature that lets `request` in; None in the modes that verify none.
 
-        With `own_keys` a keyid ``omp:key:ed25519:…`` stands for the key that it spells out.  Whoever asks for that
-        must decide by ``public_key`` what this key may do: anyone can make one.  Raises
-        :class:`~omp.web.errors.ApiError` 400 or 401.
+        With `own_keys` a keyid ``omp:key:ed25519:…`` stands for the key that it spells out.  The caller must then
+        decide by ``public_key`` what this key may do: anyone can make one.  Raises :class:`~omp.web.errors.ApiError`
+        400 or 401.
         """
         return self._check(self, request, self._keys_or_own if own_keys else self._keys)
 
@@ -248,7 +250,7 @@ class SignatureGuard:
             self._nonces.housekeep(now)
 
     def capabilities(self) -> dict[str, Any]:
-        """The member ``signatures`` of the capability document (objects.md §2)."""
+        """The member ``signatures`` of the capability document (omp §6)."""
         return {
             "mode": self.mode,
             "required_components": REQUIRED_COMPONENTS,
@@ -257,7 +259,7 @@ class SignatureGuard:
         }
 
     def notices(self) -> list[str]:
-        """What whoever starts the server should know, a sentence each."""
+        """What the person who starts the server should know, one sentence each."""
         if self.mode != "strict":
             return []
         settings = self._settings
@@ -322,7 +324,7 @@ def _refusal(error: SignatureError, request: Request) -> ApiError:
     components = REQUIRED_COMPONENTS if request.body else REQUIRED_COMPONENTS[:-1]
     wanted = " ".join(f'"{name}"' for name in components)
     headers = [
-        # RFC 9110 §15.5.2: a 401 bears a challenge.  RFC 9421 §5.1: what a signature should look like.
+        # RFC 9110 §15.5.2: a 401 carries a challenge.  RFC 9421 §5.1: what a signature should look like.
         ("WWW-Authenticate", 'Signature realm="omp"'),
         ("Accept-Signature", f'sig1=({wanted});created;alg="ed25519"'),
     ]

@@ -1,7 +1,10 @@
-"""The system routes: what this server is, whether it is well, and how to call it (objects.md §2).
+"""The system routes: what this server is, whether it is well, and how to call it (omp §6).
 
-``GET /`` and ``/health`` for people and load balancers, ``/.well-known/omp-configuration`` for clients, and the
-documentation that is made from the route table that dispatches: ``/openapi.json`` and the ``/docs`` page.
+``GET /`` and ``/health`` are for people and load balancers, ``/.well-known/omp-configuration`` for clients.
+``/openapi.json`` and the page ``/docs`` are made from the same route table that dispatches, so the documentation cannot
+differ from what is served.
+
+Laid out: the routes and their mount, the OpenAPI document, the page.
 
 Handled here: nothing that is shown depends on a secret; the storage is named by its kind, never by its address.
 """
@@ -25,7 +28,7 @@ from omp.web.routes import Context, Mount, Route
 
 @dataclass
 class System:
-    """What the system routes show: every mount, and the facts of the configuration document."""
+    """What the system routes show: every mount, and the facts of the capability document."""
 
     mounts: Sequence[Mount]
     store: Store
@@ -33,7 +36,7 @@ class System:
     limits: Mapping[str, Any]
 
     def protocols(self) -> dict[str, Any]:
-        """name -> {version, routes}: the same at ``/`` and in the configuration document."""
+        """name -> {version, routes}: the same at ``/`` and in the capability document."""
         return {
             mount.name: {"version": mount.version, "routes": [f"{route.method} {route.path}" for route in mount.routes]}
             for mount in self.mounts
@@ -41,7 +44,7 @@ class System:
 
     @functools.cached_property
     def openapi(self) -> bytes:
-        """The OpenAPI document, made when it is first asked for: a server may start and stop without it."""
+        """The OpenAPI document, made when it is first requested: most servers in tests never need it."""
         return json_bytes(openapi_document(self.mounts, __version__))
 
 
@@ -53,7 +56,7 @@ def index(request: Request, system: System) -> Response:
 
 
 def health(request: Request, system: System) -> Response:
-    """``GET /health``: a store that cannot be written to raises, and is answered 503 with the reason."""
+    """``GET /health``.  A store that cannot be written to raises, which is answered 503 with the reason."""
     system.store.check()
     return json_response({"status": "ok"})
 
@@ -128,15 +131,13 @@ def mount(context: Context, others: Sequence[Mount]) -> Mount:
 
 # --- OpenAPI ----------------------------------------------------------------------------------------------------
 #
-# Each fact has its place in the route table: the path and its {names}, the query parameters with the schemas that
-# check them, the body's schema and example, the media types, and what each status means.  Errors take the shape of
-# the protocol they belong to: components.schemas holds one per protocol, and each route names it for every error
-# it lists and, as "default", for any other.
+# Every fact comes from the route table: the path and its {names}, the query parameters with the schemas that check
+# them, the body's schema and example, the media types, and what each status means.  Errors have the shape of the
+# protocol they belong to: components.schemas holds one for each protocol, and each route names it for every error
+# that it lists and, as "default", for any other.
 #
-# A route's schemas are those of omp.rules.schema, which is JSON Schema 2020-12 but for one thing: there a pattern is
-# matched against the whole string, while in JSON Schema it may match anywhere.  So patterns are anchored on their
-# way out.
-
+# A route's schemas are those of omp.rules.schema.  They differ from JSON Schema 2020-12 in one thing: a pattern must
+# match the whole string, while in JSON Schema it may match anywhere.  So patterns are anchored when they are published.
 
 OPENAPI = "3.1.0"
 _NO_CONTENT = (204, 304)
@@ -156,7 +157,7 @@ def openapi_document(mounts: Sequence[Mount], version: str) -> dict[str, Any]:
             "description": "Five open protocols for personal data that a key owns, on one port.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        # Where this document came from: the address that we listen on may be 0.0.0.0, or stand behind a proxy.
+        # Relative to this document's own address: the one that we listen on may be 0.0.0.0, or behind a proxy.
         "servers": [{"url": "/"}],
         "tags": [{"name": mount.name, "description": f"{mount.title}, version {mount.version}"} for mount in mounts],
         "paths": paths,
@@ -264,11 +265,9 @@ def _published(value: Any) -> Any:
 # --- The docs page ----------------------------------------------------------------------------------------------
 #
 # The page is docs.html beside this module: one file with its own style and script, which loads nothing but
-# /openapi.json from the server it came from.  So it works without any other host, and the answer's
-# Content-Security-Policy says so to the browser: nothing runs and nothing styles the page but the two blocks whose
-# SHA-256 the policy names, and nothing is fetched from elsewhere.  The script puts what servers say on the page as
-# text, never as HTML.
-
+# /openapi.json from the server it came from.  So it needs no other host, and the answer's Content-Security-Policy makes
+# the browser enforce that: nothing runs or styles the page but the two blocks whose SHA-256 the policy names, and
+# nothing is fetched from elsewhere.  The script shows what servers say as text, never as HTML.
 
 _PAGE = Path(__file__).with_name("docs.html")
 

@@ -1,16 +1,15 @@
 """HTTP/1.1 on the wire, without a socket: request heads, body framing, response heads (RFC 9112, RFC 9110).
 
-What this file alone decides, from architecture.md "Serving":
+This file implements omp §1.3 and the bounds of omp §1.4 on a request's head:
 
-* The bounds: request line 8 KiB (414), header section 32 KiB and 100 fields (431).
-* What is refused: anything whose end or owner two parsers could see differently (request smuggling).  Bare CR or
-  LF, folded lines, white space before a colon, control characters, two ``Content-Length``, ``Content-Length`` beside
-  ``Transfer-Encoding``, a coding other than ``chunked``, a missing or second ``Host``: 400 (501 for the coding), and
-  the connection closes.
-* The head of an answer, as one block of bytes.
+* A request line has at most 8 KiB (414), a header section 32 KiB and 100 fields (431).
+* Anything whose end or owner two parsers could see differently is refused (request smuggling): bare CR or LF, folded
+  lines, white space before a colon, control characters, two ``Content-Length``, ``Content-Length`` beside
+  ``Transfer-Encoding``, a coding other than ``chunked``, a missing or second ``Host``.
+* The head of an answer is one block of bytes.
 
-Every refusal is an :class:`~omp.web.errors.ApiError`.  The caller reads the bytes, keeps the deadlines, and
-closes the connection after any refusal raised here, because the position in the stream is then unknown.
+Every refusal is an :class:`~omp.web.errors.ApiError`.  The caller reads the bytes, keeps the deadlines, and must close
+the connection after any refusal raised here, because the position in the stream is then unknown.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ _ABSOLUTE_FORM = re.compile(r"https?://([^/?]*)(.*)", re.IGNORECASE)
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 # RFC 9112 §5: field-name ":" OWS field-value OWS, the value printable with obs-text (RFC 9110 §5.5).  No white space
-# before the colon (§5.1); a folded line begins with white space (§5.2), and so is none.
+# before the colon (RFC 9112 §5.1); a folded line begins with white space (RFC 9112 §5.2), so it does not match.
 _VALUE = r"[\t -~\x80-\xff]*"
 _FIELD_LINE = re.compile(rf"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):({_VALUE})(?:\r\n|\Z)", re.MULTILINE)
 _TEXT_LINES = re.compile(rf"{_VALUE}(?:\r\n{_VALUE})*")
 
 
 class Fields:
-    """A header section, parsed: the same for every request of a connection that repeats the same bytes.
+    """A header section, parsed.  A connection keeps it for the next request, which often repeats the same bytes.
 
     `headers` maps lower-case names to values (repeated fields joined with ``", "``), `lines` holds every field
     line.  `host` is the Host field or None, `length` the Content-Length or None, `chunked` whether the body is chunked;
@@ -149,7 +148,7 @@ def effective_host(method: str, target: str, fields: Fields, minor: int) -> tupl
 
 
 def check_partial_head(data: bytes | bytearray) -> None:
-    """Refuse a head that has not ended yet as soon as it cannot become a good one: 400, 414 or 431."""
+    """Refuse an unfinished head as soon as no further bytes could make it good: :class:`ApiError` 400, 414 or 431."""
     line_end = data.find(b"\n")
     if line_end < 0 and len(data) > MAX_REQUEST_LINE:
         raise ApiError(414, f"The request line must have at most {MAX_REQUEST_LINE} bytes.")
@@ -163,12 +162,15 @@ def check_partial_head(data: bytes | bytearray) -> None:
 
 # RFC 9112 §7.1: chunk-size [ chunk-ext ] CRLF.  Extensions are ignored, within bounds.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
-_MAX_CHUNK_LINE = 1024
-_MAX_TRAILERS = 8 * 1024
+MAX_CHUNK_LINE = 1024
+MAX_TRAILERS = 8 * 1024
 
 
 class ChunkedBody:
-    """A decoder of the chunked coding: feed it bytes until it is `done`; `rest` is then what follows the body."""
+    """A decoder of the chunked coding (RFC 9112 §7.1): feed it bytes until it is `done`.
+
+    `body` is then the content, and `rest` what follows it on the connection.
+    """
 
     def __init__(self, limit: int) -> None:
         self.body = bytearray()
@@ -209,7 +211,7 @@ class ChunkedBody:
             raise ApiError(400, "Every line of the chunked coding must end with CR LF.")
 
     def _chunk_size(self) -> Generator[None, None, int]:
-        yield from self._line(_MAX_CHUNK_LINE)
+        yield from self._line(MAX_CHUNK_LINE)
         end = self._buffer.find(b"\r\n")
         match = _CHUNK_LINE.fullmatch(bytes(self._buffer[:end]))
         if match is None:
@@ -218,8 +220,8 @@ class ChunkedBody:
         return int(match[1], 16)
 
     def _trailers(self) -> Generator[None, None, None]:
-        # RFC 9110 §6.5.1: trailers may be dropped; none means anything here.
-        left = _MAX_TRAILERS
+        # RFC 9110 §6.5.1: trailers may be dropped, and no trailer has a meaning here.
+        left = MAX_TRAILERS
         while True:
             yield from self._line(left)
             end = self._buffer.find(b"\r\n")

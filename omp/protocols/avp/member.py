@@ -1,19 +1,19 @@
-"""A member of a vault: its keys, and the requests it makes of them (avp.md, "Operations" from the client's side).
+"""A member of a vault: its keys, the requests it makes of them, and how members find each other (§9, §10).
 
-Pure: bodies of requests out of keys and answers, no network; randomness is an argument (``os.urandom``, or the
-fixed bytes of a vector).  ``python -m omp vault`` and the tests send what is made here.
+Pure: it makes the bodies of requests from keys and answers, without network; randomness is an argument (``os.urandom``,
+or the fixed bytes of a vector).  ``python -m omp vault`` and the tests send what is made here.
 
 What an honest client does that the server cannot do for it:
 
-* opens an envelope only with the version and epoch that the manifest names, so that the two belong together;
-* before it wraps a data key for a member, checks that member's key binding where there is one (it is optional, so a
-  server that swaps a key can take the binding away with it: a client must show who has none);
-* takes a new data key for every key epoch, so that who was removed cannot read what comes after.
+* it opens an envelope only if the manifest names the same version and epoch, so that the two belong together;
+* before it wraps a data key for a member, it checks that member's key binding, if there is one (it is optional, so a
+  server that swaps a key can remove the binding too: a client must show who has none);
+* it takes a new data key for every key epoch, so that a removed member cannot read what comes after.
 
-Left out: remembering the highest version and epoch ever seen, which a client needs to notice a server that hands out
-an old state as the current one.  And a roster that replaces another (:func:`binding_of`, :func:`removal`) is the one
-that was pulled: addMember raises no version, so whom somebody adds between that pull and the write falls out again,
-sees it by the 403, and must be added anew.
+Left out: remembering the highest version and epoch ever seen, without which a client cannot notice a server that
+hands out an old state as the current one.  And a roster that replaces another (:func:`binding_of`, :func:`removal`)
+is made from the one that was pulled: addMember raises no version, so a member that is added between that pull and the
+write falls out again, notices it by the 403, and must be added anew.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from omp.protocols.avp import sealing
+from omp.protocols.avp.schemas import VaultError
 from omp.protocols.avp.sealing import IV_BYTES, KEY_BYTES, SCHEME, CannotOpen
-from omp.rules.encodings import EncodingError, b64_decode, b64_encode
+from omp.rules.encodings import EncodingError, b64_decode, b64_encode, b64u_decode, b64u_encode
 from omp.rules.engines import best_engine, secret_keys
+from omp.rules.json_text import JsonError, compact, parse
 
 RandomBytes = Callable[[int], bytes]
 
 
 class Keys(NamedTuple):
-    """A member's secret keys: Ed25519 seed and X25519 private key, 32 bytes each."""
+    """A member's secret keys (§8.1): Ed25519 seed and X25519 private key, 32 bytes each."""
 
     ed25519_seed: bytes
     x25519_private: bytes
@@ -46,11 +48,11 @@ class Keys(NamedTuple):
         return b64_encode(sealing.x25519_public(self.x25519_private))
 
     def sign(self, message: bytes) -> str:
-        """The Ed25519 signature in base64."""
+        """The Ed25519 signature over `message`, in base64."""
         return b64_encode(secret_keys().sign(self.ed25519_seed, message))
 
     def binding(self) -> str:
-        """The key binding: this member's signature over both its public keys."""
+        """The key binding: this member's signature over both its public keys (§8.5), in base64."""
         return self.sign(sealing.binding_message(self.member_id, self.x25519_public_key))
 
 
@@ -78,13 +80,13 @@ def new_keys(random_bytes: RandomBytes) -> Keys:
 
 
 def redemption(keys: Keys, nonce: str) -> dict[str, str]:
-    """The body of the token request that answers a challenge."""
+    """§9.1: the body of the token request that answers a challenge."""
     try:
         raw = b64_decode(nonce)
     except EncodingError as error:
         raise CannotOpen(f"The server's nonce {error}.") from None
-    # A member signs nothing but 32 bytes here, so that no server can get a signature over a text of its choice.  It can
-    # get one over another server's nonce, and log in there as the member: the document binds a nonce to no server.
+    # A member signs 32 bytes and nothing else, so that no server gets a signature over a text of its choice.  It can
+    # still get one over another server's nonce, and log in there as the member: a nonce names no server (§12).
     if len(raw) != KEY_BYTES:
         raise CannotOpen(f"The server's nonce has {len(raw)} bytes, and must have {KEY_BYTES}.")
     return {"ed25519PublicKey": keys.member_id, "nonce": nonce, "signature": keys.sign(raw)}
@@ -111,7 +113,7 @@ def _entry(
 
 
 def creation(keys: Keys, repo_id: str, plaintext: bytes, random_bytes: RandomBytes) -> dict[str, Any]:
-    """The body of createRepo: a repository at version 1, epoch 0, whose sole member has `keys`."""
+    """§9.2: the body of createRepo: a repository at version 1, epoch 0, whose sole member has `keys`."""
     data_key = random_bytes(KEY_BYTES)
     own = _entry(keys.member_id, keys.x25519_public_key, data_key, 0, keys.binding(), random_bytes)
     return {
@@ -121,7 +123,7 @@ def creation(keys: Keys, repo_id: str, plaintext: bytes, random_bytes: RandomByt
 
 
 def entry_of(manifest: Mapping[str, Any], member_id: str) -> Mapping[str, Any]:
-    """A member's entry; :class:`CannotOpen` where it has none."""
+    """The entry of a member; :class:`CannotOpen` if it has none."""
     for entry in manifest["members"]:
         if entry["ed25519PublicKey"] == member_id:
             return dict(entry)
@@ -129,7 +131,7 @@ def entry_of(manifest: Mapping[str, Any], member_id: str) -> Mapping[str, Any]:
 
 
 def opened(keys: Keys, repo_id: str, manifest: Mapping[str, Any], envelope: Mapping[str, Any]) -> Opened:
-    """What the answer to a pull of `repo_id` holds; :class:`CannotOpen` where its parts do not belong together."""
+    """§9.3: what the answer to a pull of `repo_id` holds; :class:`CannotOpen` if its parts do not belong together."""
     for name in ("repoId", "payloadVersion", "keyEpoch"):
         if envelope[name] != manifest[name]:
             raise CannotOpen(f"The envelope and the manifest name different values of {name}.")
@@ -140,28 +142,31 @@ def opened(keys: Keys, repo_id: str, manifest: Mapping[str, Any], envelope: Mapp
 
 
 def payload(now: Opened, plaintext: bytes, random_bytes: RandomBytes) -> dict[str, Any]:
-    """The body of push: `plaintext` as the next version."""
+    """§9.4: the body of push: `plaintext` as the next version."""
     repo_id, version = now.manifest["repoId"], now.next_version
     envelope = sealing.seal(now.data_key, random_bytes(IV_BYTES), repo_id, version, now.epoch, plaintext)
     return {"repoId": repo_id, "envelope": envelope, "expectedPayloadVersion": version - 1}
 
 
 def invitation(now: Opened, request: Mapping[str, Any], random_bytes: RandomBytes) -> dict[str, Any]:
-    """The body of add-member for who sent the invite request; its binding is its own to sign (:func:`binding_of`)."""
+    """§9.5: the body of addMember for the sender of an invite request.
+
+    It has no key binding: only the new member can sign that (:func:`binding_of`).
+    """
     member_id, public_key = request["ed25519PublicKey"], request["x25519PublicKey"]
     entry = _entry(member_id, public_key, now.data_key, now.epoch, None, random_bytes)
     return {"repoId": now.manifest["repoId"], "member": entry}
 
 
 def binding_of(keys: Keys, now: Opened, random_bytes: RandomBytes) -> dict[str, Any]:
-    """The body of the push by which a new member signs its key binding into its entry; the payload stays the same."""
+    """§9.5: the body of the push that puts a new member's key binding into its entry; the payload stays the same."""
     own = {**entry_of(now.manifest, keys.member_id), "keyBindingSig": keys.binding()}
     roster = [own if entry["ed25519PublicKey"] == keys.member_id else entry for entry in now.manifest["members"]]
     return {**payload(now, now.plaintext, random_bytes), "rotatedMembers": roster}
 
 
 def removal(now: Opened, removed_id: str, random_bytes: RandomBytes) -> dict[str, Any]:
-    """The body of remove-member: a new data key and epoch, wrapped for everybody who stays."""
+    """§9.6: the body of removeMember: a new data key and epoch, wrapped for everybody who stays."""
     entry_of(now.manifest, removed_id)
     repo_id, epoch, data_key = now.manifest["repoId"], now.epoch + 1, random_bytes(KEY_BYTES)
     staying = [entry for entry in now.manifest["members"] if entry["ed25519PublicKey"] != removed_id]
@@ -181,17 +186,124 @@ def removal(now: Opened, removed_id: str, random_bytes: RandomBytes) -> dict[str
 
 
 def check_bindings(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Raise :class:`CannotOpen` if an entry bears a key binding that its member did not sign."""
+    """Raise :class:`CannotOpen` if an entry has a key binding that its member did not sign (§8.5)."""
     for entry in entries:
         if entry.get("keyBindingSig") is not None and not binding_holds(entry):
             raise CannotOpen(f"The key binding of {entry['ed25519PublicKey']} is wrong: somebody swapped its keys.")
 
 
 def binding_holds(entry: Mapping[str, Any]) -> bool:
-    """Whether the member of this entry signed that its two keys belong together."""
+    """Whether the member of this entry signed that its two keys belong together (§8.5)."""
     member_id, public_key = entry["ed25519PublicKey"], entry["x25519PublicKey"]
     try:
         raw_key, signature = b64_decode(member_id), b64_decode(entry["keyBindingSig"])
     except EncodingError:
         return False
     return best_engine().verify(raw_key, sealing.binding_message(member_id, public_key), signature)
+
+
+# --- Join tokens and addresses (§10) --------------------------------------------------------------------------
+#
+# The joiner hands an *invite request*, its two public keys, to a member; the member puts it on the roster and hands
+# back a *locator*, which says where the repository is.  Neither holds a secret, but whoever can swap the first one on
+# its way is let in instead of the joiner: pass it over a channel that both trust, or compare the keys.
+#
+# A token is base64url without padding over compact JSON.  The order of members is fixed, so one value has one token;
+# a decoder accepts any order, and members that it does not know.
+
+INVITE_REQUEST = {"v": int, "ed25519PublicKey": str, "x25519PublicKey": str}
+LOCATOR = {"v": int, "host": str, "repoId": str}
+LOCATOR_OPTIONAL = {"schemeId": str, "keyEpoch": int, "issuerJwksUrl": str}
+_ADDRESS_SCHEME = "avp://"
+
+
+class BadToken(VaultError):
+    """A join token or an address cannot be used; the text says why."""
+
+
+class Address(NamedTuple):
+    """``avp://host/repoId`` (§10.3): `host` is a host or host:port, `repo_id` the exact id of the repository."""
+
+    host: str
+    repo_id: str
+
+    def __str__(self) -> str:
+        return f"{_ADDRESS_SCHEME}{self.host}/{self.repo_id}"
+
+
+def parse_address(text: str) -> Address:
+    """The address that `text` writes; :class:`BadToken` otherwise.
+
+    >>> parse_address("avp://vault.example:8443/3b1f").host
+    'vault.example:8443'
+    """
+    host, _, repo_id = text.removeprefix(_ADDRESS_SCHEME).partition("/")
+    if not text.startswith(_ADDRESS_SCHEME) or not host or not repo_id:
+        raise BadToken(f"{text!r} is not the address of a repository, which looks like avp://host/repoId.")
+    return Address(host, checked_repo_id(repo_id))
+
+
+def checked_repo_id(text: str) -> str:
+    """`text` itself, if it can be the id of a repository; :class:`BadToken` otherwise."""
+    if not text:
+        raise BadToken("The id of a repository must not be empty.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which the command line makes of bytes that are not UTF-8
+        raise BadToken("The id of a repository must be UTF-8.") from None
+    return text
+
+
+def encode_invite_request(ed25519_public_key: str, x25519_public_key: str) -> str:
+    """§10.1: the token that a joiner hands to a member; keys in base64."""
+    return _encoded({"v": 1, "ed25519PublicKey": ed25519_public_key, "x25519PublicKey": x25519_public_key})
+
+
+def decode_invite_request(token: str) -> dict[str, Any]:
+    """The invite request in `token`, whose keys have 32 bytes each; :class:`BadToken` otherwise."""
+    value = _decoded(token, INVITE_REQUEST, {})
+    for name in ("ed25519PublicKey", "x25519PublicKey"):
+        try:
+            raw = b64_decode(value[name])
+        except EncodingError:
+            raw = b""
+        if len(raw) != 32:
+            raise BadToken(f"The token's {name} is not the base64 of a 32-byte key.")
+    return value
+
+
+def encode_locator(
+    address: Address, scheme_id: str | None = None, key_epoch: int | None = None, issuer_jwks_url: str | None = None
+) -> str:
+    """§10.2: the token that tells a new member where the repository is."""
+    value = {"v": 1, "host": address.host, "repoId": address.repo_id}
+    optional = {"schemeId": scheme_id, "keyEpoch": key_epoch, "issuerJwksUrl": issuer_jwks_url}
+    return _encoded(value | {name: given for name, given in optional.items() if given is not None})
+
+
+def decode_locator(token: str) -> dict[str, Any]:
+    """The locator in `token`; :class:`BadToken` otherwise."""
+    return _decoded(token, LOCATOR, LOCATOR_OPTIONAL)
+
+
+def _encoded(value: dict[str, Any]) -> str:
+    return b64u_encode(compact(value).encode())
+
+
+def _decoded(token: str, required: dict[str, type], optional: dict[str, type]) -> dict[str, Any]:
+    try:
+        value = parse(b64u_decode(token))
+    except (EncodingError, JsonError) as error:
+        raise BadToken(f"This is no join token: {error}.") from None
+    if type(value) is not dict:
+        raise BadToken("This is no join token: it holds no JSON object.")
+    for name, kind in required.items():
+        # type(): to isinstance, True is an int.
+        if type(value.get(name)) is not kind:
+            raise BadToken(f"This is another kind of join token: its {name} is missing or of the wrong type.")
+    for name, kind in optional.items():
+        if name in value and type(value[name]) is not kind:
+            raise BadToken(f"The join token's {name} is of the wrong type.")
+    if value["v"] != 1:
+        raise BadToken(f"This is a join token of version {value['v']}, and this client knows version 1.")
+    return value

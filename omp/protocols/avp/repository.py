@@ -1,12 +1,15 @@
-"""A vault repository as a value, and what each operation makes of it (avp.md, "Operations").
+"""A vault repository as a value, and what each operation makes of it (§4.4 to §4.8).
 
 Pure: neither store nor web, no clock.  A :class:`Repository` is one row of the store.  Each operation is a function
-from the repository as it stands (and what the request brings) to the repository as it shall stand, or
-:class:`~omp.protocols.avp.messages.Refused`; the routes call it inside the transaction that loads and keeps the row.
+from the repository as it is, and what the request brings, to the repository as it will be; it raises one of the
+exceptions below where the request must be refused.  The handlers call it inside the transaction that reads and writes
+the row, so what it checks still holds when the row is written.
 
-The manifest is kept in parts, so that no write encodes again what it does not change and a pull parses no JSON: the
-two counters and the members' digests stand as bytes in front; the roster is the JSON array ready to be sent; the
-rest of the manifest, with every member of it that the server does not know, is JSON as it came.
+The manifest is kept in three parts, so that a write does not encode what it leaves alone, and a pull parses no JSON:
+
+* the two counters and the digests of the members, as bytes, in front;
+* the roster, as a JSON array ready to be sent;
+* the rest of the manifest, with every member that the server does not know, as the JSON that came.
 
 Rules that only this file owns: which writes raise which counter, who must stay on a roster, who may bring members
 in, and when a repeated removal is the same removal.
@@ -20,11 +23,48 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from omp.protocols.avp.messages import Refused
+from omp.protocols.avp.schemas import VaultError
 from omp.rules.json_text import compact
 
+
+class InconsistentRequest(VaultError):
+    """The request contradicts itself or what is stored."""
+
+
+class NotAMember(VaultError):
+    """The caller is not a member of the repository."""
+
+
+class InvitationDenied(VaultError):
+    """The caller is a member, but the policy of this server does not let it bring members in."""
+
+
+class RepositoryNotFound(VaultError):
+    """There is no repository with this id."""
+
+
+class MemberNotFound(VaultError):
+    """The repository has no such member."""
+
+
+class DuplicateRepository(VaultError):
+    """A repository with this id exists."""
+
+
+class MemberKeysDiffer(VaultError):
+    """The member is there already, with another X25519 key."""
+
+
+class RepositoryTooLarge(VaultError):
+    """The envelope or the manifest is larger than this server keeps."""
+
+
+class VaultQuotaExceeded(VaultError):
+    """The repository, or its creator, has all that it may have."""
+
+
 _ROW = struct.Struct(">QQ32s32sII")  # version, epoch, creator, removal; bytes of digests and of roster
-_MEMBER = 64  # bytes of a member's digests: of its id, and of its X25519 key
+_MEMBER = 64  # bytes of digests a member: SHA-256 of its id, SHA-256 of its X25519 key
 NO_REMOVAL = bytes(32)
 
 
@@ -39,29 +79,29 @@ def digest_of(text: str) -> bytes:
 
 
 class Roster(NamedTuple):
-    """The members of a repository, ready to be stored: for each in order two `digests`, and their JSON `array`."""
+    """The members of a repository, ready to be stored: two digests a member, in order, and their JSON array."""
 
     digests: bytes
     array: bytes
 
     @classmethod
     def of(cls, entries: Sequence[Any]) -> Roster:
-        """The roster of `entries`; a member that stands there twice is refused."""
+        """The roster of `entries` (MemberEntry); :class:`InconsistentRequest` if a member occurs twice (§2.5)."""
         ids = [digest_of(entry["ed25519PublicKey"]) for entry in entries]
         if len(set(ids)) < len(ids):
-            raise Refused("bad_request", "A roster must hold each member once.")
+            raise InconsistentRequest("A roster must hold each member once.")
         keys = [digest_of(entry["x25519PublicKey"]) for entry in entries]
         return cls(b"".join(digest for pair in zip(ids, keys, strict=True) for digest in pair), encoded(entries))
 
     @property
     def size(self) -> int:
-        """How many members."""
+        """The number of members."""
         return len(self.digests) // _MEMBER
 
     def _at(self, member: bytes) -> int:
-        """Where the digests of the member whose id has the digest `member` begin, or -1."""
+        """The offset of the digests of the member whose id has the digest `member`, or -1."""
         at = self.digests.find(member)
-        while at > 0 and at % _MEMBER:  # these bytes stand elsewhere than at a beginning: look on
+        while at > 0 and at % _MEMBER:  # found, but not where an entry begins: look on
             at = self.digests.find(member, at + 1)
         return at
 
@@ -70,21 +110,24 @@ class Roster(NamedTuple):
         return self._at(member) >= 0
 
     def plus(self, added: Roster) -> Roster:
-        """This roster with its one member on `added` at the end, itself where that member has these keys already."""
+        """This roster with the one member on `added` at its end; itself if that member is there with the same keys.
+
+        Raises :class:`MemberKeysDiffer` if it is there with another X25519 key.
+        """
         at = self._at(added.digests[:32])
         if at < 0:
             joint = b"," if self.digests else b""
             return Roster(self.digests + added.digests, b"%b%b%b" % (self.array[:-1], joint, added.array[1:]))
         if self.digests[at : at + _MEMBER] != added.digests:
-            raise Refused("conflict", "The member is there already, with another x25519PublicKey.")
+            raise MemberKeysDiffer("The member is there already, with another x25519PublicKey.")
         return self
 
     def newcomers(self, before: Roster) -> bool:
-        """Whether anybody is on this roster who was not on the one `before`."""
+        """Whether this roster holds a member who was not on the roster `before`."""
         return any(not before.holds(self.digests[at : at + 32]) for at in range(0, len(self.digests), _MEMBER))
 
     def entry(self, member_id: str) -> Any:
-        """The entry of a member, None where there is none."""
+        """The MemberEntry of a member; None if there is none."""
         if not self.holds(digest_of(member_id)):
             return None
         return next(entry for entry in json.loads(self.array) if entry["ed25519PublicKey"] == member_id)
@@ -93,9 +136,9 @@ class Roster(NamedTuple):
 class Repository(NamedTuple):
     """One repository as it is stored.
 
-    `version` and `epoch` are the manifest's payloadVersion and keyEpoch; `creator` is the digest of the member that
-    made it; `removal` is the digest of the request of the last write, if that was a removal, or 32 zero bytes;
-    `rest` is the JSON of the manifest's other members without its opening brace.
+    `version` and `epoch` are the manifest's payloadVersion and keyEpoch; `creator` is the digest of the id of the
+    member that created it; `removal` is the identity of the last write if that was a removal, and 32 zero bytes
+    otherwise; `rest` is the JSON of the manifest's other members without its opening brace.
     """
 
     version: int
@@ -106,14 +149,14 @@ class Repository(NamedTuple):
     rest: bytes
 
     def row(self) -> bytes:
-        """The repository as the bytes that are stored."""
+        """The bytes to store."""
         digests, array = self.roster
         head = _ROW.pack(self.version, self.epoch, self.creator, self.removal, len(digests), len(array))
         return b"".join((head, digests, array, self.rest))
 
     @classmethod
     def of_row(cls, row: bytes) -> Repository:
-        """The repository that :meth:`row` made `row` of."""
+        """The repository that is stored as `row`: the inverse of :meth:`row`."""
         version, epoch, creator, removal, digests_size, array_size = _ROW.unpack_from(row)
         array_at = _ROW.size + digests_size
         rest_at = array_at + array_size
@@ -130,34 +173,34 @@ class Repository(NamedTuple):
         )
 
 
-class Policy(NamedTuple):
-    """What the operator of the server allows: members a repository, bytes of a manifest, who may bring members in."""
+class VaultPolicy(NamedTuple):
+    """What the operator allows (§7): members a repository, bytes of a manifest, who may bring members in."""
 
     max_members: int = 500
     max_manifest: int = 4 << 20
     only_creator_invites: bool = False
 
 
-def _kept(after: Repository, before: Repository, caller: bytes, policy: Policy) -> Repository:
-    """`after`, if a server with this policy may keep it: the checks that every write ends with."""
+def _kept(after: Repository, before: Repository, caller: bytes, policy: VaultPolicy) -> Repository:
+    """`after`, if the policy allows it: the checks at the end of every write (§7)."""
     if after.roster.size > policy.max_members:
-        raise Refused("quota_exceeded", f"A repository may have {policy.max_members} members here.")
+        raise VaultQuotaExceeded(f"A repository may have {policy.max_members} members here.")
     if len(after.roster.array) + len(after.rest) > policy.max_manifest:
-        raise Refused("too_large", f"A manifest may have {policy.max_manifest} bytes here.")
+        raise RepositoryTooLarge(f"A manifest may have {policy.max_manifest} bytes here.")
     if policy.only_creator_invites and caller != after.creator and after.roster.newcomers(before.roster):
-        raise Refused("policy_denied", "Only the creator of a repository may bring members in here.")
+        raise InvitationDenied("Only the creator of a repository may bring members in here.")
     return after
 
 
 def check_agreement(manifest: Any, envelope: Any) -> None:
-    """createRepo: the first envelope belongs to the manifest."""
+    """§4.4: raise :class:`InconsistentRequest` unless the first envelope belongs to the manifest."""
     for name in ("repoId", "payloadVersion", "keyEpoch"):
         if envelope[name] != manifest[name]:
-            raise Refused("bad_request", f"The {name} of initialEnvelope must be that of the manifest.")
+            raise InconsistentRequest(f"The {name} of initialEnvelope must be that of the manifest.")
 
 
-def created(manifest: Any, caller: bytes, policy: Policy) -> Repository:
-    """createRepo: the repository that `manifest` describes; its sole member, the caller, is its creator."""
+def created(manifest: Any, caller: bytes, policy: VaultPolicy) -> Repository:
+    """§4.4 createRepo: the repository that `manifest` describes; `caller`, its sole member, is its creator."""
     apart = ("payloadVersion", "keyEpoch", "members")
     rest = encoded({name: value for name, value in manifest.items() if name not in apart})[1:]
     # int(): JSON writes one integer in several ways, and 1.0 is the 1 that typed clients expect back.
@@ -166,12 +209,12 @@ def created(manifest: Any, caller: bytes, policy: Policy) -> Repository:
     return _kept(made, made, caller, policy)
 
 
-def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: bytes, policy: Policy) -> Repository:
-    """push, once the expected version was found to be the current one: the manifest follows the envelope."""
+def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: bytes, policy: VaultPolicy) -> Repository:
+    """§4.6 push, where the expected version is the current one: the counters follow the envelope."""
     if envelope["payloadVersion"] <= before.version:
-        raise Refused("bad_request", f"payloadVersion must rise: it is {before.version} now.")
+        raise InconsistentRequest(f"payloadVersion must rise: it is {before.version} now.")
     if roster is not None and not roster.holds(caller):
-        raise Refused("bad_request", "rotatedMembers must still hold the caller.")
+        raise InconsistentRequest("rotatedMembers must still hold the caller.")
     after = before._replace(
         version=int(envelope["payloadVersion"]),
         epoch=int(envelope["keyEpoch"]),
@@ -181,11 +224,11 @@ def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: byt
     return _kept(after, before, caller, policy)
 
 
-def with_member(before: Repository, added: Roster, caller: bytes, policy: Policy) -> Repository:
-    """addMember: the one member on `added` on the roster; `before` itself where it is there with the same keys.
+def with_member(before: Repository, added: Roster, caller: bytes, policy: VaultPolicy) -> Repository:
+    """§4.7 addMember: the one member on `added` joins the roster; `before` itself if it is there with the same keys.
 
-    The same keys are the same public keys: a client that tries again wraps the data key anew, and the wrap that is
-    stored serves as well.
+    Only the public keys are compared: a client that tries again wraps the data key anew, under another ephemeral key,
+    and the stored wrap serves it as well.
     """
     roster = before.roster.plus(added)
     if roster is before.roster:
@@ -194,7 +237,7 @@ def with_member(before: Repository, added: Roster, caller: bytes, policy: Policy
 
 
 class Removal(NamedTuple):
-    """A remove-member request: `identity` is a digest of the caller and of every byte of it."""
+    """A removeMember request: `identity` is that of :func:`removal_identity`, `removed` the digest of a member's id."""
 
     identity: bytes
     removed: bytes
@@ -204,30 +247,30 @@ class Removal(NamedTuple):
 
 
 def removal_identity(caller: str, body: bytes) -> bytes:
-    """What makes a repeated removal the same one: the same caller sent the same bytes."""
+    """§4.8: the digest by which a repeated removal is known: the same caller sent the same bytes."""
     return hashlib.sha256(caller.encode() + b"\0" + body).digest()
 
 
-def without_member(before: Repository, removal: Removal, caller: bytes, policy: Policy) -> Repository:
-    """removeMember: one step to the new roster, envelope and epoch; `before` itself if that was the last write."""
+def without_member(before: Repository, removal: Removal, caller: bytes, policy: VaultPolicy) -> Repository:
+    """§4.8 removeMember: new roster, version and epoch in one step; `before` itself if `removal` was the last write."""
     if removal.identity == before.removal:
         return before
     if not before.roster.holds(removal.removed):
-        raise Refused("not_found", "The member to remove is not a member of the repository.")
+        raise MemberNotFound("The member to remove is not a member of the repository.")
     if removal.roster.holds(removal.removed):
-        raise Refused("bad_request", "rewrappedMembers must not hold the removed member.")
+        raise InconsistentRequest("rewrappedMembers must not hold the removed member.")
     if removal.epoch <= before.epoch:
-        raise Refused("bad_request", f"newKeyEpoch must rise: the epoch is {before.epoch} now.")
+        raise InconsistentRequest(f"newKeyEpoch must rise: the epoch is {before.epoch} now.")
     if removal.envelope["payloadVersion"] <= before.version:
-        raise Refused("bad_request", f"The payloadVersion of rotatedEnvelope must rise: it is {before.version} now.")
-    # The document names the four refusals above.  Without these two, manifest and envelope could name different
-    # keys, and a slip of the caller could lock everybody out for ever.
+        raise InconsistentRequest(f"The payloadVersion of rotatedEnvelope must rise: it is {before.version} now.")
+    # Without the next three, manifest and envelope could name different data keys, and one mistake of the caller could
+    # lock everybody out for ever.
     if removal.envelope["keyEpoch"] != removal.epoch:
-        raise Refused("bad_request", "The keyEpoch of rotatedEnvelope must be newKeyEpoch.")
+        raise InconsistentRequest("The keyEpoch of rotatedEnvelope must be newKeyEpoch.")
     if caller != removal.removed and not removal.roster.holds(caller):
-        raise Refused("bad_request", "rewrappedMembers must still hold the caller.")
+        raise InconsistentRequest("rewrappedMembers must still hold the caller.")
     if not removal.roster.size:
-        raise Refused("bad_request", "rewrappedMembers must hold somebody: the last member cannot be removed.")
+        raise InconsistentRequest("rewrappedMembers must hold somebody: the last member cannot be removed.")
     after = before._replace(
         version=int(removal.envelope["payloadVersion"]),
         epoch=int(removal.epoch),

@@ -1,19 +1,22 @@
-"""Who is calling: challenges and bearer tokens (avp.md, "Operations" rows 1 and 2, "Limits").
+"""Who is calling: challenges and bearer tokens (§3).
 
-A member proves its Ed25519 key by signing 32 random bytes, and gets a token for an hour.  What is guaranteed:
+A member proves that it holds its Ed25519 key by signing 32 random bytes, and gets a token for an hour.  Guaranteed:
 
-* A nonce is good for one attempt, whoever makes it: taking it out and keeping the token are one transaction.
-* Tokens are 256 random bits, kept only as SHA-256.  The row is found by the first half of the hash and compared as a
-  whole in constant time, so neither the table nor the time an answer takes tells how close a guess was.
-* Outstanding nonces are bounded.  A challenge costs its sender nothing, so somebody will ask for a million: the
-  oldest goes when one too many comes.  One bound for all, and none a key: keys are public, so a bound a key would let
-  a stranger push out the nonces of one chosen member with a handful of requests.  With 50,000 of them, a flood of
-  10,000 a second takes 5 seconds to push one out, and a client signs within milliseconds: members still get in.
-  Forgetting a nonce fails safe (sign another); that is why unused ones are remembered and not the used ones.
+* A nonce is good for one attempt, whoever makes it: using it up and storing the token are one transaction.
+* A token has 256 random bits and is stored as its SHA-256 only.  The row is found by the first half of the hash, and
+  the whole hash is compared in constant time: neither the table nor the time of an answer tells how close a guess was.
+* The number of outstanding nonces is bounded.  A challenge costs its sender nothing, so somebody will ask for a
+  million; when there is one too many, the oldest is dropped.  The bound is one for all and not one for each key: keys
+  are public, so with a bound for each a stranger could push out the nonces of a chosen member with a few requests.
+  With 50,000 nonces, a flood of 10,000 a second needs 5 seconds to push one out; a client signs within milliseconds,
+  so members still get in.  To forget a nonce is safe (the client asks for another); to forget that one was used is
+  not: that is why the table holds the unused ones.
 
-Everything lives in the store's tables, so several server processes could share it and a durable store keeps tokens
-over a restart.  The caller must render :class:`Refused`, and keep floods of *signed* redemptions off (a proxy's
-rate limit): each makes a row that lives for an hour.
+Everything lives in tables of the store, so that several server processes could share it, and with durable storage
+tokens survive a restart.
+
+The caller must answer :class:`UnprovenCaller`, and limit the rate of *signed* redemptions (in a proxy): each leaves a
+row for an hour.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
-from omp.protocols.avp.messages import Refused
+from omp.protocols.avp.schemas import VaultError
 from omp.rules.encodings import b64_encode, b64u_encode
 from omp.rules.engines import Engine
 from omp.store.port import Store, Writer, key
@@ -37,11 +40,19 @@ TOKENS = "avp_tokens"  # first half of SHA-256 -> expiry ms (8), SHA-256 (32), m
 TOKENS_BY_AGE = "avp_tokens_by_age"  # expiry ms (8), key in TOKENS -> expiry ms (8), key in TOKENS
 
 _HALF = 16
-_AT_ONCE = 500  # rows that housekeeping deletes in one transaction: others wait for less than a few milliseconds
+_AT_ONCE = 500  # rows that housekeeping deletes in one transaction, so that others wait for a few milliseconds only
+
+
+class UnprovenCaller(VaultError):
+    """The caller sent no token, an unknown or expired one, or an answer to a challenge that proves nothing."""
+
+
+class MalformedKey(VaultError):
+    """The key that a challenge is asked for, or answered with, is not the base64 of 32 bytes."""
 
 
 class Sessions:
-    """Challenges and tokens over `store`; `clock` gives epoch seconds, `random_bytes` unpredictable ones."""
+    """Challenges and tokens in `store`; `clock` gives epoch seconds, `random_bytes` unpredictable bytes."""
 
     def __init__(
         self,
@@ -61,7 +72,7 @@ class Sessions:
         return int(self._clock() * 1000)
 
     def challenge(self, public_key: bytes) -> bytes:
-        """A fresh nonce for the member with this raw public key: 32 bytes, good for two minutes."""
+        """A new nonce (32 bytes, good for two minutes) for the member with this raw public key (§3.1)."""
         nonce = self._random_bytes(NONCE_BYTES)
         expiry = (self._now() + NONCE_LIFETIME_MS).to_bytes(8, "big")
         with self._store.write() as tx:
@@ -74,23 +85,23 @@ class Sessions:
         return nonce
 
     def _evict(self, tx: Writer, count: int) -> None:
-        """Make room for challenge number `count`: at most `max_nonces` numbers are outstanding at a time."""
+        """Make room for challenge number `count`: at most `max_nonces` are outstanding at a time."""
         oldest, row = next(tx.scan(NONCES_BY_AGE), (key(count), b""))
         if oldest <= key(max(0, count - self._max_nonces)):
             tx.delete(NONCES_BY_AGE, oldest)
             tx.delete(NONCES, row[8:])
 
     def redeem(self, public_key: bytes, nonce: bytes, signature: bytes) -> tuple[str, int]:
-        """A token for the member, and its expiry in epoch milliseconds; uses `nonce` up, whatever comes of it.
+        """A token for the member, and its expiry in epoch milliseconds; uses `nonce` up, whatever the result (§3.2).
 
-        Raises :class:`Refused` (``unauthorized``) unless `nonce` is outstanding, was given to this key, and
-        `signature` (64 bytes) is its signature over the nonce's bytes.
+        Raises :class:`UnprovenCaller` unless `nonce` is outstanding, was given to this key, and
+        `signature` (64 bytes) is its signature over the bytes of the nonce.
         """
         now = self._now()
         held = self._store.get(NONCES, nonce)
         if held is None:  # a guess costs neither a verification nor a transaction
             raise _unmet()
-        # Before the transaction, so that nobody waits for the curve.
+        # Outside the transaction, so that no other request waits for the curve.
         proved = self._is_met(held, now, public_key, nonce, signature)
         token = b64u_encode(self._random_bytes(32))
         expiry = now + TOKEN_LIFETIME_MS
@@ -98,13 +109,13 @@ class Sessions:
             proved = _take(tx, nonce) == held and proved
             if proved:
                 self._keep(tx, token, expiry, public_key)
-        # Only now: to raise inside the block would undo it, and the nonce would be good for another attempt.
+        # Not inside the block: that would roll it back, and the nonce would be good for another attempt.
         if not proved:
             raise _unmet()
         return token, expiry
 
     def discard(self, nonce: bytes) -> None:
-        """Use `nonce` up for an attempt that could not even be tried."""
+        """Use `nonce` up after an attempt that named no usable key."""
         with self._store.write() as tx:
             _take(tx, nonce)
 
@@ -119,14 +130,14 @@ class Sessions:
         tx.put(TOKENS_BY_AGE, expires + digest[:_HALF], expires + digest[:_HALF])
 
     def member(self, authorization: str) -> str:
-        """The id of the member whose token an ``Authorization`` field bears; :class:`Refused` otherwise."""
+        """The id of the member whose token an ``Authorization`` field holds (§3.3), or :class:`UnprovenCaller`."""
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
-            raise Refused("unauthorized", "This needs a token: Authorization: Bearer <token>.")
+            raise UnprovenCaller("This needs a token: Authorization: Bearer <token>.")
         digest = hashlib.sha256(token.strip().encode()).digest()
         row = self._store.get(TOKENS, digest[:_HALF])
         if row is None or not hmac.compare_digest(row[8:40], digest) or int.from_bytes(row[:8], "big") <= self._now():
-            raise Refused("unauthorized", "The token is unknown or expired; ask for another.")
+            raise UnprovenCaller("The token is unknown or expired; ask for another.")
         return row[40:].decode()
 
     def drop_expired(self, now: float) -> None:
@@ -137,7 +148,7 @@ class Sessions:
                 pass
 
     def _drop_some(self, ages: str, rows: str, moment: bytes) -> int:
-        with self._store.read() as tx:  # most of the time nothing has expired, and a read disturbs nobody
+        with self._store.read() as tx:  # usually nothing has expired, and a read blocks nobody
             _, oldest = next(tx.scan(ages), (b"", b""))
         if not oldest or oldest[:8] > moment:
             return 0
@@ -153,12 +164,12 @@ class Sessions:
         return len(expired)
 
 
-def _unmet() -> Refused:
-    return Refused("unauthorized", "The nonce is unknown, used, expired or another key's, or wrongly signed.")
+def _unmet() -> UnprovenCaller:
+    return UnprovenCaller("The nonce is unknown, used, expired or another key's, or wrongly signed.")
 
 
 def _take(tx: Writer, nonce: bytes) -> bytes | None:
-    """Take `nonce` out: its row, None if it is not outstanding."""
+    """Delete `nonce`: its row, or None if it was not outstanding."""
     row = tx.get(NONCES, nonce)
     if row is not None:
         tx.delete(NONCES, nonce)

@@ -1,25 +1,53 @@
-"""MRS 0.5, the spatial registry (mrs.md, with its seed): "DNS for places".
+"""MRS 0.5, the spatial registry: "DNS for places".
 
-Register a service for a sphere or a polygon, find what is around a point, be referred to other servers.  Users are
-``name@domain``: this server's own log in and bear tokens, those of other servers sign their requests with a key that
-their server publishes.
+DNS says which server answers for a name; MRS says which service answers for a place.  Somebody registers a space on the
+earth, a sphere or a polygon, with the https address of a service.  Somebody else who stands there searches, and gets
+the services whose spaces the search meets, smallest first: the room before the building before the city.  No server
+knows every place, so an answer also names other servers that may know more.  ``SPEC.md`` beside this file is the
+protocol, and a bare § in this package is a section of it; ``README.md`` is the guide for its users.
 
-Reading order:
+What can go wrong, and where it is settled:
 
-* `registration`: what is registered, and the bytes of its row;
-* `registry`: the tables, the change feed; `search`: what is around a point;
-* `routes`: the handlers in the document's order, and the table; `federation`: peers, sync, export; `schemas`: bodies;
-* `accounts`, `passwords`, `throttle`: users, tokens, failed logins; `admin`: who is the operator;
-* `identity`: bearer tokens and HTTP signatures; `key_documents`, `key_ring`: published keys; `remote_keys`, `fetch`:
-  those of other servers, and how to fetch them without being led astray;
-* `peers`: other servers, and whom to refer to;
-* `addresses`, `instants`, `settings`, `service`: URLs and domains, times, variables, the wiring.
+* *The earth is round.*  Boxes of latitude and longitude fail at the poles and at the antimeridian.  Points are unit
+  vectors here, so there are no special cases; and the index is a cube's faces, not a grid of degrees.
+* *A polygon may have no inside.*  If its edges cross, two servers would disagree.  Such polygons are refused.
+* *A registry grows.*  A search must cost what lies nearby, whether there are a thousand registrations or a million.
+* *Users come from other servers.*  ``user@domain`` signs a request, and this server fetches the key from the domain:
+  a stranger chooses an address, and the server connects to it.  That is the most dangerous thing it does.
+* *Followers must not miss a change.*  Every change gets a number inside the transaction that makes it visible.
+* *Passwords.*  They are guessed, in bulk and all at once, and hashing them costs memory.
 
-`registration`, `key_documents`, `addresses` and `instants` are pure.  The geometry is a floor down, in `omp.rules`:
-`geometry`, `polygons`, `spaces`, and `cells`, the index that keeps a search as cheap as what is nearby.
+We doubt two things.  A signature that covers the path but not the server is what the protocol's clients make, and it
+can be presented to another server within five minutes.  And "smallest first" rewards whoever claims a tiny sphere.
+
+The files, in reading order:
+
+* :mod:`.schemas`: errors, times, names, and every body as JSON Schema: what is on the wire;
+* :mod:`.geometry`, :mod:`.polygons`: points, distances, spheres; sides, areas, crossings;
+* :mod:`.cells`: places as ordered integers, the index;
+* :mod:`.registration`: a space as JSON, a claim, a registration, and the bytes of its row;
+* :mod:`.registry`: the tables, the change feed, searching;
+* :mod:`.accounts`: passwords, tokens, failed logins;
+* :mod:`.fetch`: addresses of servers, and fetching from them safely; :mod:`.keys`: public keys, published and fetched;
+* :mod:`.identity`: who is calling; :mod:`.peers`: whom to refer to;
+* :mod:`.service`: settings, wiring, export and import; :mod:`.routes`: the handlers and the table.
+
+The first five but the registry are pure: they can be tried by themselves.
+
+>>> from omp.protocols.mrs.geometry import distance, unit_vector
+>>> from omp.protocols.mrs.registration import read_space
+>>> opera = {"type": "sphere", "center": {"lat": -33.8568, "lon": 151.2153}, "radius": 100}
+>>> space, kept = read_space(opera)
+>>> here = unit_vector(-33.8568, 151.2155)
+>>> round(space.found(here, within=50), 1)  # metres to the centre of what a search of 50 m around here finds
+18.5
+>>> space.found(unit_vector(48.2, 16.4), within=50) is None
+True
+>>> round(distance(unit_vector(0, 179.5), unit_vector(0, -179.5)))  # across the antimeridian: one degree
+111195
 """
 
 from omp.protocols.mrs.routes import mount
-from omp.protocols.mrs.settings import SETTINGS
+from omp.protocols.mrs.service import SETTINGS
 
 __all__ = ["SETTINGS", "mount"]

@@ -1,45 +1,196 @@
-"""Accounts and tokens of the users whose identities this server manages (mrs.md "Accounts", seed §3.2, §3.4, §6.1).
+"""Accounts of the users whose identities this server manages: passwords, tokens, failed logins (§3).
 
-A user's identity is ``username@domain``.  Passwords are kept as :mod:`passwords` hashes them, tokens (256 random bits)
-as their SHA-256 only: who reads the tables can use neither.  A token's row is found by that hash, so how long finding
-it takes tells a guesser nothing about any token.
+A user's identity is ``username@domain``.  What an attacker could do here, and what stops it:
 
-Everything lives in tables, so that several processes share it, and a durable store keeps it over a restart.
+* *Read the tables.*  Passwords are kept as salted scrypt hashes, tokens (256 random bits) as their SHA-256 only.
+* *Find out who has an account.*  A login takes the same time and gets the same answer whether or not the user exists.
+  A token's row is found by its hash, so the time that takes tells a guesser nothing about any token.
+* *Guess passwords.*  Ten failures within a minute for one user or one address are answered; after them every login is
+  refused until the minute is over (:class:`Throttle`).
+* *Exhaust the memory.*  Each hash takes 16 MiB and some 40 ms on purpose; at most :data:`AT_ONCE` run at a time.
+
+In this order: passwords, failed logins, accounts and tokens.  Accounts, tokens and failures live in tables, so that
+several processes share them, and a durable store keeps them over a restart.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
-from collections.abc import Callable
-from hashlib import sha256
+from collections.abc import Callable, Sequence
+from hashlib import scrypt, sha256
 from itertools import islice
-from typing import Any, NamedTuple
+from math import ceil
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from omp.protocols.mrs.instants import iso_time
-from omp.protocols.mrs.passwords import SALT_BYTES, hash_password, matches
-from omp.protocols.mrs.throttle import Throttle
-from omp.rules.encodings import b64u_encode
+from omp.protocols.mrs.schemas import RegistryError, iso_time
+from omp.rules.encodings import b64u_decode, b64u_encode
 from omp.rules.json_text import compact
-from omp.store.port import Store, Writer, key
-from omp.web.errors import ApiError
+from omp.store.port import Reader, Store, Writer, key
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 USERS = "mrs_users"  # username -> JSON {"password", "email", "created_at"}
 TOKENS = "mrs_tokens"  # SHA-256 -> expiry (epoch ms, 8 bytes), username
 TOKENS_BY_AGE = "mrs_tokens_by_age"  # expiry, SHA-256 -> nothing
-USERNAME = "[A-Za-z0-9_-]{1,64}"
+FAILURES = "mrs_failures"  # "user" or "address", which -> the times of its last failures, epoch ms, 8 bytes each
 RESERVED = ("_server",)
-_AT_ONCE = 500  # rows that housekeeping deletes in one transaction
+
+
+class NameUnavailable(RegistryError):
+    """The username is taken or reserved."""
+
+
+class WrongCredentials(RegistryError):
+    """The username or the password is wrong; which of them is not said."""
+
+
+class TooManyFailures(RegistryError):
+    """Ten logins failed within a minute; `seconds` is how long to wait."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"Too many failed logins; please try again in {seconds} s.")
+        self.seconds = max(seconds, 1)
+
+
+class TooManyLogins(RegistryError):
+    """So many passwords are being hashed that this one did not get its turn."""
+
+
+# --- passwords ------------------------------------------------------------------------------------------------------
+#
+# scrypt (RFC 7914).  What is kept names its own parameters, so that stronger ones can come later:
+# scrypt$16384$8$1$salt$hash.
+
+N, R, P = 2**14, 8, 1
+SALT_BYTES = 16
+AT_ONCE = 4
+WAIT_SECONDS = 20.0
+_MEMORY = 128 * 1024 * 1024
+_lock = Lock()
+_pool: ThreadPoolExecutor | None = None
+
+
+def hash_password(password: str, salt: bytes) -> str:
+    """The text to keep; :class:`TooManyLogins` if it had to wait too long for its turn."""
+    return _hashed(password, N, R, P, salt)
+
+
+def matches(password: str, kept: str | None) -> bool:
+    """Whether `kept` was made of `password`; takes as long where `kept` is None (no such user).
+
+    Raises :class:`TooManyLogins`.
+    """
+    _, n, r, p, salt, _ = (kept or _NOBODY).split("$")
+    found = _hashed(password, int(n), int(r), int(p), b64u_decode(salt))
+    return hmac.compare_digest(found, kept or _NOBODY)
+
+
+_NOBODY = f"scrypt${N}${R}${P}${b64u_encode(bytes(SALT_BYTES))}$"  # an empty hash: nothing matches it
+
+
+def _hashed(password: str, n: int, r: int, p: int, salt: bytes) -> str:
+    turn = _threads().submit(scrypt, password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY, dklen=32)
+    try:
+        digest = turn.result(WAIT_SECONDS)
+    except TimeoutError:
+        turn.cancel()
+        raise TooManyLogins("Too many logins at this moment; please try again.") from None
+    return f"scrypt${n}${r}${p}${b64u_encode(salt)}${b64u_encode(digest)}"
+
+
+def _threads() -> ThreadPoolExecutor:
+    """The threads that hash, made when the first password comes.
+
+    Hashing has threads of its own because the C library keeps the memory that a thread has freed for that thread: on
+    the threads of many connections, hashes would in the end hold 16 MiB for each.
+    """
+    global _pool
+    from concurrent.futures import ThreadPoolExecutor  # slow to import
+
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mrs-password")
+        return _pool
+
+
+# --- failed logins (§3.3) -------------------------------------------------------------------------------------------
+
+LIMIT = 10
+WINDOW_MS = 60_000
+
+
+class Throttle:
+    """Counts the failures of each user and of each address in `store`; `clock` gives epoch seconds.
+
+    A login asks twice: before the password is hashed, to refuse at no cost, and after it.  A failure is counted in the
+    write block that checks the count, so however many guesses are sent at once, ten are answered: after them even the
+    right password is refused until the minute is over.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def check(self, user: str, address: str) -> None:
+        """:class:`TooManyFailures` where the user or the address has failed too often."""
+        now = int(self._clock() * 1000)
+        with self._store.read() as tx:
+            for row in _rows(user, address):
+                _refuse_if_full(_recent(tx, row, now), now)
+
+    def failed(self, user: str, address: str) -> None:
+        """Count a failure; :class:`TooManyFailures` where there were enough of them already."""
+        now = int(self._clock() * 1000)
+        with self._store.write() as tx:
+            for row in _rows(user, address):
+                times = _recent(tx, row, now)
+                _refuse_if_full(times, now)
+                tx.put(FAILURES, row, b"".join(key(time) for time in (*times, now)))
+
+    def forget(self, now: float) -> None:
+        """Drop what is older than the window."""
+        moment = int(now * 1000)
+        with self._store.read() as tx:
+            old = [row for row, _ in tx.scan(FAILURES) if not _recent(tx, row, moment)]
+        if old:
+            with self._store.write() as tx:
+                for row in old:
+                    if not _recent(tx, row, moment):
+                        tx.delete(FAILURES, row)
+
+
+def _rows(user: str, address: str) -> tuple[bytes, bytes]:
+    return key("user", user), key("address", address)
+
+
+def _recent(tx: Reader, row: bytes, now: int) -> Sequence[int]:
+    packed = tx.get(FAILURES, row) or b""
+    times = [int.from_bytes(packed[at : at + 8], "big") for at in range(0, len(packed), 8)]
+    return [time for time in times if now - WINDOW_MS < time]
+
+
+def _refuse_if_full(times: Sequence[int], now: int) -> None:
+    if len(times) >= LIMIT:
+        raise TooManyFailures(ceil((times[0] + WINDOW_MS - now) / 1000))
+
+
+# --- accounts and tokens (§3.1, §3.2) -------------------------------------------------------------------------------
+
+_DELETED_AT_ONCE = 500  # rows, in one transaction of housekeeping
 
 
 class Token(NamedTuple):
-    """A fresh bearer token and when it ends, an ISO time."""
+    """A new bearer token, and the ISO time when it expires."""
 
     token: str
     expires_at: str
 
 
 class Accounts:
-    """Users and tokens in `store`; a token is good for `token_seconds`."""
+    """Users and tokens in `store`; a token is valid for `token_seconds`."""
 
     def __init__(
         self,
@@ -56,33 +207,37 @@ class Accounts:
         self._token_seconds = token_seconds
 
     def register(self, username: str, password: str, email: str | None) -> Token:
-        """Make an account and log it in; :class:`ApiError` 400 where the name is taken or reserved."""
-        taken = ApiError(400, f"The username {username} is taken.")
+        """Make an account and log it in; :class:`NameUnavailable` or :class:`TooManyLogins`."""
+        taken = NameUnavailable(f"The username {username} is taken.")
         if username in RESERVED:
-            raise ApiError(400, f"The username {username} is reserved.")
+            raise NameUnavailable(f"The username {username} is reserved.")
         if self._store.get(USERS, username.encode()) is not None:
             raise taken
         hashed = hash_password(password, self._random(SALT_BYTES))
         account = {"password": hashed, "email": email, "created_at": iso_time(self._clock())}
         with self._store.write() as tx:
-            if tx.get(USERS, username.encode()) is not None:  # while the password was hashed
+            if tx.get(USERS, username.encode()) is not None:  # made while the password was hashed
                 raise taken
             tx.put(USERS, username.encode(), compact(account).encode())
             return self._new_token(tx, username)
 
     def login(self, username: str, password: str, address: str) -> Token:
-        """A token for the right password; :class:`ApiError` 401 in the same time whether or not the user exists."""
+        """A token for the right password.
+
+        Raises :class:`WrongCredentials` in the same time whether or not the user exists, :class:`TooManyFailures` or
+        :class:`TooManyLogins`.
+        """
         self._throttle.check(username, address)
         account = self.account(username)
         if not matches(password, account["password"] if account else None):
             self._throttle.failed(username, address)
-            raise ApiError(401, "The username or the password is wrong.", headers=[("WWW-Authenticate", "Bearer")])
-        self._throttle.check(username, address)  # guesses sent at once with the right one among them
+            raise WrongCredentials("The username or the password is wrong.")
+        self._throttle.check(username, address)  # many guesses sent at once may have the right one among them
         with self._store.write() as tx:
             return self._new_token(tx, username)
 
     def user_of(self, token: str) -> str | None:
-        """The username that a bearer token stands for now."""
+        """The username that a bearer token stands for; None if it is unknown or expired."""
         row = self._store.get(TOKENS, sha256(token.encode()).digest())
         if row is None or int.from_bytes(row[:8], "big") <= self._clock() * 1000:
             return None
@@ -94,13 +249,13 @@ class Accounts:
         return json.loads(row) if row is not None else None
 
     def forget_tokens(self, now: float) -> None:
-        """Drop tokens that have ended."""
+        """Drop tokens that have expired."""
         end = key(int(now * 1000))
         with self._store.read() as tx:
             if next(tx.scan(TOKENS_BY_AGE, b"", end), None) is None:
                 return
         with self._store.write() as tx:
-            old = list(islice(tx.scan(TOKENS_BY_AGE, b"", end), _AT_ONCE))
+            old = list(islice(tx.scan(TOKENS_BY_AGE, b"", end), _DELETED_AT_ONCE))
             for row, _ in old:
                 tx.delete(TOKENS_BY_AGE, row)
                 tx.delete(TOKENS, row[8:])

@@ -1,19 +1,20 @@
-"""The cell index: places as ordered integers, such that what lies near on the ground lies in a few ranges of them.
+"""The cell index: places as ordered integers, so that what is near on the ground lies in a few ranges of them (§6.5).
 
-A search must cost what is nearby and be exact at the poles and across the antimeridian (mrs.md "Search").  So the
-earth is not gridded by latitude and longitude but projected on a cube:
+Pure.  A search must cost in proportion to what lies nearby, and be exact at the poles and across the antimeridian.  A
+grid of latitudes and longitudes is neither: its cells shrink towards the poles, and it has a seam.  So the earth is
+projected on a cube:
 
 * **Face.**  A point's face is the axis on which its vector is longest: 6 of them.
 * **Coordinates.**  On a face, each of the two other components gives an angle of -45° to 45° about the remaining axis,
   cut into 2**26 steps of at most 15 cm.
 * **Order.**  The bits of both steps, interleaved (Morton order): a square of 2**k by 2**k steps, aligned, is one range.
 * **Level.**  Spaces of about one size are kept together: level n holds those that reach at most 16 × 4**n metres, level
-  :data:`WHOLE` the rest.  A space has one cell, that of its centre; a search looks on each level that is occupied as
-  much farther as spaces of that level reach.
+  :data:`WHOLE` the rest.  A space has one cell, that of its centre; on each level that is occupied a search looks
+  farther by as much as spaces of that level reach.
 
 A cell number is ``level << 56 | face << 52 | interleaved steps``: an ordered 64-bit key.  :func:`cover` gives the few
-ranges of cell numbers that hold every space of a level that could be found; what is in them besides, about twice as
-much, is sorted out by exact geometry.
+ranges of cell numbers that hold every space of a level that could be found; about twice as many others are in them,
+and exact geometry (:mod:`.registry`) sorts those out.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ _LEVEL_SHIFT = 56
 LEVEL_REACHES = [16.0 * 4**level for level in range(9)]
 """Metres that the spaces of each level reach at most: 16 m to 1,049 km."""
 WHOLE = len(LEVEL_REACHES)
-"""The level of what reaches farther: it is searched whole."""
+"""The level of spaces that reach farther: every search looks at all of it."""
 LEVELS = WHOLE + 1
 
 _SLACK = 1e-9
-"""Radians, 6 mm: more than rounding can move a point, less than matters."""
+"""Radians, 6 mm: more than rounding can move a point, and too little to cost anything."""
 _CORNER = acos(3**-0.5)
 """Radians: a face's corners lie 54.7° from its middle."""
 
 
 def level_of(reach: float) -> int:
-    """The level that keeps spaces which reach that many metres."""
+    """The level for spaces that reach `reach` metres from their centre."""
     for level, limit in enumerate(LEVEL_REACHES):
         if reach <= limit:
             return level
@@ -71,14 +72,14 @@ def _along_axis(face: tuple[int, float, float, float]) -> float:
 def cover(point: Vector, within: float, level: int) -> list[tuple[int, int]]:
     """Ranges ``[first, last)`` of cell numbers that hold every space of `level` that comes within `within` metres.
 
-    No two overlap; on each face that is touched at most 25 squares, which make some six ranges.
+    No two overlap.  On each face that is touched there are at most 25 squares, which make about six ranges.
     """
     base = level << _LEVEL_SHIFT
     if level == WHOLE:
         return [(base, base + (1 << _LEVEL_SHIFT))]
     rho = (within + LEVEL_REACHES[level]) / EARTH_RADIUS_M + _SLACK
     sine = sin(rho) if rho < pi / 2 else 1.0
-    faced = cos(min(_CORNER + rho, pi))  # what is farther from a face's axis than this does not touch the face
+    faced = cos(min(_CORNER + rho, pi))  # a centre farther from a face's axis than this cannot touch the face
     ranges: list[tuple[int, int]] = []
     for face, w, u, v in _faces(point):
         if w >= faced and (columns := _extent(u, w, sine)) and (rows := _extent(v, w, sine)):

@@ -1,6 +1,10 @@
-"""Fetching a document from another server, such that nobody can make this server reach what it should not.
+"""Other servers by their address: what an address is, and fetching from it safely (§1.5, §10.1, §10.2).
 
-mrs.md "HTTP signatures": the address of a key is chosen by whoever signs a request, so:
+A server is known by one text, its URL.  The **domain** that its identities carry after the ``@`` is the host and port
+of that URL, the default port left out: ``owen.iz.net``, ``127.0.0.1:8787``.
+
+Whoever signs a request chooses the address from which this server fetches the key.  :func:`fetch` must therefore not
+reach what that stranger could not reach alone (server-side request forgery):
 
 * ``https`` only, the certificate checked against the name;
 * the name is resolved once, and the connection goes to an address found then that is public, never by name again: a
@@ -8,24 +12,85 @@ mrs.md "HTTP signatures": the address of a key is chosen by whoever signs a requ
 * no redirects, no proxies from the environment, nothing but status 200;
 * 5 seconds from the connection to the last byte and 64 KiB in all, however slowly or long the other side talks.
 
-`insecure` lifts the first two, for tests on the loopback interface.  Resolving a name cannot be bounded from inside:
-the caller must not wait for it without a limit (:mod:`omp.protocols.mrs.remote_keys` waits 5 seconds).
+`insecure` lifts the first two, for tests on the loopback interface.  Resolving a name cannot be bounded from here:
+the caller must not wait for it without a limit (:class:`omp.protocols.mrs.keys.RemoteKeys` waits 5 seconds).
 """
 
 from __future__ import annotations
 
 import io
+import re
 import socket
 from time import monotonic
 from urllib.parse import urlsplit
+
+from omp.protocols.mrs.schemas import RegistryError
+
+# --- addresses (§1.5) -----------------------------------------------------------------------------------------------
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,253})|[0-9a-f:.]+", re.ASCII)
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*", re.ASCII)
+MAX_URL = 2048
+
+_WRONG = "must be an absolute http:// or https:// address without credentials, query and fragment"
+
+
+def server_url(text: str) -> str:
+    """The one text for a server's URL; ValueError says what would be right.
+
+    >>> server_url("HTTPS://Owen.iz.net:443/")
+    'https://owen.iz.net'
+    """
+    scheme, host, path = _parts(text)
+    return f"{scheme}://{host}{path.rstrip('/')}"
+
+
+def domain_of(url: str) -> str:
+    """The host and port of a URL, the default port left out; ValueError for any other text.
+
+    >>> domain_of("http://127.0.0.1:8787/.well-known/mrs/keys/mark"), domain_of("https://[::1]:443/")
+    ('127.0.0.1:8787', '[::1]')
+    """
+    return _parts(url)[1]
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    try:
+        split = urlsplit(text)
+        port = split.port
+    except ValueError:
+        raise ValueError(_WRONG) from None
+    host = split.hostname or ""
+    if (
+        len(text) > MAX_URL
+        or split.scheme not in _DEFAULT_PORTS
+        or not text.isascii()  # names of other scripts come as xn--
+        or not text.isprintable()
+        or not _HOST.fullmatch(host)
+        or not _PATH.fullmatch(split.path)
+        or any(mark in text for mark in "?#\\ ")
+        or "@" in split.netloc
+    ):
+        raise ValueError(_WRONG)
+    name = f"[{host}]" if ":" in host else host
+    if port is not None and port != _DEFAULT_PORTS[split.scheme]:
+        name += f":{port}"
+    return split.scheme, name, split.path
+
+
+# --- fetching -------------------------------------------------------------------------------------------------------
 
 SECONDS = 5.0
 MAX_BYTES = 64 * 1024
 _HEADER_ALLOWANCE = 16 * 1024
 
 
-class FetchError(Exception):
-    """The document was not fetched; the text says why, and nothing that only this server could know."""
+class FetchError(RegistryError):
+    """The document was not fetched; the text says why, and nothing that only this server could know.
+
+    It is the end of a sentence about a signer's key or a peer, and never answered as it stands.
+    """
 
 
 def fetch(url: str, *, insecure: bool = False, seconds: float = SECONDS) -> bytes:
@@ -74,7 +139,7 @@ def _connect(host: str, port: int, insecure: bool, deadline: float) -> socket.so
 def is_public(address: str) -> bool:
     """Whether packets to `address` leave for the public internet.
 
-    IPv6 addresses that carry an IPv4 one are what that one is: a router or the kernel would deliver them there.
+    An IPv6 address that carries an IPv4 address counts as that one: a router or the kernel would deliver it there.
     """
     from ipaddress import ip_address
 
@@ -98,6 +163,7 @@ def is_public(address: str) -> bool:
 def _secured(plain: socket.socket, host: str, deadline: float) -> socket.socket:
     import ssl
 
+    # By the system's authorities, or those that SSL_CERT_FILE names.
     context = ssl.create_default_context()  # verifies the chain, and the certificate against `host`
     try:
         plain.settimeout(_left(deadline))
@@ -115,7 +181,7 @@ def _left(deadline: float) -> float:
 
 
 class _Bounded(io.RawIOBase):
-    """The receiving side of a socket that ends at a deadline and after so many bytes."""
+    """The receiving side of a socket; it ends at a deadline, and after a number of bytes."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
@@ -126,7 +192,7 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        # The time that is left, before each read: a byte every four seconds does not start it anew.
+        # The time that is left, before each read: a byte every four seconds does not extend it.
         self._sock.settimeout(_left(self._deadline))
         count = self._sock.recv_into(buffer)
         self._room -= count

@@ -1,18 +1,18 @@
-"""Places on a sphere: points, distances, spheres, and what every space can be asked (mrs.md "Geometry", seed §8).
+"""Places on a sphere: points, distances, spheres, and what every space can be asked (§5).
 
-The earth is a sphere of radius R = 6,371,000 m.  A point is a **unit vector** (x, y, z), never a pair of angles: the
-poles and the antimeridian are then points like any other, and no formula below has a special case for them.
+Pure.  The earth is a sphere of radius R = 6,371,000 m.  A point is a **unit vector** (x, y, z), never a pair of angles:
+the poles and the antimeridian are then points like any other, and no formula below has a special case for them.
 
-**Distance** is the haversine of seed §8.2.  With a chord c between two unit vectors, hav θ = sin²(θ/2) = c²/4: this is
-the same formula without its cosines, and as exact for points a millimetre apart.
+**Distance** is the haversine of §5.2.  With c the chord between two unit vectors, hav θ = sin²(θ/2) = c²/4: this is the
+same formula without its cosines, and just as exact for points a millimetre apart.
 
 A **space** is what a registration occupies: a :class:`Sphere` here, a polygon in :mod:`.polygons`.  Each
 answers the same questions: its ``volume`` (m³), its **bounding cap** (every point of it lies within ``reach`` metres of
-``centre``), and how far a point is from it.  :func:`read_space` in :mod:`.spaces` makes one from JSON.
+``centre``), and how far a point is from it.  :func:`read_space` in :mod:`.registration` makes one from JSON.
 
-Elevations are no part of any formula here (mrs.md: kept and returned, not used in searching).
+Elevations are part of no formula here (§5.1: they are kept and returned, and not used in searching).
 
-Handled here: every finite latitude and longitude in range.  The caller must refuse what is not a number.
+Handled here: every finite latitude and longitude in range.  The caller must refuse anything that is not a number.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from __future__ import annotations
 from math import asin, atan2, cos, degrees, dist, hypot, pi, radians, sin, sqrt
 from typing import NamedTuple, Protocol
 
+from omp.protocols.mrs.schemas import RegistryError
+
 EARTH_RADIUS_M = 6_371_000.0
-"""R of seed §8.1."""
+"""R of §5.2."""
 _DIAMETER = 2 * EARTH_RADIUS_M
 HALF_CIRCUMFERENCE_M = pi * EARTH_RADIUS_M
 """No two points are farther apart."""
@@ -29,8 +31,8 @@ HALF_CIRCUMFERENCE_M = pi * EARTH_RADIUS_M
 Vector = tuple[float, float, float]
 
 
-class GeometryError(ValueError):
-    """A space that cannot be: the message is one sentence for whoever sent it."""
+class GeometryError(RegistryError):
+    """A space that cannot exist; the message names what is wrong with it."""
 
 
 class Space(Protocol):
@@ -46,7 +48,7 @@ class Space(Protocol):
 
     @property
     def volume(self) -> float:
-        """Cubic metres: what search results are sorted by (seed §5.3)."""
+        """Cubic metres: search results are sorted by it (§6.3)."""
 
     def found(self, point: Vector, within: float) -> float | None:
         """The distance in metres that a search reports, or None if nothing of the space lies `within` metres."""
@@ -105,7 +107,7 @@ def chord_metres(chord: float) -> float:
 
 
 def distance(p: Vector, q: Vector) -> float:
-    """Metres along the ground between two points: the haversine formula (seed §8.2).
+    """Metres along the ground between two points: the haversine formula (§5.2).
 
     >>> round(distance(unit_vector(0, 179.5), unit_vector(0, -179.5)))
     111195
@@ -129,13 +131,13 @@ class Sphere(NamedTuple):
 
     @property
     def volume(self) -> float:
-        """4/3 π r³, the earth's curvature left aside, as everywhere in the seed."""
+        """4/3 π r³: the curvature of the earth is neglected (§5.3)."""
         return sphere_volume(self.radius)
 
     def found(self, point: Vector, within: float) -> float | None:
-        """Seed §8.3: two spheres meet where their centres are no farther apart than both radii together.
+        """§5.3: two spheres meet if their centres are no farther apart than the sum of their radii.
 
-        The distance reported is the one to the centre (mrs.md "Search"), also from inside.
+        The distance reported is the one to the centre, also from inside.
         """
         metres = distance(self.centre, point)
         return metres if metres <= self.radius + within else None
@@ -169,9 +171,9 @@ class BoundingBox(NamedTuple):
 def bounding_box(centre: Vector, reach: float) -> BoundingBox:
     """The smallest box of latitudes and longitudes around the cap of `reach` metres about `centre`.
 
-    Seed §8.1 divides by cos(lat), which is too narrow away from the equator and breaks down at the poles: the
-    meridians that touch a cap of angular radius ρ lie asin(sin ρ / cos φ) to both sides of its centre, and where the
-    cap holds a pole it touches every meridian.
+    Dividing by cos(lat), as is often done, gives a box that is too narrow away from the equator and breaks down at the
+    poles.  The meridians that touch a cap of angular radius ρ lie asin(sin ρ / cos φ) to both sides of its centre, and
+    a cap that holds a pole touches every meridian (§5.8).
 
     >>> [round(degree, 3) for degree in bounding_box(unit_vector(0, 179.9), 22_239)]
     [-0.2, 179.7, 0.2, -179.9]

@@ -1,40 +1,46 @@
-"""Who is calling: a bearer token, or an HTTP message signature of somebody on another server (seed §6).
+"""Who is calling: a user with a token, a user of another server who signs, or the operator (§3.2, §9, §12.1).
 
-A signed request bears ``MRS-Identity: user@domain`` and the two fields of RFC 9421.  The checks of seed §6.2, in order:
+**A bearer token** stands for a user of this server.
 
-1. the keyid is the address of the identity's key document, on the identity's own domain.  Only
-   ``/.well-known/mrs/keys/…`` counts: what else a domain serves may be written by anybody;
-2. the signature covers the method, the path (or the whole address), the identity, and the body where there is one;
-   it is as young as those of the objects API, and a nonce in it is good once;
-3. the document, fetched or remembered, is that identity's (its ``id``), and one of its usable keys verifies.
+**An HTTP message signature** (RFC 9421) stands for a user of any server, who names himself in ``MRS-Identity:
+user@domain``.  In order:
 
-What a signature covers is what MRS's clients sign.  A path does not name the server: a request signed for one server
-verifies on another one for the five minutes it is fresh.  Covering ``@target-uri`` or ``@authority`` prevents that.
+1. the keyid must be the address of the identity's key document, on the identity's own domain.  Only
+   ``/.well-known/mrs/keys/…`` counts: anybody may be able to write to other places on a domain;
+2. the signature must cover the method, the path (or the whole address), the identity, and the body where there is one;
+   it must be recent, and a nonce in it is good once;
+3. the document, fetched or remembered, must name that identity, and one of its usable keys must verify the signature.
 
-Identities of this server's own domain are not fetched: their keys are read from the table.
+What a signature must cover is what the protocol's clients sign.  A path does not name the server: a request signed for
+one server verifies on another for the five minutes in which it is recent.  Covering ``@target-uri`` or ``@authority``
+prevents that.  Identities of this server's own domain are not fetched: their keys are read from the table.
+
+**The operator** bears ``OMP_ADMIN_TOKEN`` or, where that is not set, calls from the loopback address.  A reverse proxy
+on this machine sends everybody's requests from there, so a request with ``Forwarded`` or ``X-Forwarded-*`` is refused.
+A browser on this machine sends what any web page tells it to send, so a request is refused as well if its ``Host`` is a
+name other than ``localhost`` (a name made to resolve to 127.0.0.1), or its ``Origin`` is not this server.
 """
 
 from __future__ import annotations
 
+import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from omp.protocols.mrs.accounts import Accounts
-from omp.protocols.mrs.addresses import domain_of
-from omp.protocols.mrs.fetch import FetchError
-from omp.protocols.mrs.key_documents import usable_keys
-from omp.protocols.mrs.key_ring import KeyRing
-from omp.protocols.mrs.remote_keys import RemoteKeys
+from omp.protocols.mrs.fetch import FetchError, domain_of
+from omp.protocols.mrs.keys import KeyRing, NoServerKey, NoSuchKey, RemoteKeys, usable_keys
+from omp.protocols.mrs.schemas import RegistryError
 from omp.rules.engines import Engine
 from omp.rules.http_signatures import Policy, verify
 from omp.rules.signature_base import SignatureError
-from omp.web.errors import ApiError
 from omp.web.messages import Request
 from omp.web.signature_guard import NonceTable, signed_request
 
 KEY_PATH = "/.well-known/mrs/keys/"
+# §9.2: each row is a requirement, met by covering all components of one of its alternatives.
 POLICY = Policy(
     required=(
         (("@method",),),
@@ -44,7 +50,21 @@ POLICY = Policy(
     )
 )
 _IDENTITY = re.compile(r"([A-Za-z0-9_-]{1,64})@([A-Za-z0-9.:\[\]_-]{1,255})", re.ASCII)
-_CHALLENGE = [("WWW-Authenticate", "Bearer")]
+
+
+class NotAuthenticated(RegistryError):
+    """The request has no token or signature, or one that does not prove who is calling."""
+
+
+class MalformedSignature(RegistryError):
+    """The signature fields cannot be read, or contradict the request."""
+
+
+class NotTheOperator(RegistryError):
+    """The request does not come from the operator."""
+
+
+# --- users ----------------------------------------------------------------------------------------------------------
 
 
 class Identity(NamedTuple):
@@ -78,28 +98,31 @@ class Authenticator:
         self._domain = domain
 
     def identify(self, request: Request) -> Identity:
-        """The identity behind `request`; :class:`ApiError` 401, or 400 for signature fields that are malformed."""
+        """The identity behind `request`; :class:`NotAuthenticated` or :class:`MalformedSignature`.
+
+        A token, where there is one, decides alone: a client that sends a wrong token must not pass by its signature.
+        """
         authorization = request.headers.get("authorization", "")
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() == "bearer":
             username = self._accounts.user_of(token.strip())
             if username is None:
-                raise ApiError(401, "The token is unknown or has expired; please log in again.", headers=_CHALLENGE)
+                raise NotAuthenticated("The token is unknown or has expired; please log in again.")
             return Identity(f"{username}@{self._domain}", username)
         if "mrs-identity" in request.headers or "signature-input" in request.headers:
             return self._signer(request)
-        raise ApiError(
-            401,
-            "This needs a bearer token (Authorization: Bearer …), or an HTTP signature with MRS-Identity.",
-            headers=_CHALLENGE,
+        raise NotAuthenticated(
+            "This needs a bearer token (Authorization: Bearer …), or an HTTP signature with MRS-Identity."
         )
 
     def _signer(self, request: Request) -> Identity:
         identity = request.headers.get("mrs-identity", "")
         match = _IDENTITY.fullmatch(identity)
         if match is None:
-            raise ApiError(401, "MRS-Identity must be user@domain.", headers=_CHALLENGE)
+            raise NotAuthenticated("MRS-Identity must be user@domain.")
         user, domain = match[1], match[2]
+        # verify() checks grammar, coverage, digest and time before it asks for keys: a request that cannot verify
+        # anyway makes this server fetch nothing.
         signed = signed_request(request)
         signed.scheme = self._scheme(request)
         try:
@@ -112,21 +135,23 @@ class Authenticator:
                 self._nonces.fresh,
             )
         except SignatureError as error:
-            raise ApiError(error.status, error.message, headers=_CHALLENGE if error.status == 401 else ()) from None
+            refusal = MalformedSignature if error.status == 400 else NotAuthenticated
+            raise refusal(str(error)) from None
         except FetchError as error:
-            raise ApiError(401, f"The key of {identity} could not be fetched: {error}.", headers=_CHALLENGE) from None
+            raise NotAuthenticated(f"The key of {identity} could not be fetched: {error}.") from None
         return Identity(identity, user if domain == self._domain else None)
 
     def _scheme(self, request: Request) -> str:
-        """What the client's address began with: behind a proxy that ends TLS, that is what our own address says."""
+        """The scheme of the address that the client used: behind a proxy that ends TLS, that of our own URL."""
         if request.headers.get("host", "").lower() == domain_of(self._url):
             return self._url.partition(":")[0]
         return request.scheme
 
     def _keys(self, keyid: str, user: str, domain: str) -> Sequence[bytes]:
-        """The usable keys in the document at `keyid`, which must be that of user@domain.
+        """The usable keys in the document at `keyid`, which must be that of user@domain (§9.3).
 
-        Raises :class:`SignatureError` where it is another one or holds none, FetchError where it cannot be had.
+        Raises :class:`SignatureError` where it is another document or holds no usable key, :class:`FetchError` where it
+        cannot be fetched.
         """
         try:
             key_domain = domain_of(keyid)
@@ -134,12 +159,13 @@ class Authenticator:
             raise SignatureError(401, "The keyid must be the https address of the signer's key document.") from None
         if key_domain != domain.lower():
             raise SignatureError(401, f"The keyid is on {key_domain}, and the identity on {domain}: they must agree.")
+        # Only there: on many domains anybody may upload a file that looks like a key document.
         if urlsplit(keyid).path not in (f"{KEY_PATH}{user}", f"{KEY_PATH}{user}@{domain}"):
             raise SignatureError(401, f"The keyid must be the key document of the signer: …{KEY_PATH}{user}")
-        if domain == self._domain:
+        if domain == self._domain:  # no server fetches from itself
             try:
                 document = self._ring.document(user)
-            except ApiError:
+            except (NoSuchKey, NoServerKey):
                 document = None
         else:
             document = self._remote.document(keyid)
@@ -147,3 +173,41 @@ class Authenticator:
         if not keys:
             raise SignatureError(401, f"The key document of {user}@{domain} has no Ed25519 key of theirs in use.")
         return keys
+
+
+# --- the operator (§12.1) -------------------------------------------------------------------------------------------
+
+
+def require_admin(request: Request, token: str | None) -> None:
+    """:class:`NotTheOperator` unless `request` comes from the operator; `token` is OMP_ADMIN_TOKEN (§12.1)."""
+    headers = request.headers
+    if token is not None:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        # In constant time: how long the comparison takes must not tell how many characters were right.
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+            raise NotTheOperator("This needs the header Authorization: Bearer with the server's OMP_ADMIN_TOKEN.")
+    elif not _is_loopback(request.client) or _came_by_proxy(headers) or _came_by_foreign_page(headers, request.scheme):
+        raise NotTheOperator(
+            "Without OMP_ADMIN_TOKEN the server takes this from its own machine only, "
+            "and neither through a proxy nor from a page of another site.",
+        )
+
+
+# Matched as a whole: 127.evil.example is not an address.
+_LOOPBACK = re.compile(r"(::ffff:)?127\.\d+\.\d+\.\d+|::1", re.ASCII)
+
+
+def _is_loopback(address: str) -> bool:
+    return _LOOPBACK.fullmatch(address) is not None
+
+
+def _came_by_proxy(headers: Mapping[str, str]) -> bool:
+    return any(name == "forwarded" or name.startswith("x-forwarded-") for name in headers)
+
+
+def _came_by_foreign_page(headers: Mapping[str, str], scheme: str) -> bool:
+    host = headers.get("host", "")
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    if name and name != "localhost" and not _is_loopback(name.strip("[]")):
+        return True
+    return headers.get("origin", f"{scheme}://{host}") != f"{scheme}://{host}"

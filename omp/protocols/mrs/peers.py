@@ -1,8 +1,9 @@
-"""Other servers: which ones are known, and to which a search is referred (seed §7).
+"""Other servers: which ones are known, and to which of them a search is referred (§7).
 
-A peer is **configured**, by the operator (``POST /admin/peers``, ``MRS_BOOTSTRAP_PEERS``), or **learned**, from what
-another peer says it knows.  Configured ones are always referred to; learned ones where a region they claim meets the
-search (seed §7.2); this server itself never.
+A peer is **configured** by the operator (``POST /admin/peers``, ``MRS_BOOTSTRAP_PEERS``), or **learned** from what
+another peer says it knows.  Every search is referred to the configured peers; to a learned one only where a region that
+it claims meets the search; and never to this server itself.  What a peer says about itself is fetched by ``python -m
+omp peers refresh`` and not by the server, so that nobody can make the server reach anything.
 
 The table is the truth.  Searches read a list made from it, which is made again when the number in
 ``mrs_state``/``peers`` has changed: every write raises it, in whichever process.
@@ -14,25 +15,30 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypedDict
 
-from omp.protocols.mrs.addresses import server_url
+from omp.protocols.mrs.fetch import server_url
 from omp.protocols.mrs.geometry import GeometryError, Space, Vector
-from omp.protocols.mrs.instants import epoch_of
-from omp.protocols.mrs.spaces import read_space
+from omp.protocols.mrs.registration import read_space
+from omp.protocols.mrs.schemas import RegistryError, epoch_of
 from omp.rules.json_text import compact
 from omp.store.port import Reader, Store, Writer, key
-from omp.web.errors import ApiError
 
 PEERS = "mrs_peers"  # server URL -> JSON Peer
 STATE = "mrs_state"
 _GENERATION = b"peers"
-MAX_REGIONS = 100
-MAX_HINT = 500
+
+
+class BadPeer(RegistryError):
+    """A peer that cannot be kept."""
+
+
+class NoSuchPeer(RegistryError):
+    """The peer to remove is unknown."""
 
 
 class Peer(TypedDict):
-    """A peer as it is kept and exported (seed §3.5); `last_seen` an ISO time.
+    """A peer as it is kept and exported (§7.1); `last_seen` an ISO time.
 
-    In what is to be added None means that nothing was said; kept regions are a list.
+    In a peer to be added, None means that nothing was said; the regions of one that is kept are a list.
     """
 
     server_url: str
@@ -42,25 +48,11 @@ class Peer(TypedDict):
     authoritative_regions: list[Any] | None
 
 
-PEER_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["server_url"],
-    "properties": {
-        "server_url": {"type": "string", "maxLength": 2048},
-        "hint": {"type": ["string", "null"], "maxLength": MAX_HINT},
-        "last_seen": {"type": ["string", "null"], "maxLength": 40},
-        "is_configured": {"type": "boolean"},
-        "authoritative_regions": {"type": "array", "maxItems": MAX_REGIONS},
-    },
-}
-
-
-class BadPeer(ValueError):
-    """A peer that cannot be kept: one sentence for the sender."""
-
-
 def read_peer(value: Mapping[str, Any], *, is_configured: bool) -> Peer:
-    """A peer that fits its schema; `is_configured` holds where it does not say.  Raises :class:`BadPeer`."""
+    """The peer in a JSON value that fits the schema ``PEER``; :class:`BadPeer`.
+
+    `is_configured` is the default for a value that does not say.
+    """
     try:
         url = server_url(value["server_url"])
     except ValueError as error:
@@ -83,6 +75,8 @@ def read_peer(value: Mapping[str, Any], *, is_configured: bool) -> Peer:
 
 
 class _Known(NamedTuple):
+    """A peer as searches need it: the JSON text of its referral, and its regions as geometry."""
+
     referral: bytes
     configured: bool
     regions: list[Space]
@@ -97,7 +91,10 @@ class Peers:
         self._cache: tuple[bytes | None, list[_Known]] = (None, [])
 
     def add(self, peers: Iterable[Peer]) -> None:
-        """Add or update peers (seed §7.1): what is not said is kept, and configured ones stay configured."""
+        """Add or update peers: what is not said is kept, and configured peers stay configured.
+
+        This server itself is left out.
+        """
         with self._store.write() as tx:
             for peer in peers:
                 if peer["server_url"] != self._url:
@@ -110,20 +107,20 @@ class Peers:
         _touch(tx)
 
     def remove(self, url: str) -> None:
-        """Forget a peer; :class:`ApiError` 404 for an unknown one."""
+        """Forget a peer; :class:`NoSuchPeer`."""
         with self._store.write() as tx:
             if not tx.delete(PEERS, url.encode()):
-                raise ApiError(404, "There is no such peer.")
+                raise NoSuchPeer("There is no such peer.")
             _touch(tx)
 
     def listed(self, tx: Reader) -> list[Peer]:
-        """All peers: configured ones first, then those seen last (seed §7.1)."""
+        """All peers: configured ones first, then the most recently seen."""
         peers: list[Peer] = [json.loads(row) for _, row in tx.scan(PEERS)]
         peers.sort(key=lambda peer: (peer["is_configured"], peer["last_seen"] or ""), reverse=True)
         return peers
 
     def referrals(self, tx: Reader, point: Vector, within: float) -> list[bytes]:
-        """The JSON texts of the referrals for a search (seed §7.2)."""
+        """The JSON texts of the referrals for a search (§7.2)."""
         return [
             known.referral
             for known in self.known(tx)
@@ -152,6 +149,7 @@ def _peer(tx: Reader, url: str) -> Peer | None:
 
 
 def _merged(old: Peer | None, new: Peer) -> Peer:
+    """`old` with what `new` says.  A refresh must not undo what the operator configured (§7.1)."""
     if old is None:
         return new
     regions = new["authoritative_regions"]
@@ -165,5 +163,6 @@ def _merged(old: Peer | None, new: Peer) -> Peer:
 
 
 def _touch(tx: Writer) -> None:
+    """Raise the generation, so that every process makes its list again."""
     row = tx.get(STATE, _GENERATION)
     tx.put(STATE, _GENERATION, key(int.from_bytes(row or b"", "big") + 1))

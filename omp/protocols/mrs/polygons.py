@@ -1,23 +1,22 @@
-"""Polygons on a sphere: area, inside and outside, distance to the edge (mrs.md "Geometry").
+"""Polygons on a sphere: area, inside and outside, distance to the edge (§5.4 to §5.6).
 
-Edges are great-circle arcs, the shorter way from each vertex to the next and from the last back to the first; the
-smaller side is the inside.  Nothing here knows of latitude: a polygon around a pole or across the antimeridian is
+Pure.  Edges are great-circle arcs, the shorter way from each vertex to the next and from the last back to the first;
+the smaller side is the inside.  Nothing here knows of latitude: a polygon around a pole or across the antimeridian is
 like any other.
 
-What is refused, with :class:`GeometryError`, because it has no inside that two implementations
-would agree on:
+Refused, with :class:`GeometryError`, is a polygon that has no inside on which two implementations would agree (§5.5):
 
 * fewer than three different vertices, or edges that enclose no area;
 * an edge between antipodal vertices: every great circle through one goes through the other;
 * edges that cross or touch, other than at the vertex they share;
 * two sides of the same size (a great circle).
 
-What is taken: a vertex repeated directly (also the first one again at the end, as GeoJSON rings have it) counts once,
-and vertices within 6 µm of the one before are repetitions.
+Accepted: a vertex that repeats the one before (also the first one again at the end, as GeoJSON rings have it) counts
+once, and vertices within 6 µm of the one before are repetitions.
 
-**How a point is placed.**  The nearest feature of the boundary, an edge or a vertex, tells on which side a point
-lies, since the arc from the point to it crosses no edge; one walk over the edges so gives both the distance and the
-side, and no ray is cast that could run through a vertex.
+**How a point is placed.**  The nearest feature of the boundary, an edge or a vertex, tells on which side a point lies,
+because the arc from the point to it crosses no edge.  So one walk over the edges gives both the distance and the side,
+and no ray is cast that could run through a vertex.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Polygon:
     __slots__ = ("_edges", "area", "centre", "height", "reach", "volume")
 
     def __init__(self, vertices: Iterable[Vector], height: float, *, check: bool = True) -> None:
-        """Raises :class:`GeometryError`; `check` False leaves out the search for crossings in what passed before."""
+        """Raises :class:`GeometryError`; `check` False skips the search for crossings, for what passed it before."""
         given = list(vertices)
         numbers = _without_repeats(given)
         if len(numbers) < 3:
@@ -162,7 +161,7 @@ def _area_to_the_left(ring: Sequence[Vector]) -> float:
     The sum of the signed triangles (o, a, b) over all edges is the area to the left, but for whole spheres.  Each
     triangle's spherical excess is 2 atan2(o · (a × b), 1 + o·a + a·b + b·o) (Eriksson 1990).
     """
-    # Any o will do that has no vertex opposite to it.
+    # Any o will do that is not opposite to a vertex.
     o = next((o for o in (ring[0], *_AXES) if min(dot(o, vertex) for vertex in ring) > -1 + 1e-6), ring[0])
     excess = 0.0
     for a, b in _edges(ring):
@@ -176,7 +175,7 @@ _AXES: list[Vector] = [(1.0, 0.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0,
 
 
 def _check_area(area: float, perimeter: float) -> None:
-    if area <= perimeter * 1e-6:  # thinner than the vectors can tell
+    if area <= perimeter * 1e-6:  # too thin for the precision of the vectors
         raise GeometryError("the polygon encloses no area")
     if area > _HALF_SPHERE_M2 * (1 - 1e-9):
         raise GeometryError("the edges divide the earth into two halves: neither is the smaller side")
@@ -202,7 +201,7 @@ _Edge = tuple[float, float, int]
 def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
     """Refuse edges that cross or touch; `numbers` are those that the sender gave the vertices.
 
-    A sweep along the axis on which the polygon is longest: only edges whose extents overlap are compared.  An arc
+    A sweep along the axis on which the polygon is longest compares only edges whose extents overlap.  An arc
     of angle θ bulges past the box of its ends by at most 1 - cos(θ/2).
     """
     axis = max(range(3), key=lambda k: max(v[k] for v in ring) - min(v[k] for v in ring))
@@ -218,7 +217,7 @@ def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
     for low, high, index in swept:
         active = [other for other in active if other[1] >= low]
         for _, _, other in active:
-            # Most pairs end here, and there may be many: in a comb of teeth side by side all extents overlap.
+            # Most pairs end here, and there may be many: the extents of a comb's teeth all overlap.
             if _on_one_side(poles[index], *edges[other]) or _on_one_side(poles[other], *edges[index]):
                 continue
             first, second = sorted((index, other))
@@ -238,14 +237,14 @@ def _on_one_side(pole: Vector, c: Vector, d: Vector) -> bool:
 
 
 def _meet(edges: Sequence[tuple[Vector, Vector]], i: int, j: int) -> bool:
-    """Whether edges i < j meet elsewhere than at the vertex that neighbours share."""
+    """Whether edges i < j meet anywhere but at the vertex that neighbours share."""
     (a, b), (c, d) = edges[i], edges[j]
     if j == i + 1:  # b is c
         return _arc_distance(d, a, b) < _TOUCH or _arc_distance(a, c, d) < _TOUCH
     if i == 0 and j == len(edges) - 1:  # d is a
         return _arc_distance(c, a, b) < _TOUCH or _arc_distance(b, c, d) < _TOUCH
     n, m = cross(a, b), cross(c, d)
-    # On which side of one edge the other one's ends lie: two arcs cross where a, c, b, d turn the same way all around.
+    # On which side of one edge the ends of the other lie: two arcs cross if a, c, b, d turn the same way all around.
     to_c, to_d, to_a, to_b = dot(n, c), dot(n, d), dot(m, a), dot(m, b)
     if (to_c < 0 < to_d and to_a > 0 > to_b) or (to_d < 0 < to_c and to_b > 0 > to_a):
         return True

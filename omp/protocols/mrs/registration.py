@@ -1,13 +1,12 @@
-"""A registration as a value: what a caller claims, what is kept of it, and the bytes of the row (seed §3.1, §5.1).
+"""A registration as a value: the space it occupies, what its owner claims, and the bytes of its row (§4, §5.1).
 
-Pure.  A **claim** is the body of ``POST /register``: a space, and a service point or the wish to be left alone
-(``foad``).  With its owner, origin, version and times it becomes a **record**: the answer's JSON text behind a small
-header, so that a search compares places without parsing JSON, and answers without making any.
+Pure.  A **space** is a sphere or a polygon; :func:`read_space` turns its JSON into geometry.  A **claim** is the body
+of ``POST /register``: a space, and a service point or ``foad``, the wish to be left alone.  With its owner, origin,
+version and times a claim becomes a **registration**, and a registration is stored as a **record**: the JSON text of
+the answer behind a small binary header.  A search therefore compares places without parsing JSON, and answers without
+making any.
 
-Record bytes, little-endian: the centre of the space's bounding cap as a unit vector (3 doubles), its reach in metres,
-the volume in m³; whether it is a polygon; whether it originated here; its place in the change feed (64 bits), its
-version (32), the length of the part that searches show (32), the digest of the claim; then the JSON text.  Searches
-show the members of seed §5.3 and the origin; the owner and the times come after them.
+In this order: spaces as JSON, claims, registrations and records, registrations of other servers.
 
 Handled here: every claim and every imported registration, checked whole.  The caller must check who asks.
 """
@@ -18,29 +17,101 @@ import json
 import re
 from functools import lru_cache
 from hashlib import sha256
+from math import isfinite
 from struct import Struct
 from typing import Any, NamedTuple
 
-from omp.protocols.mrs.geometry import GeometryError, Space, Sphere
-from omp.protocols.mrs.instants import epoch_of
-from omp.protocols.mrs.polygons import Polygon
-from omp.protocols.mrs.spaces import read_space
+from omp.protocols.mrs.geometry import GeometryError, Space, Sphere, Vector, unit_vector
+from omp.protocols.mrs.polygons import MAX_VERTICES, Polygon
+from omp.protocols.mrs.schemas import SPACE_TYPES, TOMBSTONE, RegistryError, epoch_of
 from omp.rules.canonical import canonicalize
 from omp.rules.json_text import compact
 
-HEADER = Struct("<5d??QII16s")
-_SHOWN = Struct("<I")
-_SHOWN_AT = Struct("<5d??QI").size
-CENTRE = Struct("<3d").unpack_from
-"""The start of the header: x, y, z."""
-SIZE = Struct("<24x2d?").unpack_from
-"""What a search needs besides: reach, volume, whether it is a polygon."""
-
-ID = "reg_[A-Za-z0-9_-]{1,60}"
-"""Ids made here have 12 characters after ``reg_``; another server's may have another number."""
-IDENTITY = r"[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9.:\[\]_-]{1,255}"
+MAX_RADIUS_M = 1_000_000
+MAX_HEIGHT_M = 1_000_000
+DEFAULT_HEIGHT_M = 1
 MAX_SERVICE_POINT = 2048
-MAX_VERSION = 2**31
+
+
+class BadRegistration(RegistryError):
+    """A claim or an imported registration that cannot be kept."""
+
+
+# --- spaces as JSON (§5.1) ------------------------------------------------------------------------------------------
+
+
+def read_space(value: Any, *, check: bool = True) -> tuple[Space, dict[str, Any]]:
+    """The geometry of the JSON `value`, and the JSON value to keep.
+
+    In the value to keep, `ele` of a centre is filled in, -0 is written as 0, and unknown members are left out.
+    Raises :class:`GeometryError`, whose message names the member.  `check` False skips the search for crossing edges,
+    for values that passed it before.
+    """
+    if type(value) is not dict or value.get("type") not in SPACE_TYPES:
+        raise GeometryError('space must be an object whose type is "sphere" or "polygon"')
+    return _read_sphere(value) if value["type"] == "sphere" else _read_polygon(value, check)
+
+
+def read_point(value: Any, name: str) -> tuple[Vector, dict[str, Any]]:
+    """The point ``{"lat", "lon", "ele"?}`` as a unit vector, and the JSON value to keep.
+
+    `name` is what messages call it.  Raises :class:`GeometryError`.
+    """
+    if type(value) is not dict:
+        raise GeometryError(f"{name} must be an object with lat and lon")
+    lat = _number(value.get("lat"), f"{name}.lat", -90, 90)
+    lon = _number(value.get("lon"), f"{name}.lon", -180, 180)
+    kept = {"lat": lat, "lon": lon}
+    if "ele" in value:
+        kept["ele"] = _number(value["ele"], f"{name}.ele")
+    return unit_vector(lat, lon), kept
+
+
+def _read_sphere(value: dict[str, Any]) -> tuple[Space, dict[str, Any]]:
+    centre, kept = read_point(value.get("center"), "space.center")
+    kept.setdefault("ele", 0)
+    radius = _positive(value.get("radius"), "space.radius", MAX_RADIUS_M)
+    return Sphere(centre, float(radius)), {"type": "sphere", "center": kept, "radius": radius}
+
+
+def _read_polygon(value: dict[str, Any], check: bool) -> tuple[Space, dict[str, Any]]:
+    given = value.get("vertices")
+    if type(given) is not list or not 3 <= len(given) <= MAX_VERTICES:
+        raise GeometryError(f"space.vertices must be a list of 3 to {MAX_VERTICES} positions")
+    points = [read_point(vertex, f"space.vertices.{index}") for index, vertex in enumerate(given)]
+    kept: dict[str, Any] = {"type": "polygon", "vertices": [vertex for _, vertex in points]}
+    height: float = DEFAULT_HEIGHT_M
+    if "height" in value:
+        kept["height"] = height = _positive(value["height"], "space.height", MAX_HEIGHT_M)
+    return Polygon((point for point, _ in points), float(height), check=check), kept
+
+
+def _number(value: Any, name: str, low: float | None = None, high: float | None = None) -> float:
+    # JSON's true is an int to Python: compare the type itself.
+    if type(value) is not int and type(value) is not float:
+        raise GeometryError(f"{name} must be a number")
+    if low is not None and high is not None and not low <= value <= high:
+        raise GeometryError(f"{name} must be from {low} to {high}")
+    if not _is_finite(value):
+        raise GeometryError(f"{name} must be a finite number")
+    return value + 0  # -0.0 becomes 0.0, so that one place is written in one way
+
+
+def _positive(value: Any, name: str, high: int) -> float:
+    number = _number(value, name)
+    if not 0 < number <= high:
+        raise GeometryError(f"{name} must be more than 0 and at most {high:,} metres")
+    return number
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # an integer that no double can hold
+        return False
+
+
+# --- claims (§4.1, §4.2) --------------------------------------------------------------------------------------------
 
 # RFC 3986 §3: scheme, authority without userinfo, then path or query; a fragment is refused.
 _SERVICE_POINT = re.compile(
@@ -48,10 +119,6 @@ _SERVICE_POINT = re.compile(
     (?: : (?P<port>\d{1,5}) )? (?: [/?] [^\#\\]* )?""",
     re.VERBOSE | re.ASCII | re.IGNORECASE,
 )
-
-
-class BadRegistration(ValueError):
-    """A claim or an imported registration that cannot be kept: one sentence for the sender."""
 
 
 class Claim(NamedTuple):
@@ -63,37 +130,19 @@ class Claim(NamedTuple):
     foad: bool
 
     digest: bytes
-    """16 bytes that identical claims share, however their numbers were written."""
-
-
-class Header(NamedTuple):
-    """The numbers in front of a record."""
-
-    x: float
-    y: float
-    z: float
-    reach: float
-    volume: float
-    polygon: bool
-    local: bool
-    sequence: int
-    version: int
-    shown: int
-    digest: bytes
+    """16 bytes that identical claims share, whichever way their numbers were written."""
 
 
 def read_claim(body: Any) -> Claim:
-    """The claim in a body whose members have the right JSON types; :class:`BadRegistration` otherwise."""
+    """The claim in a body that fits the schema ``CLAIM``; :class:`BadRegistration` or :class:`GeometryError`."""
     foad = body.get("foad", False)
     point = body.get("service_point")
     if point is not None:
         point = _service_point(point)
     elif not foad:
         raise BadRegistration("service_point is required, unless foad is true")
-    try:
-        geometry, space = read_space(body.get("space"))
-    except GeometryError as error:
-        raise BadRegistration(str(error)) from None
+    geometry, space = read_space(body.get("space"))
+    # Canonical JSON writes 50 and 50.0 alike (§4.3: an identical registration is a conflict).
     digest = sha256(canonicalize([space, point, foad])).digest()[:16]
     return Claim(geometry, space, point, foad, digest)
 
@@ -112,8 +161,42 @@ def _service_point(text: str) -> str:
     return text
 
 
+# --- registrations and their records --------------------------------------------------------------------------------
+#
+# A record, little-endian: the centre of the space's bounding cap as a unit vector (3 doubles), its reach in metres,
+# the volume in m³; whether it is a polygon; whether it originated here; its place in the change feed (64 bits), its
+# version (32), the length of the part that searches show (32), the digest of the claim; then the JSON text.  Searches
+# show the members of §6.4; the owner and the times come after them.
+
+HEADER = Struct("<5d??QII16s")
+_SHOWN = Struct("<I")
+_SHOWN_AT = Struct("<5d??QI").size
+
+# Bound methods: a search calls each of them once for every row that it compares.
+unpack_centre = Struct("<3d").unpack_from
+"""(x, y, z) of a record: the start of its header."""
+unpack_size = Struct("<24x2d?").unpack_from
+"""(reach, volume, whether it is a polygon) of a record."""
+
+
+class Header(NamedTuple):
+    """The numbers in front of a record."""
+
+    x: float
+    y: float
+    z: float
+    reach: float
+    volume: float
+    polygon: bool
+    local: bool
+    sequence: int
+    version: int
+    shown: int
+    digest: bytes
+
+
 class Registration(NamedTuple):
-    """A claim with what the server adds; times are ``YYYY-MM-DDTHH:MM:SSZ``."""
+    """A claim with what the server adds (§4.1); times are ``YYYY-MM-DDTHH:MM:SSZ``."""
 
     claim: Claim
     id: str
@@ -161,53 +244,27 @@ def document(record: bytes) -> dict[str, Any]:
 
 
 def result_text(record: bytes, metres: float) -> bytes:
-    """The registration as a search shows it, `metres` away."""
+    """The registration as a search shows it, `metres` away (§6.4)."""
     (shown,) = _SHOWN.unpack_from(record, _SHOWN_AT)
     return b'%b,"distance":%r}' % (record[HEADER.size : HEADER.size + shown], metres)
 
 
 @lru_cache(maxsize=128)
 def polygon_of(record: bytes) -> Polygon:
-    """The polygon of a record that holds one; the last ones asked for are remembered."""
+    """The polygon of a record that holds one; the most recent ones are remembered."""
     space, _ = read_space(document(record)["space"], check=False)
     assert isinstance(space, Polygon)
     return space
 
 
-# --- registrations of other servers ---------------------------------------------------------------------------------
-
-REGISTRATION_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["id", "space", "owner", "version", "created", "updated"],
-    "properties": {
-        "id": {"type": "string", "pattern": ID},
-        "space": {"type": "object"},
-        "service_point": {"type": ["string", "null"]},
-        "foad": {"type": "boolean"},
-        "origin_server": {"type": "string", "minLength": 1, "maxLength": 2048},
-        "origin_id": {"type": "string", "pattern": ID},
-        "version": {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
-        "owner": {"type": "string", "pattern": IDENTITY},
-        "created": {"type": "string", "maxLength": 40},
-        "updated": {"type": "string", "maxLength": 40},
-    },
-}
-TOMBSTONE_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["origin_server", "origin_id", "version", "deleted_at"],
-    "properties": {
-        "origin_server": {"type": "string", "minLength": 1, "maxLength": 2048},
-        "origin_id": {"type": "string", "pattern": ID},
-        "version": {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
-        "deleted_at": {"type": "string", "maxLength": 40},
-    },
-}
+# --- registrations of other servers (§12.4) -------------------------------------------------------------------------
 
 
 def read_registration(value: dict[str, Any], here: str) -> Registration:
-    """An exported registration that fits its schema, `here` being this server's URL.
+    """An exported registration that fits the schema ``REGISTRATION``, `here` being this server's URL.
 
-    Raises :class:`BadRegistration`.  One without an origin is taken to come from here.
+    One without `origin_server` is taken to originate here, one without `origin_id` to have its `id` for one.  Raises
+    :class:`BadRegistration` or :class:`GeometryError`.
     """
     claim = read_claim(value)
     for member in ("created", "updated"):
@@ -227,9 +284,9 @@ def read_registration(value: dict[str, Any], here: str) -> Registration:
 
 
 def tombstone(value: dict[str, Any]) -> bytes:
-    """The row of an exported tombstone that fits its schema; :class:`BadRegistration` for a bad time."""
+    """The row of an exported tombstone that fits the schema ``TOMBSTONE``; :class:`BadRegistration` for a bad time."""
     _check_time(value, "deleted_at")
-    kept = {name: value[name] for name in TOMBSTONE_SCHEMA["required"]}
+    kept = {name: value[name] for name in TOMBSTONE["required"]}
     return compact({**kept, "version": int(kept["version"])}).encode()
 
 

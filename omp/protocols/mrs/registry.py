@@ -1,48 +1,92 @@
-"""The registry's tables: registrations in the order of places, owners and changes (mrs.md "Registrations", "Sync").
+"""The registry's tables, the change feed, and searching (§4, §6, §11).
 
 ==================  ============================  ====================================================================
 table               key                           value
 ==================  ============================  ====================================================================
-``mrs_places``      cell number, id               record (:mod:`registration`): the cell index is the table itself
+``mrs_places``      cell number, id               record (:mod:`.registration`): the cell index is the table itself
 ``mrs_ids``         id                            the key in ``mrs_places``
 ``mrs_owners``      owner, digest of claim, id    nothing: lists a caller's own, and finds an identical claim
 ``mrs_changes``     sequence number               the id of a registration, or the JSON of a tombstone
 ``mrs_tombstones``  origin server, origin id      the sequence number of the tombstone
-``mrs_origins``     origin server, origin id      the id, where it is another than the origin's: imported ones only
+``mrs_origins``     origin server, origin id      the id, where it differs from the origin's: imported ones only
 ``mrs_state``       ``levels``                    how many registrations each level holds (64-bit numbers)
 ``mrs_state``       ``sequence``                  the last sequence number
 ==================  ============================  ====================================================================
 
-Four rows a registration, whatever its size.  Registrations that are not to be found (``foad``) lie behind every cell.
+A registration takes four rows, whatever its size.  Those that no search finds (``foad``) are kept behind every cell.
 
 **The change feed.**  Each write takes its sequence number inside its write block: the time in microseconds, or one more
 than the last number where that is greater.  So numbers rise strictly in the order in which writes become visible, a
 follower that asks for what comes after the last number it saw misses nothing and gets nothing twice, and a time is a
-place in the feed.  A registration or tombstone stands in the feed once, at its last change.
+position in the feed.  A registration or tombstone is in the feed once, at its last change.
 
-The caller must have authenticated the owner and checked the claim; here is checked what only a write block can: that
-the registration exists, whose it is, where it originated, and that it is not there already.
+**Searching.**  A search covers its surroundings by ranges of the cell index (:mod:`.cells`), takes the records in them,
+compares exactly, and orders by volume, then distance.  Records are collected in a read block and compared after it, so
+a search over half the world keeps nobody waiting.  Its cost depends on the levels that are occupied (about six ranges
+each) and on the records in those ranges, two or three times as many as are found; not on the size of the registry.
+
+The caller must have authenticated the owner and checked the claim.  Checked here is what only a write block can check:
+that the registration exists, whose it is, where it originated, and that there is no identical one.
 """
 
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from heapq import nsmallest
+from math import dist
+from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
-from omp.protocols.mrs.cells import LEVELS, cell_of, level_of
-from omp.protocols.mrs.instants import iso_time
-from omp.protocols.mrs.registration import Claim, Registration, document, header, json_text, tombstone
+from omp.protocols.mrs.cells import LEVEL_REACHES, LEVELS, WHOLE, cell_of, cover, level_of
+from omp.protocols.mrs.geometry import EARTH_RADIUS_M, Vector, chord_metres
+from omp.protocols.mrs.registration import (
+    BadRegistration,
+    Claim,
+    Registration,
+    document,
+    header,
+    json_text,
+    polygon_of,
+    tombstone,
+    unpack_centre,
+    unpack_size,
+)
+from omp.protocols.mrs.schemas import RegistryError, epoch_of, iso_time
 from omp.rules.encodings import b64u_encode
 from omp.store.port import Reader, Store, Writer, after, key
-from omp.web.errors import ApiError
 
 PLACES, IDS, OWNERS = "mrs_places", "mrs_ids", "mrs_owners"
 CHANGES, TOMBSTONES, ORIGINS, STATE = "mrs_changes", "mrs_tombstones", "mrs_origins", "mrs_state"
 _FOAD_CELL = 0xFF << 56
 _LEVELS, _SEQUENCE = b"levels", b"sequence"
 _COUNTS = Struct(f"<{LEVELS}Q")
+
+
+class NoSuchRegistration(RegistryError):
+    """The id is unknown, or was released."""
+
+
+class NotTheOwner(RegistryError):
+    """The registration belongs to somebody else."""
+
+
+class OriginatedElsewhere(RegistryError):
+    """The registration is a copy of another server's: it is changed and released there (§4.4)."""
+
+
+class IdenticalRegistration(RegistryError):
+    """The owner already has a registration of the same space, service point and foad (§4.3)."""
+
+
+class NoFreeId(RegistryError):
+    """A random id was taken: 72 random bits came twice, so the source of randomness is broken."""
+
+
+class BadCursor(RegistryError):
+    """`since` is neither a cursor nor a time (§11.2)."""
 
 
 class Changes(NamedTuple):
@@ -64,27 +108,33 @@ class Registry:
         self._random = random_bytes
         self.url = url
 
-    # --- what owners do ---------------------------------------------------------------------------------------------
+    # --- what owners do (§4) ----------------------------------------------------------------------------------------
 
     def register(self, owner: str, claim: Claim) -> bytes:
-        """Keep a new registration; its JSON text (seed §5.1)."""
+        """Keep a new registration; its JSON text.
+
+        Raises :class:`IdenticalRegistration` (§4.3).
+        """
         now = iso_time(self._clock())
-        # Step 5: "reg_" + secrets.token_urlsafe(9)
         new = "reg_" + b64u_encode(self._random(9))
         registration = Registration(claim, new, owner, self.url, new, 1, now, now, local=True)
         with self._store.write() as tx:
-            if tx.get(IDS, new.encode()) is not None:  # 72 random bits came twice: the source is broken
-                raise ApiError(503, "No free id was found; please try again.")
+            if tx.get(IDS, new.encode()) is not None:
+                raise NoFreeId("No free id was found; please try again.")
             _refuse_identical(tx, owner, claim)
             record = self._keep(tx, registration)
         return json_text(record)
 
     def update(self, owner: str, name: str, claim: Claim) -> bytes:
-        """Replace the claim of a registration; its JSON text, the version one higher (mrs.md "Registrations")."""
+        """Replace the claim of a registration; its JSON text, the version one higher (§4.4).
+
+        Raises :class:`NoSuchRegistration`, :class:`NotTheOwner`, :class:`OriginatedElsewhere` or
+        :class:`IdenticalRegistration`.
+        """
         now = iso_time(self._clock())
         with self._store.write() as tx:
             record = _owned(tx, owner, name)
-            if header(record).digest != claim.digest:
+            if header(record).digest != claim.digest:  # else it would be identical to itself
                 _refuse_identical(tx, owner, claim)
             old = document(record)
             self._drop(tx, old, record)
@@ -95,13 +145,13 @@ class Registry:
         return json_text(record)
 
     def release(self, owner: str, name: str) -> None:
-        """Remove a registration and leave its tombstone (seed §5.2)."""
+        """Remove a registration and leave its tombstone (§4.5); raises as :meth:`update` does."""
         now = iso_time(self._clock())
         with self._store.write() as tx:
             record = _owned(tx, owner, name)
             old = document(record)
             self._drop(tx, old, record)
-            self._bury(tx, {**old, "version": old["version"] + 1, "deleted_at": now})
+            self._put_tombstone(tx, {**old, "version": old["version"] + 1, "deleted_at": now})
 
     def of_owner(self, owner: str) -> list[bytes]:
         """The JSON texts of all registrations of `owner`, oldest first."""
@@ -113,7 +163,7 @@ class Registry:
         found = [(document(record)["created"], header(record).sequence, record) for record in records if record]
         return [json_text(record) for _, _, record in sorted(found)]
 
-    # --- what other servers read ------------------------------------------------------------------------------------
+    # --- what other servers read (§11) ------------------------------------------------------------------------------
 
     def snapshot(self, after_id: str, limit: int) -> tuple[list[bytes], str | None]:
         """Up to `limit` registrations in the order of their ids, and the id to go on after, None at the end."""
@@ -122,7 +172,7 @@ class Registry:
         last = None
         with self._store.read() as tx:
             for name, place in tx.scan(IDS, start):
-                if len(records) == limit:
+                if len(records) == limit:  # there is one more: not the last page
                     return records, last
                 records.append(json_text(_present(tx.get(PLACES, place))))
                 last = name.decode()
@@ -147,13 +197,14 @@ class Registry:
     def everything(self, tx: Reader) -> tuple[list[bytes], list[bytes]]:
         """The JSON texts of all registrations and of all tombstones, as one moment of the store shows them."""
         registrations = [_present(tx.get(PLACES, place)) for _, place in tx.scan(IDS)]
-        buried = [_present(tx.get(CHANGES, sequence)) for _, sequence in tx.scan(TOMBSTONES)]
-        return [json_text(record) for record in registrations], buried
+        tombstones = [_present(tx.get(CHANGES, sequence)) for _, sequence in tx.scan(TOMBSTONES)]
+        return [json_text(record) for record in registrations], tombstones
 
     def adopt(self, tx: Writer, registrations: Iterable[Registration], tombstones: Iterable[dict[str, Any]]) -> None:
-        """Take in what another server exported, all in the caller's write block.
+        """Take in what another server exported, all in the caller's write block (§12.4).
 
-        Of one registration the higher version wins, whether it is a registration or a tombstone.
+        Of one registration the higher version wins, whether it is a registration or a tombstone.  Raises
+        :class:`BadRegistration` where an id is taken by a registration of another origin.
         """
         for registration in registrations:
             self._adopt_registration(tx, registration)
@@ -161,40 +212,43 @@ class Registry:
             self._adopt_tombstone(tx, value)
 
     def _adopt_registration(self, tx: Writer, new: Registration) -> None:
-        grave = key(new.origin_server, new.origin_id)
-        if _buried_version(tx, grave) >= new.version:
+        origin = key(new.origin_server, new.origin_id)
+        if _tombstone_version(tx, origin) >= new.version:
             return
+        # Whoever may import must not be able to overwrite a registration by choosing its id.
         taken = _record(tx, new.id.encode())
         if taken is not None and not _came_from(taken, new.origin_server, new.origin_id):
-            raise ApiError(400, f"The id {new.id} is taken by a registration from {document(taken)['origin_server']}.")
+            server = document(taken)["origin_server"]
+            raise BadRegistration(f"The id {new.id} is taken by a registration from {server}.")
         record = _of_origin(tx, new.origin_server, new.origin_id)
         if record is not None:
             if header(record).version >= new.version:
                 return
             self._drop(tx, document(record), record)
-        self._exhume(tx, grave)
+        self._delete_tombstone(tx, origin)
         self._keep(tx, new)
 
     def _adopt_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
-        if _buried_version(tx, key(value["origin_server"], value["origin_id"])) >= value["version"]:
+        if _tombstone_version(tx, key(value["origin_server"], value["origin_id"])) >= value["version"]:
             return
         record = _of_origin(tx, value["origin_server"], value["origin_id"])
         if record is not None:
             if header(record).version >= value["version"]:
                 return
             self._drop(tx, document(record), record)
-        self._bury(tx, value)
+        self._put_tombstone(tx, value)
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
     def _sequence(self, tx: Writer) -> bytes:
-        # Kept by itself: the last row of the feed may just have been taken out by this very block.
+        # Kept in a row of its own: this very block may just have deleted the last row of the feed.
         last = tx.get(STATE, _SEQUENCE) or b""
         number = key(max(int(self._clock() * 1_000_000), int.from_bytes(last, "big") + 1))
         tx.put(STATE, _SEQUENCE, number)
         return number
 
     def _keep(self, tx: Writer, registration: Registration) -> bytes:
+        # The record holds its own sequence number: so a later change finds and deletes this row of the feed.
         sequence = self._sequence(tx)
         record = registration.record(int.from_bytes(sequence, "big"))
         name = registration.id.encode()
@@ -226,18 +280,18 @@ class Registry:
         if old["id"] != old["origin_id"]:
             tx.delete(ORIGINS, key(old["origin_server"], old["origin_id"]))
 
-    def _bury(self, tx: Writer, value: dict[str, Any]) -> None:
-        grave = key(value["origin_server"], value["origin_id"])
-        self._exhume(tx, grave)
+    def _put_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
+        origin = key(value["origin_server"], value["origin_id"])
+        self._delete_tombstone(tx, origin)
         sequence = self._sequence(tx)
         tx.put(CHANGES, sequence, tombstone(value))
-        tx.put(TOMBSTONES, grave, sequence)
+        tx.put(TOMBSTONES, origin, sequence)
 
-    def _exhume(self, tx: Writer, grave: bytes) -> None:
-        """Take a tombstone out, if there is one: something newer comes in its place."""
-        sequence = tx.get(TOMBSTONES, grave)
+    def _delete_tombstone(self, tx: Writer, origin: bytes) -> None:
+        """Delete a tombstone, if there is one: something newer takes its place."""
+        sequence = tx.get(TOMBSTONES, origin)
         if sequence is not None:
-            tx.delete(TOMBSTONES, grave)
+            tx.delete(TOMBSTONES, origin)
             tx.delete(CHANGES, sequence)
 
 
@@ -254,14 +308,14 @@ def _count(tx: Writer, level: int, change: int) -> None:
 
 
 def _owned(tx: Reader, owner: str, name: str) -> bytes:
-    """The record that `owner` may change; the refusals of mrs.md "Registrations" in order."""
+    """The record that `owner` may change (§4.4, in the order of its refusals)."""
     record = _record(tx, name.encode())
     if record is None:
-        raise ApiError(404, "There is no registration of this id.")
+        raise NoSuchRegistration("There is no registration of this id.")
     if document(record)["owner"] != owner:
-        raise ApiError(403, "This registration belongs to somebody else.")
+        raise NotTheOwner("This registration belongs to somebody else.")
     if not header(record).local:
-        raise ApiError(409, "This registration originated on another server; change or release it there.")
+        raise OriginatedElsewhere("This registration originated on another server; change or release it there.")
     return record
 
 
@@ -269,12 +323,12 @@ def _refuse_identical(tx: Reader, owner: str, claim: Claim) -> None:
     prefix = key(owner) + claim.digest
     row = next((row for row, _ in tx.scan(OWNERS, prefix, after(prefix))), None)
     if row is not None:
-        raise ApiError(409, f"You have an identical registration: {row[len(prefix) :].decode()}.")
+        raise IdenticalRegistration(f"You have an identical registration: {row[len(prefix) :].decode()}.")
 
 
-def _buried_version(tx: Reader, grave: bytes) -> int:
-    """The version of a tombstone, 0 where there is none."""
-    sequence = tx.get(TOMBSTONES, grave)
+def _tombstone_version(tx: Reader, origin: bytes) -> int:
+    """The version of the tombstone of an origin (the key of its row); 0 if there is none."""
+    sequence = tx.get(TOMBSTONES, origin)
     return int(json.loads(_present(tx.get(CHANGES, sequence)))["version"]) if sequence is not None else 0
 
 
@@ -295,6 +349,97 @@ def _came_from(record: bytes, server: str, origin_id: str) -> bool:
 
 
 def _present(row: bytes | None) -> bytes:
-    """A row that another row says is there."""
+    """A row that another row refers to."""
     assert row is not None
     return row
+
+
+# --- the feed by time (§11.2) ---------------------------------------------------------------------------------------
+
+
+def first_change(since: str) -> int:
+    """The sequence number to begin with: one after a cursor, the first from a time on, 1 for the empty text.
+
+    Raises :class:`BadCursor`.
+    """
+    if not since:
+        return 1
+    if since.isascii() and since.isdecimal() and len(since) < 19:
+        return int(since) + 1
+    epoch = epoch_of(since.replace(" ", "+"))  # a + that a client did not encode arrives as a space
+    if epoch is None or epoch > 2**40:
+        raise BadCursor("since must be a next_cursor or an ISO 8601 time, or empty for the beginning")
+    return int(epoch * 1_000_000)
+
+
+# --- searching (§6) -------------------------------------------------------------------------------------------------
+
+Hit = tuple[float, float, bytes, bytes]
+"""A registration that was found: volume, distance, id, record.  Hits compare in the order of the answer."""
+
+Nearby = list[tuple[int, list[tuple[bytes, bytes]]]]
+"""A level, and its rows in the ranges that were covered."""
+
+_volume_of = itemgetter(0)
+_ROUNDING = 1e-3
+"""Metres: more than rounding can change the reach of a polygon."""
+
+
+def records_near(tx: Reader, point: Vector, within: float) -> Nearby:
+    """The rows of every registration that could lie within `within` metres of `point`, and some others."""
+    nearby: Nearby = []
+    for level, count in enumerate(level_counts(tx)):
+        if count:
+            rows: list[tuple[bytes, bytes]] = []
+            for first, last in cover(point, within, level):
+                rows += tx.scan(PLACES, key(first), key(last))
+            nearby.append((level, rows))
+    return nearby
+
+
+def hits_among(nearby: Nearby, point: Vector, within: float, most: int) -> list[Hit]:
+    """The first `most` registrations of `nearby` that meet the search, in the order of the answer (§6.3)."""
+    hits: list[Hit] = []
+    polygons: list[tuple[float, bytes, bytes]] = []
+    for level, rows in nearby:
+        farthest = _longest_chord(level, within)
+        for place, record in rows:
+            chord = dist(unpack_centre(record), point)
+            # Most of the rows to skip end here: farther away than any space of the level can reach.
+            if chord > farthest:
+                continue
+            reach, volume, polygon = unpack_size(record)
+            metres = chord_metres(chord)
+            if polygon:
+                if metres <= reach + within + _ROUNDING:
+                    polygons.append((volume, place[8:], record))
+            elif metres <= reach + within:
+                hits.append((volume, metres, place[8:], record))
+    if len(hits) > most:
+        hits = nsmallest(most, hits)
+    else:
+        hits.sort()
+    return _with_polygons(hits, polygons, point, within, most) if polygons else hits
+
+
+def _with_polygons(
+    spheres: list[Hit], polygons: list[tuple[float, bytes, bytes]], point: Vector, within: float, most: int
+) -> list[Hit]:
+    """The first `most` of `spheres`, in order, and of those `polygons` (volume, id, record) that intersect.
+
+    Reading and comparing one polygon costs as much as dozens of spheres: so the smallest come first, and the rest are
+    skipped once enough hits are smaller.
+    """
+    found: list[Hit] = []
+    for volume, name, record in sorted(polygons):
+        if sum(bisect_left(hits, volume, key=_volume_of) for hits in (spheres, found)) >= most:
+            break  # enough hits are smaller than this polygon, and than all that follow
+        metres = polygon_of(record).found(point, within)
+        if metres is not None:
+            found.append((volume, metres, name, record))
+    return sorted(spheres + found)[:most]
+
+
+def _longest_chord(level: int, within: float) -> float:
+    """How far the centre of a hit on this level can be, as a chord; the arc is an upper bound for its chord."""
+    return 2.0 if level == WHOLE else (LEVEL_REACHES[level] + within) / EARTH_RADIUS_M + 1e-12

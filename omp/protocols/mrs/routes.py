@@ -1,26 +1,42 @@
-"""The routes of MRS 0.5: seed §4 in its order, and what mrs.md adds.
+"""The routes of MRS 0.5: the handlers in the order of the specification, the refusals, and the table (§3 to §12).
 
-A handler reads like the document: who asks, what they ask for, what becomes of it.  Errors are ``{"detail": …}``; a
-body that does not fit its schema is 400.  Who asks comes first where it matters at all: a stranger learns nothing
-about what would be a right body.
+A handler reads like the document: who asks, what they ask for, what becomes of it.  Who asks comes first where it
+matters at all: a stranger learns nothing about what would be a right body.  The models below raise exceptions that know
+nothing of HTTP; :data:`REFUSALS` says how each of them is answered.  Errors are ``{"detail": …}``, and a body that does
+not fit its schema is 400 (§13).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
 
-from omp.protocols.mrs import federation, schemas
-from omp.protocols.mrs.accounts import Token
+from omp.protocols.mrs import schemas
+from omp.protocols.mrs.accounts import NameUnavailable, Token, TooManyFailures, TooManyLogins, WrongCredentials
 from omp.protocols.mrs.geometry import GeometryError
-from omp.protocols.mrs.identity import Identity
-from omp.protocols.mrs.instants import epoch_of
-from omp.protocols.mrs.key_documents import described, key_bytes
-from omp.protocols.mrs.registration import BadRegistration, Claim, read_claim, result_text
-from omp.protocols.mrs.search import hits_among, records_near
-from omp.protocols.mrs.service import Mrs, service
-from omp.protocols.mrs.spaces import TYPES, read_point
-from omp.web.errors import DETAIL_ERRORS, ApiError
+from omp.protocols.mrs.identity import (
+    Identity,
+    MalformedSignature,
+    NotAuthenticated,
+    NotTheOperator,
+    require_admin,
+)
+from omp.protocols.mrs.keys import NoServerKey, NoSuchKey, TooManyKeys, described, key_bytes
+from omp.protocols.mrs.peers import BadPeer, NoSuchPeer, read_peer
+from omp.protocols.mrs.registration import BadRegistration, Claim, read_claim, read_point, result_text
+from omp.protocols.mrs.registry import (
+    BadCursor,
+    IdenticalRegistration,
+    NoFreeId,
+    NoSuchRegistration,
+    NotTheOwner,
+    OriginatedElsewhere,
+    first_change,
+    hits_among,
+    records_near,
+)
+from omp.protocols.mrs.service import BadImport, Mrs, service
+from omp.web.errors import DETAIL_ERRORS, ApiError, Refusal, Refusals
 from omp.web.messages import JSON, Request, Response, json_bytes, json_response
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount, Route
 
@@ -28,26 +44,26 @@ VERSION = "0.5.0"
 _KEY_ID = re.compile("[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-# --- seed §4.1: the protocol ----------------------------------------------------------------------------------------
+# --- registrations (§4) ---------------------------------------------------------------------------------------------
 
 
 def register(request: Request, mrs: Mrs) -> Response:
-    """``POST /register`` (seed §5.1); with `id` it updates, as ``PUT`` does."""
+    """``POST /register`` (§4.3); with `id` it updates, as ``PUT`` does (§4.4)."""
     identity = mrs.authenticator.identify(request)
     body = request.valid_body()
     if "id" in body:
-        return _updated(mrs, identity, body["id"], _claim(body))
-    text = mrs.registry.register(identity.id, _claim(body))
+        return _updated(mrs, identity, body["id"], read_claim(body))
+    text = mrs.registry.register(identity.id, read_claim(body))
     return Response(201, b'{"status":"registered","registration":%b}' % text, JSON)
 
 
 def update(request: Request, mrs: Mrs) -> Response:
-    """``PUT /register/{id}``."""
+    """``PUT /register/{id}`` (§4.4)."""
     identity = mrs.authenticator.identify(request)
     body = request.valid_body()
     if body.get("id", request.params["id"]) != request.params["id"]:
         raise ApiError(400, "id: the body and the path name different registrations.")
-    return _updated(mrs, identity, request.params["id"], _claim(body))
+    return _updated(mrs, identity, request.params["id"], read_claim(body))
 
 
 def _updated(mrs: Mrs, identity: Identity, name: str, claim: Claim) -> Response:
@@ -55,41 +71,42 @@ def _updated(mrs: Mrs, identity: Identity, name: str, claim: Claim) -> Response:
     return Response(200, b'{"status":"updated","registration":%b}' % text, JSON)
 
 
-def _claim(body: dict[str, Any]) -> Claim:
-    try:
-        return read_claim(body)
-    except BadRegistration as error:
-        raise ApiError(400, str(error)) from None
-
-
 def release(request: Request, mrs: Mrs) -> Response:
-    """``POST /release`` (seed §5.2)."""
+    """``POST /release`` (§4.5)."""
     identity = mrs.authenticator.identify(request)
     name = request.valid_body()["id"]
     mrs.registry.release(identity.id, name)
     return json_response({"status": "released", "id": name})
 
 
+def own_registrations(request: Request, mrs: Mrs) -> Response:
+    """``GET /registrations`` and ``GET /auth/me/registrations`` (§4.6)."""
+    texts = mrs.registry.of_owner(mrs.authenticator.identify(request).id)
+    return Response(200, b'{"registrations":[%b]}' % b",".join(texts), JSON)
+
+
+# --- searching and well-known documents (§6, §8) --------------------------------------------------------------------
+
+
 def search(request: Request, mrs: Mrs) -> Response:
-    """``POST /search`` (seed §5.3)."""
+    """``POST /search`` (§6)."""
     body = request.valid_body()
-    try:
-        point, _ = read_point(body["location"], "location")
-    except GeometryError as error:
-        raise ApiError(400, str(error)) from None
+    point, _ = read_point(body["location"], "location")
     within = body["range"]
     if within > mrs.settings["max_radius"]:
         raise ApiError(400, f"range must be at most {mrs.settings['max_radius']:,} metres")
+    # Within the read block rows are only collected; comparing them may take long, and would hold up writers.
     with mrs.store.read() as tx:
         rows = records_near(tx, point, within)
         referrals = mrs.peers.referrals(tx, point, within)
+    # Records hold JSON text: an answer is joined from them, and nothing is parsed or serialized.
     hits = hits_among(rows, point, within, mrs.settings["max_results"])
     results = b",".join([result_text(record, metres) for _, metres, _, record in hits])
     return Response(200, b'{"status":"ok","results":[%b],"referrals":[%b]}' % (results, b",".join(referrals)), JSON)
 
 
 def well_known(request: Request, mrs: Mrs) -> Response:
-    """``GET /.well-known/mrs`` (seed §5.4)."""
+    """``GET /.well-known/mrs`` (§8.1)."""
     with mrs.store.read() as tx:
         known = b",".join(peer.referral for peer in mrs.peers.known(tx))
     about = {
@@ -97,18 +114,18 @@ def well_known(request: Request, mrs: Mrs) -> Response:
         "server": mrs.settings["url"],
         "operator": mrs.settings["admin_email"],
         "authoritative_regions": list(mrs.settings["regions"]),
-        "capabilities": {"geometry_types": list(TYPES), "max_radius": mrs.settings["max_radius"]},
+        "capabilities": {"geometry_types": list(schemas.SPACE_TYPES), "max_radius": mrs.settings["max_radius"]},
     }
     return Response(200, b'%b,"known_peers":[%b]}' % (json_bytes(about)[:-1], known), JSON)
 
 
 def key_document(request: Request, mrs: Mrs) -> Response:
-    """``GET /.well-known/mrs/keys/{identity}`` (seed §5.5); ``user@domain`` is taken for ``user`` on its own domain."""
+    """``GET /.well-known/mrs/keys/{identity}`` (§8.2); ``user@domain`` is accepted for a ``user`` of this domain."""
     owner = request.params["identity"].removesuffix(f"@{mrs.settings['domain']}")
     return json_response(mrs.ring.document(owner))
 
 
-# --- seed §4.2: accounts --------------------------------------------------------------------------------------------
+# --- accounts and their keys (§3, §8.3) -----------------------------------------------------------------------------
 
 
 def _token_response(token: Token, status: int) -> Response:
@@ -116,46 +133,40 @@ def _token_response(token: Token, status: int) -> Response:
 
 
 def create_account(request: Request, mrs: Mrs) -> Response:
-    """``POST /auth/register``."""
+    """``POST /auth/register`` (§3.1)."""
     body = request.valid_body()
     return _token_response(mrs.accounts.register(body["username"], body["password"], body.get("email")), 201)
 
 
 def login(request: Request, mrs: Mrs) -> Response:
-    """``POST /auth/login``."""
+    """``POST /auth/login`` (§3.2)."""
     body = request.valid_body()
     return _token_response(mrs.accounts.login(body["username"], body["password"], request.client), 200)
 
 
 def me(request: Request, mrs: Mrs) -> Response:
-    """``GET /auth/me``: of an identity from another server no account is kept, so `created_at` is null."""
+    """``GET /auth/me`` (§3.4): for an identity of another server no account is kept, so `created_at` is null."""
     identity = mrs.authenticator.identify(request)
     account = mrs.accounts.account(identity.username) if identity.username else None
     created = account["created_at"] if account else None
     return json_response({"id": identity.id, "created_at": created, "is_local": identity.username is not None})
 
 
-def own_registrations(request: Request, mrs: Mrs) -> Response:
-    """``GET /registrations`` and ``GET /auth/me/registrations``."""
-    texts = mrs.registry.of_owner(mrs.authenticator.identify(request).id)
-    return Response(200, b'{"registrations":[%b]}' % b",".join(texts), JSON)
-
-
 def publish_key(request: Request, mrs: Mrs) -> Response:
-    """``PUT /auth/me/keys/{key_id}``."""
+    """``PUT /auth/me/keys/{key_id}`` (§8.3)."""
     username = _local_user(request, mrs)
     body = request.valid_body()
     public_key = key_bytes(body["public_key"])
     if public_key is None:
         raise ApiError(400, "public_key must be an Ed25519 public key: 32 bytes in base64")
     expires = body.get("expires")
-    if expires is not None and epoch_of(expires) is None:
+    if expires is not None and schemas.epoch_of(expires) is None:
         raise ApiError(400, "expires must be an ISO 8601 time, e.g. 2027-01-01T00:00:00Z")
     return json_response(described(mrs.ring.publish(username, _key_id(request), public_key, expires)))
 
 
 def deprecate_key(request: Request, mrs: Mrs) -> Response:
-    """``DELETE /auth/me/keys/{key_id}``."""
+    """``DELETE /auth/me/keys/{key_id}`` (§8.3)."""
     username = _local_user(request, mrs)
     return json_response(described(mrs.ring.deprecate(username, _key_id(request))))
 
@@ -174,16 +185,105 @@ def _key_id(request: Request) -> str:
     return key_id
 
 
+# --- what other servers ask (§11) -----------------------------------------------------------------------------------
+
+
+def snapshot(request: Request, mrs: Mrs) -> Response:
+    """``GET /sync/snapshot``: every registration once, in the order of the ids; `next_cursor` is null at the end."""
+    query = request.valid_query()
+    texts, cursor = mrs.registry.snapshot(query["cursor"], query["limit"])
+    return Response(200, b'{"registrations":[%b],"next_cursor":%b}' % (b",".join(texts), json_bytes(cursor)), JSON)
+
+
+def changes(request: Request, mrs: Mrs) -> Response:
+    """``GET /sync/changes``: what changed since; `next_cursor` is where to go on, also when nothing has changed."""
+    query = request.valid_query()
+    page = mrs.registry.changes(first_change(query["since"]), query["limit"])
+    return Response(
+        200,
+        b'{"registrations":[%b],"tombstones":[%b],"next_cursor":"%d"}'
+        % (b",".join(page.registrations), b",".join(page.tombstones), page.last),
+        JSON,
+    )
+
+
+# --- what the operator asks (§7, §12) -------------------------------------------------------------------------------
+
+
+def list_peers(request: Request, mrs: Mrs) -> Response:
+    """``GET /admin/peers`` (§12.2)."""
+    require_admin(request, mrs.settings["admin_token"])
+    with mrs.store.read() as tx:
+        return json_response({"peers": mrs.peers.listed(tx)})
+
+
+def change_peers(request: Request, mrs: Mrs) -> Response:
+    """``POST /admin/peers`` (§12.2)."""
+    require_admin(request, mrs.settings["admin_token"])
+    body = request.valid_body()
+    peer = read_peer(body, is_configured=True)
+    url = peer["server_url"]
+    if body["action"] == "remove":
+        mrs.peers.remove(url)
+        return json_response({"status": "removed", "server_url": url})
+    if url == mrs.settings["url"]:
+        raise ApiError(400, "server_url is this server itself, and it never refers to itself")
+    mrs.peers.add([peer])
+    return json_response({"status": "added", "server_url": url})
+
+
+def export(request: Request, mrs: Mrs) -> Response:
+    """``GET /admin/export`` (§12.3)."""
+    require_admin(request, mrs.settings["admin_token"])
+    return Response(200, mrs.export_text(), JSON)
+
+
+def import_document(request: Request, mrs: Mrs) -> Response:
+    """``POST /admin/import`` (§12.4)."""
+    require_admin(request, mrs.settings["admin_token"])
+    return json_response({"status": "imported", **mrs.take_in(request.valid_body())})
+
+
+# --- how refusals are answered (§13) --------------------------------------------------------------------------------
+
+
+def _challenge(error: Exception) -> Sequence[tuple[str, str]]:
+    return [("WWW-Authenticate", "Bearer")]  # RFC 9110 §15.5.2: a 401 bears a challenge
+
+
+REFUSALS: Refusals = {
+    GeometryError: Refusal(400),
+    BadRegistration: Refusal(400),
+    BadPeer: Refusal(400),
+    BadImport: Refusal(400),
+    BadCursor: Refusal(400),
+    NameUnavailable: Refusal(400),
+    MalformedSignature: Refusal(400),
+    NotAuthenticated: Refusal(401, headers=_challenge),
+    WrongCredentials: Refusal(401, headers=_challenge),
+    NotTheOwner: Refusal(403),
+    NotTheOperator: Refusal(403),
+    NoSuchRegistration: Refusal(404),
+    NoSuchKey: Refusal(404),
+    NoSuchPeer: Refusal(404),
+    IdenticalRegistration: Refusal(409),
+    OriginatedElsewhere: Refusal(409),
+    TooManyKeys: Refusal(409),
+    TooManyFailures: Refusal(429, headers=lambda error: [("Retry-After", str(error.seconds))]),
+    TooManyLogins: Refusal(503, headers=lambda error: [("Retry-After", "5")]),
+    NoServerKey: Refusal(503),
+    NoFreeId: Refusal(503),
+}
+
+
 # --- the table ------------------------------------------------------------------------------------------------------
 
+# In words, for /openapi.json and the docs page.
 _USER = "bearer token, or HTTP signature with MRS-Identity"
 _ADMIN = "operator: OMP_ADMIN_TOKEN as bearer token, or the loopback address"
 _NO_USER = "no bearer token or HTTP signature that verifies"
 _NO_ADMIN = "not the operator"
-_SPHERE = {"type": "sphere", "center": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "radius": 50}
-_PLACE = {"space": _SPHERE, "service_point": "https://example.com/my-place", "foad": False}
 _MARK = {"username": "mark", "password": "secret"}
-_LIMIT = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 _CHANGE_REFUSALS = {
     400: "the space, the service point or another member is wrong",
     401: _NO_USER,
@@ -193,194 +293,63 @@ _CHANGE_REFUSALS = {
 }
 
 ROUTES = (
-    Route(
-        "POST",
-        "/register",
-        register,
-        "Register a space, or with id update a registration",
-        {201: ("registered", schemas.REGISTERED), 200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
-        body=schemas.CLAIM,
-        example=_PLACE,
-        auth=_USER,
-    ),
-    Route(
-        "PUT",
-        "/register/{id}",
-        update,
-        "Update a registration",
-        {200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
-        body=schemas.CLAIM,
-        example=_PLACE,
-        auth=_USER,
-    ),
-    Route(
-        "POST",
-        "/release",
-        release,
-        "Release a registration",
-        {200: ("released", schemas.RELEASED), **_CHANGE_REFUSALS},
-        body=schemas.ID_ONLY,
-        example={"id": "reg_a1b2c3d4e5f6"},
-        auth=_USER,
-    ),
-    Route(
-        "POST",
-        "/search",
-        search,
-        "Find what is around a point, smallest first, and servers that may know more",
-        {200: ("found", schemas.FOUND), 400: "the location or the range is wrong"},
-        body=schemas.SEARCH,
-        example={"location": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "range": 100},
-    ),
-    Route(
-        "GET",
-        "/.well-known/mrs",
-        well_known,
-        "What this server is, and whom it knows",
-        {200: ("about this server", schemas.ABOUT)},
-    ),
-    Route(
-        "GET",
-        "/.well-known/mrs/keys/{identity}",
-        key_document,
-        "The public keys of a user, or of the server (_server)",
-        {
-            200: ("one key, or a list", schemas.KEY_DOCUMENT),
-            404: "no published keys",
-            503: "the server has no key of its own: the package cryptography is missing",
-        },
-    ),
-    Route(
-        "POST",
-        "/auth/register",
-        create_account,
-        "Make an account",
-        {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken"},
-        body=schemas.ACCOUNT,
-        example=_MARK,
-    ),
-    Route(
-        "POST",
-        "/auth/login",
-        login,
-        "Log in",
-        {
-            200: ("logged in", schemas.TOKEN),
-            400: "no such members",
-            401: "wrong",
-            429: "ten failures within a minute for this user or address",
-            503: "too many logins at once",
-        },
-        body=schemas.LOGIN,
-        example=_MARK,
-    ),
+    Route("POST", "/register", register, "Register a space, or with id update a registration",
+          {201: ("registered", schemas.REGISTERED), 200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
+          body=schemas.CLAIM, example=schemas.PLACE, auth=_USER),
+    Route("PUT", "/register/{id}", update, "Update a registration",
+          {200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
+          body=schemas.CLAIM, example=schemas.PLACE, auth=_USER),
+    Route("POST", "/release", release, "Release a registration",
+          {200: ("released", schemas.RELEASED), **_CHANGE_REFUSALS},
+          body=schemas.ID_ONLY, example={"id": "reg_a1b2c3d4e5f6"}, auth=_USER),
+    Route("POST", "/search", search, "Find what is around a point, smallest first, and servers that may know more",
+          {200: ("found", schemas.FOUND), 400: "the location or the range is wrong"},
+          body=schemas.SEARCH, example={"location": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "range": 100}),
+    Route("GET", "/.well-known/mrs", well_known, "What this server is, and whom it knows",
+          {200: ("about this server", schemas.ABOUT)}),
+    Route("GET", "/.well-known/mrs/keys/{identity}", key_document, "The public keys of a user or the server (_server)",
+          {200: ("one key, or a list", schemas.KEY_DOCUMENT), 404: "no published keys",
+           503: "the server has no key of its own: the package cryptography is missing"}),
+    Route("POST", "/auth/register", create_account, "Make an account",
+          {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken"},
+          body=schemas.ACCOUNT, example=_MARK),
+    Route("POST", "/auth/login", login, "Log in",
+          {200: ("logged in", schemas.TOKEN), 400: "no such members", 401: "wrong",
+           429: "ten failures within a minute for this user or address", 503: "too many logins at once"},
+          body=schemas.LOGIN, example=_MARK),
     Route("GET", "/auth/me", me, "Who is calling", {200: ("the caller", schemas.WHO), 401: _NO_USER}, auth=_USER),
-    Route(
-        "PUT",
-        "/auth/me/keys/{key_id}",
-        publish_key,
-        "Publish a public key",
-        {
-            200: ("published", schemas.PUBLISHED),
-            400: "no Ed25519 public key, or a bad time or key id",
-            401: _NO_USER,
-            403: "an identity of another server",
-            409: "too many keys",
-        },
-        body=schemas.KEY,
-        example={"public_key": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="},
-        auth=_USER,
-    ),
-    Route(
-        "DELETE",
-        "/auth/me/keys/{key_id}",
-        deprecate_key,
-        "Deprecate a published key",
-        {
-            200: ("deprecated", schemas.PUBLISHED),
-            400: "a bad key id",
-            401: _NO_USER,
-            403: "an identity of another server",
-            404: "no such key",
-        },
-        auth=_USER,
-    ),
-    *(
-        Route(
-            "GET",
-            path,
-            own_registrations,
-            "The caller's registrations",
-            {200: ("oldest first", schemas.OWN), 401: _NO_USER},
-            auth=_USER,
-        )
-        for path in ("/registrations", "/auth/me/registrations")
-    ),
-    Route(
-        "GET",
-        "/admin/peers",
-        federation.list_peers,
-        "The known peers",
-        {200: ("configured ones first", schemas.PEERS), 403: _NO_ADMIN},
-        auth=_ADMIN,
-    ),
-    Route(
-        "POST",
-        "/admin/peers",
-        federation.change_peers,
-        "Add or remove a peer",
-        {200: ("done", schemas.PEER_CHANGED), 400: "no such address", 403: _NO_ADMIN, 404: "no such peer"},
-        body=schemas.PEER_CHANGE,
-        example={"action": "add", "server_url": "https://sydney.mrs.example", "hint": "Sydney metropolitan area"},
-        auth=_ADMIN,
-    ),
-    Route(
-        "GET",
-        "/admin/export",
-        federation.export,
-        "All registrations, tombstones and peers",
-        {200: ("the document", schemas.EXPORT), 403: _NO_ADMIN},
-        auth=_ADMIN,
-    ),
-    Route(
-        "POST",
-        "/admin/import",
-        federation.import_document,
-        "Take in what another server exported, or nothing",
-        {200: ("how much it held", schemas.IMPORTED), 400: "a bad entry: nothing was changed", 403: _NO_ADMIN},
-        body=schemas.IMPORT,
-        example={"registrations": [], "tombstones": [], "peers": []},
-        auth=_ADMIN,
-    ),
-    Route(
-        "GET",
-        "/sync/snapshot",
-        federation.snapshot,
-        "All registrations, page by page",
-        {200: ("a page; next_cursor is null on the last", schemas.SNAPSHOT), 400: "a bad limit"},
-        query={"cursor": {"type": "string", "maxLength": 100, "default": ""}, "limit": _LIMIT},
-    ),
-    Route(
-        "GET",
-        "/sync/changes",
-        federation.changes,
-        "What has changed since a cursor or a time",
-        {200: ("a page, oldest changes first", schemas.CHANGES), 400: "a bad since or limit"},
-        query={
-            "since": {
-                "type": "string",
-                "maxLength": 100,
-                "default": "",
-                "description": "a next_cursor, an ISO 8601 time, or empty for the beginning",
-            },
-            "limit": _LIMIT,
-        },
-    ),
-)
+    Route("PUT", "/auth/me/keys/{key_id}", publish_key, "Publish a public key",
+          {200: ("published", schemas.PUBLISHED), 400: "no Ed25519 public key, or a bad time or key id", 401: _NO_USER,
+           403: "an identity of another server", 409: "too many keys"},
+          body=schemas.KEY, example={"public_key": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}, auth=_USER),
+    Route("DELETE", "/auth/me/keys/{key_id}", deprecate_key, "Deprecate a published key",
+          {200: ("deprecated", schemas.PUBLISHED), 400: "a bad key id", 401: _NO_USER,
+           403: "an identity of another server", 404: "no such key"}, auth=_USER),
+    *(Route("GET", path, own_registrations, "The caller's registrations",
+            {200: ("oldest first", schemas.OWN), 401: _NO_USER}, auth=_USER)
+      for path in ("/registrations", "/auth/me/registrations")),
+    Route("GET", "/admin/peers", list_peers, "The known peers",
+          {200: ("configured ones first", schemas.PEERS), 403: _NO_ADMIN}, auth=_ADMIN),
+    Route("POST", "/admin/peers", change_peers, "Add or remove a peer",
+          {200: ("done", schemas.PEER_CHANGED), 400: "no such address", 403: _NO_ADMIN, 404: "no such peer"},
+          body=schemas.PEER_CHANGE, auth=_ADMIN,
+          example={"action": "add", "server_url": "https://sydney.mrs.example", "hint": "Sydney metropolitan area"}),
+    Route("GET", "/admin/export", export, "All registrations, tombstones and peers",
+          {200: ("the document", schemas.EXPORT), 403: _NO_ADMIN}, auth=_ADMIN),
+    Route("POST", "/admin/import", import_document, "Take in what another server exported, or nothing",
+          {200: ("how much it held", schemas.IMPORTED), 400: "a bad entry: nothing was changed", 403: _NO_ADMIN},
+          body=schemas.IMPORT, example={"registrations": [], "tombstones": [], "peers": []}, auth=_ADMIN),
+    Route("GET", "/sync/snapshot", snapshot, "All registrations, page by page",
+          {200: ("a page; next_cursor is null on the last", schemas.SNAPSHOT), 400: "a bad limit"},
+          query=schemas.SNAPSHOT_QUERY),
+    Route("GET", "/sync/changes", changes, "What has changed since a cursor or a time",
+          {200: ("a page, oldest changes first", schemas.CHANGES), 400: "a bad since or limit"},
+          query=schemas.CHANGES_QUERY),
+)  # fmt: skip
 
 
 def mount(context: Context) -> Mount:
-    """The protocol for the server; its server key is made and its bootstrap peers are known."""
+    """The protocol as the server serves it."""
     mrs = service(context)
     return Mount(
         name="mrs",
@@ -390,6 +359,7 @@ def mount(context: Context) -> Mount:
         state=mrs,
         owns=("/register", "/release", "/search", "/registrations", "/auth", "/admin", "/sync", "/.well-known/mrs"),
         errors=DETAIL_ERRORS,
+        refusals=REFUSALS,
         cors=CORS_ANY_ORIGIN,
         housekeep=mrs.housekeep,
     )

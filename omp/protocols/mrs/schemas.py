@@ -1,18 +1,70 @@
-"""The bodies of MRS as JSON Schema: what routes check and OpenAPI shows (seed §5, mrs.md).
+"""What MRS looks like on the wire: names, times, and every body as JSON Schema (§3 to §12).
 
-The geometry of a space is checked by :mod:`omp.protocols.mrs.spaces`, whose messages name the member at fault.
+The lowest module of the package: it also holds :class:`RegistryError`, from which everything that the registry refuses
+is derived.  The schemas say which members a body has and of which JSON type; routes check them, and OpenAPI shows them.
+What a schema cannot say (whether a polygon's edges cross, whether a service point is a proper address) is checked where
+the value is read: :mod:`.registration`, :mod:`.peers`.
+
+In this order: errors, times, names and limits, what callers send, what is stored and exchanged, what is answered.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from time import gmtime, strftime
 from typing import Any
 
-from omp.protocols.mrs.accounts import USERNAME
-from omp.protocols.mrs.peers import PEER_SCHEMA
-from omp.protocols.mrs.registration import REGISTRATION_SCHEMA, TOMBSTONE_SCHEMA
-from omp.protocols.mrs.spaces import TYPES
-
 Schema = dict[str, Any]
+
+
+class RegistryError(Exception):
+    """Anything that the registry refuses; the message is one sentence for the sender.
+
+    Each subclass has a row in the table of :mod:`.routes`, which says with which status it is answered (§13).
+    """
+
+
+# --- times (§1.4) ---------------------------------------------------------------------------------------------------
+
+
+def iso_time(epoch: float) -> str:
+    """Epoch seconds as MRS writes a time: ISO 8601 in UTC with whole seconds, the fraction dropped.
+
+    >>> iso_time(1769416200.9)
+    '2026-01-26T08:30:00Z'
+    """
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(epoch))
+
+
+def epoch_of(text: str) -> float | None:
+    """The epoch seconds of an ISO 8601 time; None for any other text, and for times before 1970.
+
+    What others send may have a fraction and an offset; a time without an offset is UTC.
+
+    >>> epoch_of("2026-01-26T08:30:00Z"), epoch_of("2026-01-26T09:30:00+01:00"), epoch_of("yesterday")
+    (1769416200.0, 1769416200.0, None)
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        epoch = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return epoch if epoch >= 0 else None
+
+
+# --- names and limits (§1.3, §14) -----------------------------------------------------------------------------------
+
+USERNAME = "[A-Za-z0-9_-]{1,64}"
+ID = "reg_[A-Za-z0-9_-]{1,60}"
+"""This server makes ids with 12 characters after ``reg_``; those of other servers may have another length."""
+IDENTITY = r"[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9.:\[\]_-]{1,255}"
+SPACE_TYPES = ("sphere", "polygon")
+MAX_VERSION = 2**31
+MAX_REGIONS = 100
+MAX_HINT = 500
+
+
+# --- what callers send ----------------------------------------------------------------------------------------------
 
 POINT: Schema = {
     "type": "object",
@@ -32,7 +84,7 @@ CLAIM: Schema = {
             "type": "object",
             "description": "a sphere (center, radius in metres) or a polygon (vertices, height in metres)",
             "required": ["type"],
-            "properties": {"type": {"enum": list(TYPES)}},
+            "properties": {"type": {"enum": list(SPACE_TYPES)}},
         },
         "service_point": {
             "type": ["string", "null"],
@@ -41,6 +93,12 @@ CLAIM: Schema = {
         "foad": {"type": "boolean", "default": False, "description": "true: no service here; not found by searches"},
     },
 }
+PLACE = {
+    "space": {"type": "sphere", "center": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "radius": 50},
+    "service_point": "https://example.com/my-place",
+    "foad": False,
+}
+"""An example of a claim."""
 ID_ONLY: Schema = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
 SEARCH: Schema = {
     "type": "object",
@@ -62,7 +120,7 @@ ACCOUNT: Schema = {
 LOGIN: Schema = {
     "type": "object",
     "required": ["username", "password"],
-    # Any text: one that no account can have is a wrong one, and is counted as such.
+    # Any text: a name or password that no account can have is a failed login like any other, and counts as one.
     "properties": {
         "username": {"type": "string", "maxLength": 256},
         "password": {"type": "string", "maxLength": 256},
@@ -76,19 +134,72 @@ KEY: Schema = {
         "expires": {"type": ["string", "null"], "maxLength": 40, "description": "ISO 8601 time"},
     },
 }
+LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+SNAPSHOT_QUERY: Schema = {"cursor": {"type": "string", "maxLength": 100, "default": ""}, "limit": LIMIT}
+CHANGES_QUERY: Schema = {
+    "since": {
+        "type": "string",
+        "maxLength": 100,
+        "default": "",
+        "description": "a next_cursor, an ISO 8601 time, or empty for the beginning",
+    },
+    "limit": LIMIT,
+}
+
+
+# --- what is stored and exchanged between servers -------------------------------------------------------------------
+
+_ORIGIN: Schema = {
+    "origin_server": {"type": "string", "minLength": 1, "maxLength": 2048},
+    "origin_id": {"type": "string", "pattern": ID},
+    "version": {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
+}
+REGISTRATION: Schema = {
+    "type": "object",
+    "required": ["id", "space", "owner", "version", "created", "updated"],
+    "properties": {
+        "id": {"type": "string", "pattern": ID},
+        "space": {"type": "object"},
+        "service_point": {"type": ["string", "null"]},
+        "foad": {"type": "boolean"},
+        **_ORIGIN,
+        "owner": {"type": "string", "pattern": IDENTITY},
+        "created": {"type": "string", "maxLength": 40},
+        "updated": {"type": "string", "maxLength": 40},
+    },
+}
+TOMBSTONE: Schema = {
+    "type": "object",
+    "required": ["origin_server", "origin_id", "version", "deleted_at"],
+    "properties": {**_ORIGIN, "deleted_at": {"type": "string", "maxLength": 40}},
+}
+PEER: Schema = {
+    "type": "object",
+    "required": ["server_url"],
+    "properties": {
+        "server_url": {"type": "string", "maxLength": 2048},
+        "hint": {"type": ["string", "null"], "maxLength": MAX_HINT},
+        "last_seen": {"type": ["string", "null"], "maxLength": 40},
+        "is_configured": {"type": "boolean"},
+        "authoritative_regions": {"type": "array", "maxItems": MAX_REGIONS},
+    },
+}
 PEER_CHANGE: Schema = {
     "type": "object",
     "required": ["action", "server_url"],
-    "properties": {"action": {"enum": ["add", "remove"]}, **PEER_SCHEMA["properties"]},
+    "properties": {"action": {"enum": ["add", "remove"]}, **PEER["properties"]},
 }
 IMPORT: Schema = {
     "type": "object",
     "properties": {
-        "registrations": {"type": "array", "items": REGISTRATION_SCHEMA},
-        "tombstones": {"type": "array", "items": TOMBSTONE_SCHEMA},
-        "peers": {"type": "array", "items": PEER_SCHEMA},
+        "registrations": {"type": "array", "items": REGISTRATION},
+        "tombstones": {"type": "array", "items": TOMBSTONE},
+        "peers": {"type": "array", "items": PEER},
     },
 }
+
+
+# --- what is answered -----------------------------------------------------------------------------------------------
 
 
 def _answer(**members: Schema) -> Schema:
@@ -105,16 +216,16 @@ _TIME: Schema = {"type": "string", "format": "date-time"}
 _OPTIONAL_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _CURSOR: Schema = {"type": ["string", "null"]}
 _HIT: Schema = {
-    **REGISTRATION_SCHEMA,
+    **REGISTRATION,
     "required": ["id", "space", "service_point", "foad", "distance"],
     "properties": {
-        **{name: REGISTRATION_SCHEMA["properties"][name] for name in ("id", "space", "service_point", "foad")},
+        **{name: REGISTRATION["properties"][name] for name in ("id", "space", "service_point", "foad")},
         "distance": {"type": "number", "description": "metres to the centre of a sphere; to a polygon, 0 inside it"},
     },
 }
 _PUBLIC_KEY = _answer(type={"const": "Ed25519"}, key={"type": "string"})
 
-REGISTERED = _answer(status=_STATUS, registration=REGISTRATION_SCHEMA)
+REGISTERED = _answer(status=_STATUS, registration=REGISTRATION)
 RELEASED = _answer(status=_STATUS, id={"type": "string"})
 FOUND = _answer(status=_STATUS, results=_list_of(_HIT), referrals=_list_of(_REFERRAL))
 ABOUT = _answer(
@@ -137,19 +248,17 @@ KEY_DOCUMENT: Schema = {
 }
 TOKEN = _answer(token={"type": "string"}, expires_at=_TIME)
 WHO = _answer(id={"type": "string"}, created_at=_OPTIONAL_TIME, is_local={"type": "boolean"})
-OWN = _answer(registrations=_list_of(REGISTRATION_SCHEMA))
+OWN = _answer(registrations=_list_of(REGISTRATION))
 PUBLISHED = _answer(key_id={"type": "string"}, type={"const": "Ed25519"}, key={"type": "string"}, created=_TIME)
 PEER_CHANGED = _answer(status=_STATUS, server_url={"type": "string"})
-PEERS = _answer(peers=_list_of(PEER_SCHEMA))
-SNAPSHOT = _answer(registrations=_list_of(REGISTRATION_SCHEMA), next_cursor=_CURSOR)
-CHANGES = _answer(
-    registrations=_list_of(REGISTRATION_SCHEMA), tombstones=_list_of(TOMBSTONE_SCHEMA), next_cursor={"type": "string"}
-)
+PEERS = _answer(peers=_list_of(PEER))
+SNAPSHOT = _answer(registrations=_list_of(REGISTRATION), next_cursor=_CURSOR)
+CHANGES = _answer(registrations=_list_of(REGISTRATION), tombstones=_list_of(TOMBSTONE), next_cursor={"type": "string"})
 EXPORT = _answer(
     exported_at=_TIME,
-    registrations=_list_of(REGISTRATION_SCHEMA),
-    tombstones=_list_of(TOMBSTONE_SCHEMA),
-    peers=_list_of(PEER_SCHEMA),
+    registrations=_list_of(REGISTRATION),
+    tombstones=_list_of(TOMBSTONE),
+    peers=_list_of(PEER),
 )
 IMPORTED = _answer(
     status=_STATUS, registrations={"type": "integer"}, tombstones={"type": "integer"}, peers={"type": "integer"}

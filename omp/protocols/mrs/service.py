@@ -1,31 +1,143 @@
-"""The registry as a whole: its parts, wired from the context that the entry hands over (seed §11)."""
+"""The registry as a whole: its settings, its parts, and what needs several of them (§2, §12.3, §12.4).
+
+:data:`SETTINGS` is the table that ``--help`` and the configuration page are made from.  :func:`service` reads them and
+wires the parts from the context that the entry hands over.  :class:`Mrs` is what every handler is given.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from math import pi
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from omp.protocols.mrs.accounts import Accounts
-from omp.protocols.mrs.addresses import domain_of
-from omp.protocols.mrs.fetch import fetch
+from omp.protocols.mrs.accounts import Accounts, Throttle
+from omp.protocols.mrs.fetch import domain_of, fetch, server_url
+from omp.protocols.mrs.geometry import EARTH_RADIUS_M, GeometryError
 from omp.protocols.mrs.identity import Authenticator
-from omp.protocols.mrs.key_ring import KeyRing
-from omp.protocols.mrs.peers import Peers, read_peer
+from omp.protocols.mrs.keys import KeyRing, RemoteKeys
+from omp.protocols.mrs.peers import BadPeer, Peer, Peers, read_peer
+from omp.protocols.mrs.registration import BadRegistration, Registration, read_registration, read_space, tombstone
 from omp.protocols.mrs.registry import Registry
-from omp.protocols.mrs.remote_keys import RemoteKeys
-from omp.protocols.mrs.settings import SETTINGS
-from omp.protocols.mrs.throttle import Throttle
+from omp.protocols.mrs.schemas import RegistryError, iso_time
 from omp.store.port import Store
+from omp.web.messages import json_bytes
 from omp.web.routes import Context
-from omp.web.settings import read_settings
+from omp.web.settings import Setting, read_settings, switch, whole_number
 from omp.web.signature_guard import NonceTable
+
+# --- settings (§2.1) ------------------------------------------------------------------------------------------------
+
+_HALF_WAY_ROUND = int(pi * EARTH_RADIUS_M)
+
+
+def _domain(text: str) -> str:
+    try:
+        return domain_of(f"https://{text}")
+    except ValueError:
+        raise ValueError("must be a host, or host:port, e.g. owen.iz.net") from None
+
+
+def _list_of(parse: Callable[[Any], Any], what: str) -> Callable[[str], list[Any]]:
+    """A parser for a JSON list, each element of it parsed."""
+
+    def read(text: str) -> list[Any]:
+        try:
+            values = json.loads(text)
+        except ValueError:
+            values = None
+        if not isinstance(values, list):
+            raise ValueError(f"must be a JSON list of {what}")
+        return [parse(value) for value in values]
+
+    return read
+
+
+def _peer(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must hold addresses as text")
+    return server_url(value.strip())
+
+
+def _region(value: Any) -> Any:
+    try:
+        return read_space(value)[1]
+    except GeometryError as error:
+        raise ValueError(f"must hold spheres and polygons: {error}") from None
+
+
+def _peers(text: str) -> list[str]:
+    """The addresses in a JSON list, or between commas."""
+    if text.lstrip().startswith("["):
+        return _list_of(_peer, "addresses")(text)
+    return [_peer(part) for part in text.split(",") if part.strip()]
+
+
+# What follows is read once, at the start: a bad value stops the start, before anything is served.
+SETTINGS = (
+    Setting(
+        "url",
+        "MRS_SERVER_URL",
+        server_url,
+        None,
+        "this registry's address as others reach it; where it listens if absent",
+    ),
+    Setting(
+        "domain",
+        "MRS_SERVER_DOMAIN",
+        _domain,
+        None,
+        "what follows the @ in its users' identities; that of MRS_SERVER_URL if absent",
+    ),
+    Setting("admin_email", "MRS_ADMIN_EMAIL", str, None, "the operator's address that /.well-known/mrs shows"),
+    Setting(
+        "max_radius", "MRS_MAX_RADIUS", whole_number(1, _HALF_WAY_ROUND), 1_000_000, "largest range of a search, metres"
+    ),
+    Setting("max_results", "MRS_MAX_RESULTS", whole_number(1, 10_000), 100, "most results of a search"),
+    Setting("bootstrap_peers", "MRS_BOOTSTRAP_PEERS", _peers, (), "servers to refer to: JSON list or comma list"),
+    Setting(
+        "regions",
+        "MRS_AUTHORITATIVE_REGIONS",
+        _list_of(_region, "spaces"),
+        (),
+        "regions this registry claims: JSON list of spheres and polygons",
+    ),
+    Setting(
+        "token_hours", "MRS_TOKEN_EXPIRY_HOURS", whole_number(1, 87_600), 24 * 7, "hours for which a login is good"
+    ),
+    Setting(
+        "key_cache_seconds",
+        "MRS_KEY_CACHE_TTL_SECONDS",
+        whole_number(0, 86_400),
+        3600,
+        "seconds for which a fetched key is kept",
+    ),
+    Setting(
+        "insecure_keys",
+        "MRS_ALLOW_INSECURE_KEYS",
+        switch,
+        False,
+        "1: fetch keys by http:// and from addresses that are not public, for tests",
+    ),
+    Setting("admin_token", "OMP_ADMIN_TOKEN", str, None, "bearer token of /admin; without it, loopback only"),
+)
+
+
+# --- the registry as a whole ----------------------------------------------------------------------------------------
+
+
+_Entry = TypeVar("_Entry")
+
+
+class BadImport(RegistryError):
+    """An entry of an import cannot be kept; the message names it, as in ``registrations.3: …``."""
 
 
 @dataclass(frozen=True)
 class Mrs:
-    """What the handlers are given: the parts of the registry, and how it is set up (:mod:`settings`)."""
+    """What the handlers are given: the parts of the registry, and its settings by the names in :data:`SETTINGS`."""
 
     settings: dict[str, Any]
     store: Store
@@ -44,9 +156,56 @@ class Mrs:
         self.accounts.forget_tokens(now)
         self.nonces.housekeep(now)
 
+    def export_text(self) -> bytes:
+        """The export document (§12.3): everything but accounts and keys, as one moment of the store shows it."""
+        with self.store.read() as tx:
+            registrations, tombstones = self.registry.everything(tx)
+            peers = sorted(self.peers.listed(tx), key=lambda peer: peer["server_url"])
+        parts = (iso_time(self.clock()).encode(), b",".join(registrations), b",".join(tombstones), json_bytes(peers))
+        return b'{"exported_at":"%b","registrations":[%b],"tombstones":[%b],"peers":%b}' % parts
+
+    def take_in(self, exported: Mapping[str, list[Any]]) -> dict[str, int]:
+        """Import a document that fits the schema ``IMPORT`` (§12.4): all of it, or nothing if one entry is bad.
+
+        Returns how many entries of each kind the document has.  Raises :class:`BadImport`, or
+        :class:`BadRegistration` where an id is taken by a registration of another origin.
+        """
+        registrations = _each(exported, "registrations", self._registration)
+        tombstones = _each(exported, "tombstones", _checked_tombstone)
+        peers = _each(exported, "peers", _learned_peer)
+        # Everything was read before the block: in it, only a taken id can fail, and that rolls all of it back.
+        with self.store.write() as tx:
+            self.registry.adopt(tx, registrations, tombstones)
+            for peer in peers:
+                self.peers.put(tx, peer)
+        return {"registrations": len(registrations), "tombstones": len(tombstones), "peers": len(peers)}
+
+    def _registration(self, value: dict[str, Any]) -> Registration:
+        return read_registration(value, self.settings["url"])
+
+
+def _each(exported: Mapping[str, list[Any]], member: str, read: Callable[[Any], _Entry]) -> list[_Entry]:
+    """Every entry of a member, read; :class:`BadImport` names the one that cannot be kept."""
+    found = []
+    for index, value in enumerate(exported.get(member, ())):
+        try:
+            found.append(read(value))
+        except (GeometryError, BadRegistration, BadPeer) as error:
+            raise BadImport(f"{member}.{index}: {error}") from None
+    return found
+
+
+def _checked_tombstone(value: dict[str, Any]) -> dict[str, Any]:
+    tombstone(value)
+    return value
+
+
+def _learned_peer(value: dict[str, Any]) -> Peer:
+    return read_peer(value, is_configured=False)
+
 
 def service(context: Context) -> Mrs:
-    """The registry over the context's store, its server key and its bootstrap peers in place."""
+    """The registry over the context's store; its server key is made and its bootstrap peers are added (§2.2)."""
     settings = read_settings(SETTINGS, context.environ)
     url = settings["url"] = settings["url"] or context.url
     domain = settings["domain"] = settings["domain"] or domain_of(url)
@@ -54,7 +213,7 @@ def service(context: Context) -> Mrs:
     store, clock = context.store, context.clock
     throttle = Throttle(store, clock)
     accounts = Accounts(store, clock, context.random_bytes, throttle, settings["token_hours"] * 3600)
-    ring = KeyRing(store, clock, domain)
+    ring = KeyRing(store, clock, domain)  # identities are of the domain, which may differ from the URL's
     ring.make_server_key()
     insecure = settings["insecure_keys"]
     if insecure:

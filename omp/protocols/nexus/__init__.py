@@ -1,20 +1,50 @@
-"""NEXUS: the configuration, prompts and message history that belong to an Ethereum key.
+"""NEXUS: the configuration, the prompt and the message history that belong to an Ethereum key.
 
-Implements the REST API of NEXUS (its document's §I to §VIII) under ``/api/v1``.  An owner is an address; reading asks
-for the address, writing for a signature by its key over the request, checked by public-key recovery.
+**What it is for.**  A chat client keeps a few things for its user: which model answers and at which temperature, a text
+that tells the assistant about the user, and what was said.  NEXUS keeps them for a *key* instead of an account.  There
+is nothing to register and no password: the owner is an Ethereum address, which is derived from a public key, and
+whoever holds the secret key may write under that address.  Reading asks for the address; writing asks for a signature
+by its key over the request.
 
-In reading order: :mod:`.signatures` (who signed, and what), :mod:`.defaults` (what every profile starts from),
-:mod:`.profile` (overrides, checked and merged), :mod:`.messages` (the history), :mod:`.commands`: all pure; then
-:mod:`.records` (the rows), :mod:`.defaults_file` (the template on disk), :mod:`.writes` (what may be asked for),
-:mod:`.routes` (the handlers and the table).  The arithmetic is in :mod:`omp.protocols.nexus.secp256k1`.
+**How a write is checked.**  An Ethereum signature does not come with a public key: the verifier *recovers* the key from
+the signature and the signed hash, derives the address from it, and compares that with the address that the request
+names.  Almost any 65 bytes recover some key, so the comparison is the whole check.
 
-Not implemented: webhooks (§VIII.4), and rate limits (§VII.4), which belong to the proxy in front.
+What is hashed is the text of the request, and that is where clients disagree.  One sorts the member names by code
+point and another by UTF-16 unit, one escapes what is not ASCII, one signs the hash as a personal message because its
+wallet offers nothing else.  This implementation accepts a fixed list of forms, each of which holds the whole request
+(§3.4).  It refuses one that early clients used, which binds nothing (§3.7).
+
+>>> from omp.protocols.nexus.ethereum import address, public_key_slowly, sign_slowly, signature_text
+>>> from omp.protocols.nexus.keccak import keccak256
+>>> from omp.protocols.nexus.signatures import NotAuthenticated, authenticate
+>>> from omp.rules.json_text import parse_exact
+>>> owner = address(public_key_slowly(7))
+>>> signature = signature_text(sign_slowly(7, keccak256(b'{"overrides":{"temperature":0.9}}')))
+>>> body = '{"overrides": {"temperature": 0.9}, "auth": {"publicKey": "%s", "signature": "%s"}}' % (owner, signature)
+>>> authenticate(parse_exact(body.encode()), owner)  # returns: this owner signed this request
+>>> try:
+...     authenticate(parse_exact(body.replace("0.9", "1.9").encode()), owner)
+... except NotAuthenticated as refusal:
+...     print(str(refusal).partition(";")[0])
+auth.signature is not by this owner over this request
+
+**What can go wrong.**  An address is an identifier, not a secret: whoever knows it can read what is kept for it
+(§10.1).  A signature names neither an endpoint nor a time, so a captured request can be sent again (§10.2).  Each
+signature (r, s) has a twin (r, n - s) that is just as valid; only the one with the lower s is accepted.  Keccak-256 is
+not SHA3-256.  A number must be hashed as it was written, since ``1e-7`` and ``1e-07`` are one value and two texts.  And
+hashing by hand is slow, so long bodies are checked one at a time (§9.3).
+
+**In reading order**: :mod:`.keccak` (the hash), :mod:`.ethereum` (keys, addresses, recovery), :mod:`.signatures` (who
+signed, and what), :mod:`.profile` (defaults and overrides, checked and merged), which are all pure; then
+:mod:`.defaults` (the template in force), :mod:`.writes` (what may be asked for, and the rows), :mod:`.routes` (the
+handlers and the table).  The section numbers are those of ``SPEC.md`` beside this file.
 """
 
 from __future__ import annotations
 
-from omp.protocols.nexus.defaults_file import DefaultsSource
-from omp.protocols.nexus.routes import BASE, ERRORS, ROUTES, Nexus
+from omp.protocols.nexus.defaults import DefaultsSource
+from omp.protocols.nexus.routes import BASE, ERRORS, REFUSALS, ROUTES, Nexus
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount
 from omp.web.settings import Setting, SettingError, read_settings
 
@@ -45,5 +75,6 @@ def mount(context: Context) -> Mount:
         state=Nexus(context.store, defaults, context.clock),
         owns=(BASE,),
         errors=ERRORS,
+        refusals=REFUSALS,
         cors=(*CORS_ANY_ORIGIN, ("Access-Control-Expose-Headers", "Link, ETag")),
     )

@@ -1,27 +1,26 @@
-"""What everyone's profile starts from: the genesis template, read from JSON and checked.
+"""The defaults in force: the built-in template, or a JSON file that is read again when it changes.
 
-Implements the data behind the protocol's §II.2 and §VI: ``llm.catalog`` (name → ``aliases``), ``user_defaults.config``,
-``user_defaults.prompts`` (name → ``content``, ``editable``), ``ui.editable_fields`` and ``ui.field_options``.  A
-template may hold more; what is not named here is ignored.
+Implements §4.3 (the built-in template) and §4.4 (``--nexus-defaults FILE``).  Every request asks
+:meth:`DefaultsSource.current`, which costs one look at the file's times and size; the file is read when these have
+changed.
 
-Guarantees: a :class:`Defaults` that exists can answer every request; a template that could not is refused with
-a sentence that names the member.  The choices of ``config.model`` always follow the catalog.
-
-Handled here: reading a template, and the built-in one.  The caller must find the file and notice its changes.
+Guarantees: a file that cannot be used stops the start (ValueError).  One that becomes unusable later is reported in the
+log, once, and the last good one stays in force.  An :class:`Edition` never changes: a request that asked for it once
+works with one template throughout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from hashlib import sha256
+from threading import Lock
 from typing import Any
 
-from omp.rules.schema import Validator, compile_schema
-
-MODEL_FIELD = "config.model"
-EDITABLE_PROMPT = "prompts.friends_profile"
-"""The only prompt that an owner may write (§II.5, notes), whatever a template says."""
+from omp.protocols.nexus.profile import Defaults, effective_profile, read_defaults
+from omp.rules.json_text import parse
+from omp.web.messages import json_bytes
 
 BUILT_IN: Mapping[str, Any] = {
     "llm": {
@@ -54,118 +53,85 @@ BUILT_IN: Mapping[str, Any] = {
         },
     },
 }
-"""The template of a server that was given none: the values and the three models of §II.2."""
-
-_OBJECT = {"type": "object"}
-_validate = compile_schema(
-    {
-        "type": "object",
-        "required": ["llm", "user_defaults", "ui"],
-        "properties": {
-            "llm": {"type": "object", "required": ["catalog"], "properties": {"catalog": _OBJECT}},
-            "user_defaults": {
-                "type": "object",
-                "required": ["config", "prompts"],
-                "properties": {"config": _OBJECT, "prompts": _OBJECT},
-            },
-            "ui": {
-                "type": "object",
-                "required": ["editable_fields"],
-                "properties": {
-                    "editable_fields": {
-                        "type": "array",
-                        "items": {
-                            "type": "string",
-                            "pattern": "(config|prompts)\\..+",
-                            "description": "must be config.NAME or prompts.NAME",
-                        },
-                    },
-                    "field_options": _OBJECT,
-                },
-            },
-        },
-    }
-)
-_ALIASES = {"type": "array", "items": {"type": "string", "minLength": 1}}
-_validate_model = compile_schema({"type": "object", "properties": {"aliases": _ALIASES}})
-_validate_prompt = compile_schema(
-    {
-        "type": "object",
-        "required": ["content"],
-        "properties": {"content": {"type": "string"}, "editable": {"type": "boolean"}},
-    }
-)
-_NUMBER = {"type": "number"}
-_OPTION: Mapping[str, Any] = {
-    "type": "object",
-    "required": ["type"],
-    "properties": {"type": {"type": "string"}, "options": _ALIASES, "min": _NUMBER, "max": _NUMBER},
-}
-_validate_option = {
-    "select": compile_schema({**_OPTION, "required": ["type", "options"]}),
-    "slider": compile_schema({**_OPTION, "required": ["type", "min", "max"]}),
-}
-_validate_any_option = compile_schema(_OPTION)
+"""The template of a server that was given none (§4.3)."""
 
 
-@dataclass(frozen=True)
-class Defaults:
-    """A checked template: what the effective profile of §II.2 is made from.  Nobody may change what it holds."""
+# --- One reading of the template --------------------------------------------------------------------------------
 
-    catalog: Mapping[str, Any]
-    config: Mapping[str, Any]
-    prompts: Mapping[str, Mapping[str, Any]]
-    editable_fields: tuple[str, ...]
-    static_options: Mapping[str, Mapping[str, Any]]
-
-    @cached_property
-    def field_options(self) -> Mapping[str, Any]:
-        """Field → what the client offers for it; the choices of ``config.model`` are made from the catalog (§VI)."""
-        model = {**self.static_options.get(MODEL_FIELD, {}), "type": "select", "options": self._models()}
-        return {**self.static_options, MODEL_FIELD: model}
-
-    def _models(self) -> list[str]:
-        aliases: set[str] = set()
-        for name, about in self.catalog.items():
-            aliases.update(about.get("aliases") or [name])
-        return sorted(aliases)
+_KEPT_BYTES = 16 * 1024 * 1024
+_KEPT_ROW_BYTES = 1024
 
 
-def read_defaults(template: Any) -> Defaults:
-    """The checked form of `template`, a JSON value.  Raises ValueError saying which member would have to be what."""
-    _check(_validate, "", template)
-    catalog = template["llm"]["catalog"]
-    config, prompts = template["user_defaults"]["config"], template["user_defaults"]["prompts"]
-    options = template["ui"].get("field_options", {})
-    for name, model in catalog.items():
-        _check(_validate_model, f"llm.catalog.{name}", model)
-    for name, prompt in prompts.items():
-        _check(_validate_prompt, f"user_defaults.prompts.{name}", prompt)
-    for field, option in options.items():
-        _check_option(field, option)
-    listed = template["ui"]["editable_fields"]
-    # What the template calls editable and this API does not let anyone write is shown as not editable.
-    open_prompts = {f"prompts.{name}" for name, prompt in prompts.items() if prompt.get("editable", True)}
-    open_prompts &= {EDITABLE_PROMPT} & set(listed)
-    return Defaults(
-        catalog=catalog,
-        config=config,
-        prompts={name: {**prompt, "editable": f"prompts.{name}" in open_prompts} for name, prompt in prompts.items()},
-        editable_fields=tuple(field for field in listed if field.startswith("config.") or field in open_prompts),
-        static_options=options,
-    )
+class Edition:
+    """One reading of the template, and the encoded profiles that were made from it lately.
+
+    A profile depends on the template and on the owner's row only, and names nobody.  So owners with the same overrides,
+    above all those with none, share one encoded profile.
+    """
+
+    def __init__(self, defaults: Defaults) -> None:
+        self.defaults = defaults
+        # The longest entry: the row itself, and a profile that shows the row twice (as overrides, and in force).
+        longest = len(self._encoded(None)[0]) + 3 * _KEPT_ROW_BYTES
+        self._kept = lru_cache(maxsize=_KEPT_BYTES // longest)(self._encoded)
+
+    def profile(self, row: bytes | None) -> tuple[bytes, str]:
+        """(body, entity tag) of ``GET /config`` for an owner whose stored overrides are `row` (None: none)."""
+        return self._encoded(row) if row and len(row) > _KEPT_ROW_BYTES else self._kept(row)
+
+    def _encoded(self, row: bytes | None) -> tuple[bytes, str]:
+        body = json_bytes(effective_profile(self.defaults, parse(row) if row else {}))
+        return body, f'"{sha256(body).hexdigest()[:32]}"'
 
 
-def _check_option(field: str, option: Any) -> None:
-    where = f"ui.field_options.{field}"
-    _check(_validate_any_option, where, option)
-    if field != MODEL_FIELD:  # its choices come from the catalog
-        _check(_validate_option.get(option["type"], _validate_any_option), where, option)
-    if "min" in option and "max" in option and option["min"] > option["max"]:
-        raise ValueError(f"{where}: min must not be above max")
+# --- The file ---------------------------------------------------------------------------------------------------
 
 
-def _check(validate: Validator, where: str, value: Any) -> None:
-    for path, message, _ in validate(value):
-        place = ".".join(str(step) for step in ([where] if where else []) + list(path))
-        raise ValueError(f"{place or 'the template'} {message}")
+class DefaultsSource:
+    """Where editions come from: the file at `path`, or the built-in template if that is None.
+
+    Raises ValueError, saying why, if the file cannot be used.  `log` writes one line to the server's log.
+    """
+
+    def __init__(self, path: str | None, log: Callable[[str], None]) -> None:
+        self._path = path
+        self._log = log
+        self._lock = Lock()
+        self._seen = self._look()
+        self._edition = Edition(read_defaults(BUILT_IN) if path is None else _read(path))
+
+    def current(self) -> Edition:
+        """The edition in force."""
+        if self._path is not None and self._look() != self._seen:
+            self._read_again(self._path)
+        return self._edition
+
+    def _look(self) -> Any:
+        """A value that changes whenever the file does; None if there is no file."""
+        if self._path is None:
+            return None
+        try:
+            seen = os.stat(self._path)
+        except OSError:
+            return None
+        return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
+
+    def _read_again(self, path: str) -> None:
+        with self._lock:
+            seen = self._look()  # before reading: a write in between will then be seen as a further change
+            if seen == self._seen:
+                return
+            try:
+                self._edition = Edition(_read(path))
+            except ValueError as error:
+                self._log(f"nexus: {path} cannot be used, the defaults read before still count: {error}")
+            self._seen = seen
+
+
+def _read(path: str) -> Defaults:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    return read_defaults(parse(data))

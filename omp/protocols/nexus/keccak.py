@@ -1,11 +1,12 @@
 """Keccak-256 as Ethereum uses it: Keccak[c = 512] with the padding of the original submission.
 
-It is not SHA3-256.  FIPS 202 appends the bits 01 to a message before it pads (so that SHA3 differs from SHAKE); the
-Keccak submission, fixed in Ethereum before FIPS 202 was published, does not.  One byte differs (0x01 here, 0x06
-there) and with it every digest, which is why hashlib's ``sha3_256`` cannot stand in.
+It is not SHA3-256.  FIPS 202 appends the bits 01 to a message before it pads, so that SHA3 differs from SHAKE.  The
+Keccak submission does not, and Ethereum adopted it before FIPS 202 was published.  One byte of the padding differs
+(0x01 here, 0x06 there) and with it every digest, which is why hashlib's ``sha3_256`` cannot be used instead.
 
-Laid out like FIPS 202: the state is 5 × 5 lanes of 64 bits, lane (x, y) at index x + 5·y (§3.1.2, §B.1); a round is
-θ, ρ, π, χ, ι (§3.2); Keccak-f[1600] is 24 rounds (§3.4); the sponge absorbs 136 bytes a block (§4).
+The code follows FIPS 202: the state is 5 × 5 lanes of 64 bits, lane (x, y) at index x + 5·y (FIPS 202 §3.1.2); a round
+is θ, ρ, π, χ, ι (FIPS 202 §3.2); Keccak-f[1600] is 24 rounds (FIPS 202 §3.4); the sponge absorbs 136 bytes a block
+(FIPS 202 §4).
 """
 
 from __future__ import annotations
@@ -85,12 +86,16 @@ def keccak256(data: bytes) -> bytes:
     >>> keccak256(b"").hex()
     'c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470'
     """
-    return _sponge(data, 0x01)
+    return sponge(data, 0x01)
 
 
-def _sponge(data: bytes, first_padding_byte: int) -> bytes:
-    """Absorb `data`, padded, and squeeze 32 bytes: FIPS 202 §4; with 0x06 for the padding it is SHA3-256 (§6.1)."""
-    # Padding pad10*1 (§5.1): a one bit, zeros, a one bit, the low bit of a byte first; both ones may share a byte.
+def sponge(data: bytes, first_padding_byte: int) -> bytes:
+    """Absorb `data`, padded, and squeeze 32 bytes (FIPS 202 §4).
+
+    The first byte of the padding is 0x01 for Keccak-256; with 0x06 the result is SHA3-256 (FIPS 202 §6.1), which lets
+    a test compare the permutation with the standard library's.
+    """
+    # Padding pad10*1 (FIPS 202 §5.1): a one bit, zeros, a one bit, low bits first; both ones may share a byte.
     padded = bytearray(data)
     padded += bytes(_RATE - len(data) % _RATE)
     padded[len(data)] ^= first_padding_byte

@@ -1,31 +1,36 @@
 """The routes of NEXUS under ``/api/v1``, and what a handler does: authenticate, check, change, answer.
 
-Implements the protocol's §II and §VIII and its errors (§III): 401 for every failed authentication, which comes before
-anything else is looked at, 422 for a body that does not fit, 400 for query parameters.  Reading asks for the
-owner's address as a bearer; it is an identifier and no secret, and whoever knows an address can read what is
-kept for it.  Writing asks for the owner's signature over the body.
+Implements §5.2 (``GET /config``), §6.3 (``GET /messages``), §8 (commands) and §9 (errors and limits).  Authentication
+comes before anything else is looked at.  Reading asks for the owner's address as a bearer, which is an identifier and
+not a secret: whoever knows an address can read what is kept for it (§10.1).  Writing asks for the owner's signature
+over the body.
 
-Not in the protocol, and so not here: anything that binds a signature to a time.  A captured request can be sent again;
-it makes the same change again.  Serve over TLS.
+Layout: the state and the table of refusals; the handlers that read; the one that writes; commands; the route table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
-from omp.protocols.nexus.commands import commands, signature_required_commands
-from omp.protocols.nexus.defaults_file import DefaultsSource
-from omp.protocols.nexus.messages import MESSAGE_SCHEMA
-from omp.protocols.nexus.records import POSITION_BYTES, overrides_row, read_messages
+from omp.protocols.nexus.defaults import DefaultsSource
+from omp.protocols.nexus.profile import DoesNotFit
 from omp.protocols.nexus.signatures import NotAuthenticated, authenticate, bearer
-from omp.protocols.nexus.writes import WRITES, Author, Unprocessable, Write
+from omp.protocols.nexus.writes import (
+    MESSAGE_SCHEMA,
+    POSITION_BYTES,
+    WRITES,
+    Author,
+    Write,
+    overrides_row,
+    read_messages,
+)
 from omp.rules.json_text import JsonError, parse, parse_exact
 from omp.store.port import Store
-from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle
+from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
 from omp.web.messages import (
     JSON,
     BadCursor,
@@ -43,11 +48,17 @@ BASE = "/api/v1"
 MAX_BODY = 1024 * 1024
 """A prompt of 65,536 characters takes at most 12 bytes for each in JSON.  The bound is also on what a stranger can make
 the server compute: Keccak-256 by hand takes about two seconds a MiB, and a request that is refused was hashed in every
-form, which is at worst twelve times its length (non-ASCII text is three times as long where it is escaped)."""
+form, which is at worst twelve times its length (non-ASCII text is three times as long when it is escaped)."""
 LONG_BODY = 64 * 1024
-"""Longer bodies are authenticated one at a time: however many a stranger sends, they have one thread's share of the
-processor, and what others send, which is short, passes by."""
+"""Longer bodies are authenticated one at a time.  However many a stranger sends, they take one thread's share of the
+processor, and short bodies, which is what clients send, do not wait for them."""
 ERRORS = ErrorStyle(DETAIL_ERRORS.render, DETAIL_ERRORS.schema, invalid_body=422)
+REFUSALS: Refusals = {
+    NotAuthenticated: Refusal(401, headers=lambda error: [("WWW-Authenticate", "Bearer")]),  # RFC 9110 §11.6.1
+    DoesNotFit: Refusal(422),
+    BadCursor: Refusal(400, "query.cursor: must be one that this server gave, for this owner, unchanged"),
+}
+"""How each refusal is answered (§9.2)."""
 
 
 @dataclass(frozen=True)
@@ -60,32 +71,15 @@ class Nexus:
     long_bodies: Lock = field(default_factory=Lock)
 
 
-def _unauthorized(error: NotAuthenticated) -> ApiError:
-    return ApiError(401, str(error), headers=[("WWW-Authenticate", "Bearer")])  # RFC 9110 §11.6.1
+# --- Reading ----------------------------------------------------------------------------------------------------
 
 
 def _owner(request: Request) -> str:
-    try:
-        return bearer(request.headers.get("authorization", ""))
-    except NotAuthenticated as error:
-        raise _unauthorized(error) from None
-
-
-# --- Reading -----------------------------------------------------------------------------------------------------
-
-
-def get_commands(request: Request, nexus: Nexus) -> Response:
-    """``GET /commands`` (§II.1)."""
-    return json_response(commands(BASE))
-
-
-def get_security(request: Request, nexus: Nexus) -> Response:
-    """``GET /security`` (§VIII.2)."""
-    return json_response({"signature_required_commands": signature_required_commands()})
+    return bearer(request.headers.get("authorization", ""))
 
 
 def get_profile(request: Request, nexus: Nexus) -> Response:
-    """``GET /config`` and ``GET /prompts`` (§II.2, §II.4)."""
+    """``GET /config`` and ``GET /prompts`` (§5.2)."""
     row = overrides_row(nexus.store, _owner(request))
     body, tag = nexus.defaults.current().profile(row)
     known = request.headers.get("if-none-match")
@@ -95,21 +89,18 @@ def get_profile(request: Request, nexus: Nexus) -> Response:
 
 
 def get_messages(request: Request, nexus: Nexus) -> Response:
-    """``GET /messages`` (§II.6): a page, newest first, and where the next begins."""
+    """``GET /messages`` (§6.3): a page, newest first, and a link to the next."""
     owner = _owner(request)
     query = request.valid_query()
     limit, cursor = query["limit"], query["cursor"]
     listed = f"nexus messages of {owner}"
-    try:
-        last = decode_cursor(cursor, listed, POSITION_BYTES) if cursor is not None else None
-    except BadCursor:
-        raise ApiError(400, "query.cursor: must be one that this server gave, for this owner, unchanged") from None
+    last = decode_cursor(cursor, listed, POSITION_BYTES) if cursor is not None else None
     page, end = read_messages(nexus.store, owner, limit, last)
     more = () if end is None else (next_link(f"{BASE}/messages", {"limit": limit}, encode_cursor(end, listed)),)
     return Response(200, b"[" + b",".join(page) + b"]", JSON, more)
 
 
-# --- Writing -----------------------------------------------------------------------------------------------------
+# --- Writing ----------------------------------------------------------------------------------------------------
 
 
 def post(write: Write) -> Callable[[Request, Nexus], Response]:
@@ -118,10 +109,7 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
     def handle(request: Request, nexus: Nexus) -> Response:
         owner = _owner(request)
         body = _signed_body(request, owner, nexus)
-        try:
-            change = write.change(body, Author(owner, nexus.clock(), nexus.defaults.current().defaults))
-        except Unprocessable as error:
-            raise ApiError(422, str(error)) from None
+        change = write.change(body, Author(owner, nexus.clock(), nexus.defaults.current().defaults))
         with nexus.store.write() as tx:
             change(tx)
         return json_response({"status": "success", "message": write.done})
@@ -130,61 +118,93 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
 
 
 def _signed_body(request: Request, owner: str, nexus: Nexus) -> Any:
-    """The body, once the signature in it is known to be the owner's."""
+    """The body, once its signature is known to be the owner's (§3.6)."""
     try:
         with nexus.long_bodies if len(request.body) > LONG_BODY else nullcontext():
             authenticate(parse_exact(request.body), owner)
     except JsonError as error:
         raise ApiError(422, f"body: {error}") from None
-    except NotAuthenticated as error:
-        raise _unauthorized(error) from None
-    return parse(request.body)  # and not the exact form, whose numbers are of types that no schema takes
+    return parse(request.body)  # parsed again: the numbers of the exact form have types that no schema takes
 
 
-# --- The table -----------------------------------------------------------------------------------------------------
+# --- Commands: §8 -----------------------------------------------------------------------------------------------
+
+_COMMANDS = (
+    # name, description, get, post, requiresGUI
+    ("identity", "View or change all that is kept for your key, in one step", "/config", "/batch", True),
+    ("config", "View or modify some configuration (model, temperature, etc.)", "/config", "/config", True),
+    ("prompt", "View or modify the prompt that tells the assistant about you", "/prompts", "/prompts", True),
+    ("messages", "Read your message history, or add a conversation to it", "/messages", "/messages", True),
+    ("help", "List the commands", "/commands", None, False),
+)
+
+
+def get_commands(request: Request, nexus: Nexus) -> Response:
+    """``GET /commands`` (§8.1)."""
+    return json_response(
+        [
+            {
+                "name": name,
+                "description": description,
+                "usage": f"/{name}",
+                "handler": "rest",
+                "requiresGUI": needs_panel,
+                "restOptions": {
+                    "getEndpoint": BASE + get,
+                    "postEndpoint": BASE + post if post else None,
+                    "method": "GET",
+                },
+            }
+            for name, description, get, post, needs_panel in _COMMANDS
+        ]
+    )
+
+
+def get_security(request: Request, nexus: Nexus) -> Response:
+    """``GET /security`` (§8.2): a command whose writes must be signed is one that has writes."""
+    return json_response({"signature_required_commands": [name for name, _, _, post, _ in _COMMANDS if post]})
+
+
+# --- The table --------------------------------------------------------------------------------------------------
 
 _BEARER = "Bearer 0x…, the owner's address"
 _SIGNED = f"{_BEARER}; and in the body, as auth, a signature by its key"
 _UNAUTHORIZED = {401: "The authentication is missing or wrong; the detail says what"}
-_AUTH = {
-    "type": "object",
-    "required": ["publicKey", "signature"],
-    "properties": {
+_EXAMPLE_AUTH = {"publicKey": "0x" + "0" * 40, "signature": "0x" + "0" * 130}
+_OBJECT = {"type": "object"}
+_STRING = {"type": "string"}
+
+
+def _object(properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of an object that has all of these members."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+_AUTH = _object(
+    {
         "publicKey": {"type": "string", "description": "the owner's address, as in the Authorization header"},
         "signature": {
             "type": "string",
             "description": "r ‖ s ‖ v in hex, over keccak256 of the body without auth: compact, names sorted",
         },
-    },
-}
-_EXAMPLE_AUTH = {"publicKey": "0x" + "0" * 40, "signature": "0x" + "0" * 130}
-_OBJECT = {"type": "object"}
-PROFILE = {
-    "type": "object",
-    "required": ["effective_config", "effective_prompts", "user_overrides", "editable_fields", "field_options"],
-    "properties": {
+    }
+)
+PROFILE = _object(
+    {
         "effective_config": _OBJECT,
         "effective_prompts": _OBJECT,
-        "user_overrides": {
-            "type": "object",
-            "required": ["config_overrides", "prompt_overrides"],
-            "properties": {"config_overrides": _OBJECT, "prompt_overrides": _OBJECT},
-        },
-        "editable_fields": {"type": "array", "items": {"type": "string"}},
+        "user_overrides": _object({"config_overrides": _OBJECT, "prompt_overrides": _OBJECT}),
+        "editable_fields": {"type": "array", "items": _STRING},
         "field_options": _OBJECT,
-    },
-}
-DONE = {
-    "type": "object",
-    "required": ["status", "message"],
-    "properties": {"status": {"const": "success"}, "message": {"type": "string"}},
-}
+    }
+)
+DONE = _object({"status": {"const": "success"}, "message": _STRING})
 MESSAGES = {
     "type": "array",
     "items": {
         **MESSAGE_SCHEMA,
         "required": ["run_id", "owner_key", "role", "content", "created_at"],
-        "properties": {**MESSAGE_SCHEMA["properties"], "owner_key": {"type": "string"}},
+        "properties": {**MESSAGE_SCHEMA["properties"], "owner_key": _STRING},
     },
 }
 _LIST = {"type": "array", "items": _OBJECT}

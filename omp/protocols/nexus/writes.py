@@ -1,38 +1,158 @@
-"""What a signed request may ask for: the shape of each body, its checks, and the change that it becomes.
+"""What a signed request may ask for, and the rows that it changes.
 
-Implements the protocol's §II.3 and §II.5, the storing of messages, and the batch of §VIII.3.  One table,
-:data:`WRITES`: the routes, the operations of a batch and the documentation are made from it.
+Implements §5.4 and §5.5 (overrides), §6 (messages) and §7 (batches).  One table, :data:`WRITES`: the routes, the
+operations of a batch and the documentation are made from it.
 
-A body becomes a change before the transaction that makes it, so everything that can be wrong with it is found
-outside the lock; a batch is the changes of its operations in one transaction, all or none.
+A body becomes a :data:`Change`, a function of an open transaction, before the transaction begins: whatever can be wrong
+with the body is found outside the lock.  Inside it a row is read, merged and written in one step, so two updates at the
+same time lose nothing; and a batch is the changes of its operations in one transaction, all of them or none.
 
-Handled here: whether a body fits.  The caller must have authenticated the owner before it looks.
+Layout: the rows of an owner; what a message is; the checks; the table.  The caller must have authenticated the owner.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
-from omp.protocols.nexus.defaults import Defaults
-from omp.protocols.nexus.messages import MESSAGE_SCHEMA, date_time, instant, stored_form
-from omp.protocols.nexus.profile import PROMPT_CHARACTERS, DoesNotFit, checked
-from omp.protocols.nexus.records import Change, append_messages, override
+from omp.protocols.nexus.profile import PROMPT_CHARACTERS, Defaults, DoesNotFit, checked, merged
+from omp.rules.json_text import parse
 from omp.rules.schema import Validator, compile_schema
-from omp.store.port import Writer
+from omp.store.port import Store, Writer, after, key
+from omp.web.messages import json_bytes
 
-BATCH_OPERATIONS = 100
+# --- The rows of an owner ---------------------------------------------------------------------------------------
+#
+# Every key begins with the owner's address in lower case, so that no row of one owner can be reached with the address
+# of another (§10.3).
+#
+#   nexus_overrides   address            → {"config": {…}, "prompts": {…}}
+#   nexus_messages    address, position  → the message as it is answered
+#   nexus_sequence    address            → how many messages were ever stored
+#
+# The position of a message is its instant and its number among its owner's messages, both counted downwards, so that
+# the newest comes first.  It is unique within the owner and never changes: a page that starts after a position repeats
+# no message and omits none that was there before, whatever is stored in between.
+
+OVERRIDES = "nexus_overrides"
+MESSAGES = "nexus_messages"
+SEQUENCE = "nexus_sequence"
+POSITION_BYTES = 16
+_LAST = 2**64 - 1
+
+Change = Callable[[Writer], None]
+"""What a checked operation does inside a transaction."""
 
 
-class Unprocessable(Exception):
-    """A body that does not fit; the text names the place and says what would be right there."""
+def overrides_row(store: Store, owner: str) -> bytes | None:
+    """The stored overrides of `owner`, encoded; None if there are none."""
+    return store.get(OVERRIDES, key(owner))
+
+
+def override(owner: str, kind: str, changes: Mapping[str, Any]) -> Change:
+    """Merge the checked `changes` of that kind into the overrides of `owner`."""
+
+    def apply(tx: Writer) -> None:
+        row = tx.get(OVERRIDES, key(owner))
+        result = merged(parse(row) if row else {}, kind, changes)
+        if result:
+            tx.put(OVERRIDES, key(owner), json_bytes(result))
+        else:
+            tx.delete(OVERRIDES, key(owner))
+
+    return apply
+
+
+def append_messages(owner: str, messages: Sequence[tuple[int, Mapping[str, Any]]]) -> Change:
+    """Add messages, (instant, stored form) in the order in which they were said, to the history of `owner`."""
+    rows = [(at, json_bytes(message)) for at, message in messages]
+
+    def apply(tx: Writer) -> None:
+        stored = tx.get(SEQUENCE, key(owner))
+        first = int.from_bytes(stored, "big") if stored else 0
+        for sequence, (at, message) in enumerate(rows, first):
+            tx.put(MESSAGES, key(owner, _LAST - at, _LAST - sequence), message)
+        tx.put(SEQUENCE, key(owner), (first + len(rows)).to_bytes(8, "big"))
+
+    return apply
+
+
+def read_messages(store: Store, owner: str, limit: int, last: bytes | None) -> tuple[list[bytes], bytes | None]:
+    """A page of at most `limit` encoded messages of `owner`, newest first, and where the next page begins.
+
+    `last` is the position after which the page begins; None begins with the newest message.  The second result is the
+    position of the last message in the page, or None if it is the owner's oldest.
+    """
+    start = key(owner) if last is None else key(owner) + last + b"\0"
+    with store.read() as tx:
+        rows = list(islice(tx.scan(MESSAGES, start, after(key(owner))), limit + 1))
+    messages = [message for _, message in rows[:limit]]
+    return messages, rows[limit - 1][0][-POSITION_BYTES:] if len(rows) > limit else None
+
+
+# --- Messages: §6.1 ---------------------------------------------------------------------------------------------
+
+MESSAGE_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["run_id", "role", "content"],
+    "properties": {
+        "run_id": {"type": "string", "minLength": 1, "maxLength": 256, "description": "the conversation"},
+        "role": {"type": "string", "enum": ["human", "ai", "tool"]},
+        "content": {"type": ["string", "object"], "description": "text, or an object for what a tool gave"},
+        "created_at": {"type": "string", "format": "date-time", "description": "the time of storing if absent"},
+    },
+}
+
+# RFC 3339 §5.6, within ISO 8601; without an offset it would not be an instant.
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
+_YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def instant(text: str) -> int:
+    """The microseconds from the beginning of the year 1 to an RFC 3339 date-time, whatever its offset.
+
+    Raises ValueError that says what would be right.
+    """
+    try:
+        if not _DATE_TIME.fullmatch(text):
+            raise ValueError
+        since = (datetime.fromisoformat(text.upper()) - _YEAR_ONE) // _MICROSECOND
+        if since < 0:  # the first hours of the year 1, east of Greenwich
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ValueError("must be a date and time with an offset, as in 2025-10-20T10:30:00Z") from None
+    return since
+
+
+def date_time(now: float) -> str:
+    """The time `now` (epoch seconds) in UTC, to the millisecond: ``2025-10-20T10:30:00.000Z``."""
+    return (_EPOCH + timedelta(seconds=now)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stored_form(message: Mapping[str, Any], owner: str, now: str) -> dict[str, Any]:
+    """`message`, which fits the schema, as it is answered later: these members and no others."""
+    return {
+        "run_id": message["run_id"],
+        "owner_key": owner,
+        "role": message["role"],
+        "content": message["content"],
+        "created_at": message.get("created_at", now),
+    }
+
+
+# --- From a body to a change ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Author:
-    """Who writes, when (epoch seconds), and the defaults that count at that moment."""
+    """Who writes, when (epoch seconds), and the defaults in force at that moment."""
 
     owner: str
     now: float
@@ -41,7 +161,11 @@ class Author:
 
 @dataclass(frozen=True)
 class Write:
-    """One endpoint that takes signed bodies: `schema` is that of the body without ``auth``."""
+    """One endpoint that takes signed bodies.
+
+    `schema` is that of the body without ``auth``, `example` such a body; `prepare` makes the change that a body of that
+    shape asks for, or raises DoesNotFit; `done` is the message of a success.
+    """
 
     endpoint: str
     summary: str
@@ -55,24 +179,17 @@ class Write:
         return compile_schema(self.schema)
 
     def change(self, body: Any, author: Author) -> Change:
-        """What `body` asks for.  Raises :class:`Unprocessable`."""
+        """What `body` asks for.  Raises DoesNotFit with the first place that does not."""
         for path, message, _ in self._validate(body):
-            raise Unprocessable(f"{_place(path) or 'the body'} {message}")
+            raise DoesNotFit(f"{'.'.join(map(str, path)) or 'the body'} {message}")
         return self.prepare(body, author)
 
 
-def _place(path: Sequence[str | int]) -> str:
-    return ".".join(map(str, path))
+def _prepare_overrides(kind: str, body: Mapping[str, Any], author: Author) -> Change:
+    return override(author.owner, kind, checked(author.defaults, kind, body["overrides"]))
 
 
-def _override(kind: str, body: Mapping[str, Any], author: Author) -> Change:
-    try:
-        return override(author.owner, kind, checked(author.defaults, kind, body["overrides"]))
-    except DoesNotFit as error:
-        raise Unprocessable(str(error)) from None
-
-
-def _messages(body: Mapping[str, Any], author: Author) -> Change:
+def _prepare_messages(body: Mapping[str, Any], author: Author) -> Change:
     now = date_time(author.now)
     rows = []
     for index, message in enumerate(body["messages"]):
@@ -80,17 +197,17 @@ def _messages(body: Mapping[str, Any], author: Author) -> Change:
         try:
             rows.append((instant(stored["created_at"]), stored))
         except ValueError as error:
-            raise Unprocessable(f"messages.{index}.created_at {error}") from None
+            raise DoesNotFit(f"messages.{index}.created_at {error}") from None
     return append_messages(author.owner, rows)
 
 
-def _batch(body: Mapping[str, Any], author: Author) -> Change:
+def _prepare_batch(body: Mapping[str, Any], author: Author) -> Change:
     changes = []
     for index, operation in enumerate(body["operations"]):
         try:
             changes.append(_OPERATIONS[operation["endpoint"]].change(operation["body"], author))
-        except Unprocessable as error:
-            raise Unprocessable(f"operations.{index}.body: {error}") from None
+        except DoesNotFit as error:
+            raise DoesNotFit(f"operations.{index}.body: {error}") from None
 
     def apply(tx: Writer) -> None:
         for change in changes:
@@ -99,68 +216,67 @@ def _batch(body: Mapping[str, Any], author: Author) -> Change:
     return apply
 
 
-def _overrides_schema(description: str) -> Mapping[str, Any]:
-    return {
-        "type": "object",
-        "required": ["overrides"],
-        "properties": {"overrides": {"type": "object", "description": description}},
-    }
+# --- The table --------------------------------------------------------------------------------------------------
+
+
+def _body(name: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a body with one member."""
+    return {"type": "object", "required": [name], "properties": {name: schema}}
 
 
 _CONFIG = Write(
     "/config",
     "Change the owner's configuration",
-    _overrides_schema("name → value, for names whose config.NAME is in editable_fields; null takes an override back"),
+    _body(
+        "overrides",
+        {
+            "type": "object",
+            "description": "name → value, for names whose config.NAME is in editable_fields; "
+            "null takes an override back",
+        },
+    ),
     {"overrides": {"model": "deepseek-chat", "temperature": 0.9}},
-    partial(_override, "config"),
+    partial(_prepare_overrides, "config"),
     "Configuration updated successfully",
 )
 _PROMPTS = Write(
     "/prompts",
     "Change the owner's prompt",
-    _overrides_schema(f"friends_profile → text of at most {PROMPT_CHARACTERS} characters; null takes it back"),
+    _body(
+        "overrides",
+        {
+            "type": "object",
+            "description": f"friends_profile → text of at most {PROMPT_CHARACTERS} characters; null takes it back",
+        },
+    ),
     {"overrides": {"friends_profile": "User profile: I prefer concise answers..."}},
-    partial(_override, "prompts"),
+    partial(_prepare_overrides, "prompts"),
     "Prompts updated successfully",
 )
 _MESSAGES = Write(
     "/messages",
     "Add a conversation to the owner's history",
-    {
-        "type": "object",
-        "required": ["messages"],
-        "properties": {"messages": {"type": "array", "minItems": 1, "items": MESSAGE_SCHEMA}},
-    },
+    _body("messages", {"type": "array", "minItems": 1, "items": MESSAGE_SCHEMA}),
     {"messages": [{"run_id": "run_abc123", "role": "human", "content": "Hello, can you help me?"}]},
-    _messages,
+    _prepare_messages,
     "Messages stored successfully",
 )
 _OPERATIONS = {write.endpoint: write for write in (_CONFIG, _PROMPTS, _MESSAGES)}
+_OPERATION = {
+    "type": "object",
+    "required": ["endpoint", "method", "body"],
+    "properties": {
+        "endpoint": {"type": "string", "enum": list(_OPERATIONS)},
+        "method": {"type": "string", "enum": ["POST"]},
+        "body": {"type": "object", "description": "as for the endpoint, without auth"},
+    },
+}
 _BATCH = Write(
     "/batch",
     "Several of these changes with one signature, all or none",
-    {
-        "type": "object",
-        "required": ["operations"],
-        "properties": {
-            "operations": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": BATCH_OPERATIONS,
-                "items": {
-                    "type": "object",
-                    "required": ["endpoint", "method", "body"],
-                    "properties": {
-                        "endpoint": {"type": "string", "enum": list(_OPERATIONS)},
-                        "method": {"type": "string", "enum": ["POST"]},
-                        "body": {"type": "object", "description": "as for the endpoint, without auth"},
-                    },
-                },
-            }
-        },
-    },
+    _body("operations", {"type": "array", "minItems": 1, "maxItems": 100, "items": _OPERATION}),
     {"operations": [{"endpoint": "/config", "method": "POST", "body": {"overrides": {"temperature": 0.9}}}]},
-    _batch,
+    _prepare_batch,
     "Batch applied successfully",
 )
 WRITES = (*_OPERATIONS.values(), _BATCH)

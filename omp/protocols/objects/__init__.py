@@ -1,26 +1,44 @@
 """The OMP objects API: JSON objects that a server keeps under an id, a namespace and a key.
 
-Implements objects.md §1 with the errors of §3: create, fetch, replace, delete; lists and searches in pages; time to
-live and delete-on-read; entity tags and the preconditions on them.
+The smallest thing a program asks of a memory: put this away, give it back, replace it, forget it, list what is there.
+What can go wrong is less obvious than the routes are:
 
-``record``
-    an object as the bytes of one row: id, time, ETag, deadline (pure)
-``paging``
-    cursors, links to the next page, entity tags in requests (pure)
-``collection``
-    the tables, and every way in which they change
-``routes``
-    the handlers, their schemas and the route table
+* Two programs read an object, change it and write it back, and the second overwrites what the first wrote.  Every
+  state of an object has an entity tag; ``If-Match`` makes a write depend on it, and check and write are one step.
+* A list is read page by page while others insert and delete.  A cursor is a place in the order, not a count, so an
+  object that is there throughout is on exactly one page.
+* A secret is to be read once, and two readers ask at the same moment.  Reading and removing are one transaction: one
+  gets it, the other gets 404.
+* An object expires and its row is still there.  The deadline is compared at every read; the rows are deleted later.
 
-Handled here: atomic check and write of every precondition; one reader of a delete-on-read object, however many ask;
-expired objects seen by nobody, and their rows given back.  The caller must say who may come in: the routes have no
-notion of a user (:mod:`omp.web.signature_guard` guards them in strict mode).
+``SPEC.md`` beside this file is the specification, and the section numbers in this package are its own.  In reading
+order:
+
+* ``record``: an object as the bytes of one row: id, time, ETag, deadline (pure);
+* ``collection``: the tables, and every way in which they change;
+* ``routes``: the handlers, cursors, the schemas and the route table.
+
+The caller must decide who may come in: the routes have no notion of a user (:mod:`omp.web.signature_guard` guards them
+in strict mode).
+
+A record needs neither a store nor a clock.  Two states that are equal as JSON have one ETag, however their members are
+ordered:
+
+>>> from omp.protocols.objects.record import new_record
+>>> one, other = (
+...     new_record(1_700_000_000_000_000, 5, "notes", "first", content, {"omp.ttl_sec": 60}, False)
+...     for content in ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+... )
+>>> one.summary.decode()[:92]
+'{"id":"018bcfe5-6800-7000-8000-000000000005","namespace":"notes","key":"first","created_at":'
+>>> one.body == other.body, one.etag == other.etag, one.is_gone(1_700_000_060_000_000)
+(False, True, True)
 """
 
 from __future__ import annotations
 
 from omp.protocols.objects.collection import Collection
-from omp.protocols.objects.routes import MAX_NAME, MAX_PAGE, ROUTES
+from omp.protocols.objects.routes import MAX_NAME, MAX_PAGE, REFUSALS, ROUTES
 from omp.web.routes import Context, Mount
 from omp.web.settings import Setting, read_settings, switch
 
@@ -48,6 +66,7 @@ def mount(context: Context) -> Mount:
         ROUTES,
         objects,
         owns=("/objects",),
+        refusals=REFUSALS,
         guard=context.signatures.mount_guard(),
         housekeep=objects.housekeep,
         limits={"max_page_size": MAX_PAGE, "max_name_characters": MAX_NAME},

@@ -1,4 +1,4 @@
-"""The tables of the objects, and every way in which they change (objects.md §1).
+"""The tables of the objects, and every way in which they change (§3 to §6).
 
 ========================  ===============================  ================================
 table                     key                              value
@@ -10,11 +10,11 @@ table                     key                              value
 ========================  ===============================  ================================
 
 Ids sort as ``(created_at, id)``, so a scan of the first two is in the order of lists.  Two invariants: an object and
-its rows in the indexes come and go in one transaction; and an object whose deadline is reached is nowhere to be
-found, whether or not its rows are gone already.
+its rows in the indexes come and go in one transaction; and an object whose deadline is reached cannot be found, even
+while its rows are still there.
 
-Rows are made outside the transactions, which are short: an update computes the new row from the one it has read, and
-starts again if that one has been replaced meanwhile.
+Rows are encoded outside the transactions, to keep these short: an update computes the new row from the one that it
+read, and starts again if that one has been replaced meanwhile.
 """
 
 from __future__ import annotations
@@ -34,22 +34,38 @@ BY_KEY = "objects_by_key"
 BY_DEADLINE = "objects_by_deadline"
 
 ROWS_A_BLOCK = 500
-"""Rows that a search looks at before it lets others have the store."""
+"""Rows that a search reads in one transaction, before others may use the store."""
 PAGE_BYTES = 8 * 1024 * 1024
-"""A page ends early where its items come to this: metadata may be as large as bodies are."""
+"""A page ends early once its items have this size: metadata may be as large as a body (§4.3)."""
 
 
-class NotFound(Exception):
-    """There is no object with this id, or no more."""
+class ObjectsError(Exception):
+    """What the collection refuses; ``routes`` says how each kind is answered."""
 
 
-class Exists(Exception):
+class ObjectNotFound(ObjectsError):
+    """There is no object with this id, or it has expired, or it was read for the last time."""
+
+
+class ObjectExists(ObjectsError):
     """There is an object with this namespace and key already."""
+
+
+class ObjectStateDiffers(ObjectsError):
+    """The object is not in the state that the caller wants to change; `etag` names the state it is in."""
+
+    def __init__(self, etag: str) -> None:
+        super().__init__(f"If-Match must name the object's present ETag, {etag}.")
+        self.etag = etag
+
+
+Wanted = Callable[[Record], bool]
+"""Whether an operation wants an object in the state that it finds."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a list: `items` are summaries (JSON), `last` is the id of the last one if more follow it."""
+    """A part of a list: `items` are summaries (JSON); `last` is the id of the last of them, None if no more follow."""
 
     items: list[bytes]
     last: str | None
@@ -58,8 +74,8 @@ class Page:
 class Collection:
     """All objects of one store.
 
-    `clock` gives epoch seconds, `random_bytes` unpredictable bytes; `last_read_default` is what holds for an object
-    whose metadata do not say whether its first GET is its last.
+    `clock` gives epoch seconds, `random_bytes` unpredictable bytes; `last_read_default` says whether the first GET of
+    an object is its last if its metadata do not say so.
     """
 
     def __init__(
@@ -70,7 +86,7 @@ class Collection:
         last_read_default: bool,
     ) -> None:
         self._store = store
-        self._clock = clock
+        self.clock = clock
         self._random_bytes = random_bytes
         self._last_read_default = last_read_default
         self._numbers: Iterator[tuple[int]] = iter(())
@@ -84,21 +100,27 @@ class Collection:
         *,
         unique: bool = False,
     ) -> Record:
-        """Store a new object under the key `name`, or its id; :class:`Exists` if `unique` and there is one."""
+        """Store a new object under the key `name`; without one, the key is its id (§3.1).
+
+        Raises :class:`ObjectExists` if it is to be `unique` and the namespace has an object with this key.
+        """
         now = self._now()
         made = new_record(now, self._random(), namespace, name, content, metadata, self._last_read_default)
         with self._store.write() as tx:
             if unique and name is not None and _exists(tx, namespace, name, now):
-                raise Exists
+                raise ObjectExists
             _insert(tx, made)
         return made
 
     def find(self, identifier: str) -> Record:
-        """The object with this id; :class:`NotFound`."""
+        """The object with this id; :class:`ObjectNotFound` if there is none."""
         return _live(self._store.get(OBJECTS, identifier.encode()), self._now)
 
-    def take(self, identifier: str, wanted: Callable[[Record], bool]) -> Record:
-        """The object, removed if it is `wanted` as it stands: of many at once, one gets it.  :class:`NotFound`."""
+    def take(self, identifier: str, wanted: Wanted) -> Record:
+        """The object, which is removed in the same step if it is `wanted`: of many callers at once, one gets it.
+
+        Raises :class:`ObjectNotFound` if there is none.
+        """
         with self._store.write() as tx:
             record = _live(tx.get(OBJECTS, identifier.encode()), self._now)
             if wanted(record):
@@ -110,12 +132,15 @@ class Collection:
         identifier: str,
         content: Mapping[str, Any],
         metadata: Mapping[str, Any] | None,
-        check: Callable[[Record], None],
+        wanted: Wanted,
     ) -> Record:
-        """Give the object another content, and metadata unless None; `check` may raise.  :class:`NotFound`."""
+        """Replace the content of the object, and its metadata unless they are None (§3.3).
+
+        Raises :class:`ObjectNotFound` if there is none, :class:`ObjectStateDiffers` if it is not `wanted`.
+        """
         while True:
             old = self.find(identifier)
-            check(old)
+            _require(old, wanted)
             new = updated(old, self._now(), content, metadata, self._last_read_default)
             with self._store.write() as tx:
                 if tx.get(OBJECTS, identifier.encode()) == old.row:
@@ -125,18 +150,22 @@ class Collection:
                         _set_deadline(tx, new)
                     return new
 
-    def remove(self, identifier: str, check: Callable[[Record], None]) -> None:
-        """Remove the object; `check` may raise.  :class:`NotFound`."""
+    def remove(self, identifier: str, wanted: Wanted) -> None:
+        """Remove the object (§3.4).
+
+        Raises :class:`ObjectNotFound` if there is none, :class:`ObjectStateDiffers` if it is not `wanted`.
+        """
         with self._store.write() as tx:
             record = _live(tx.get(OBJECTS, identifier.encode()), self._now)
-            check(record)
+            _require(record, wanted)
             _erase(tx, record)
 
     def page(self, namespace: str | None, key_contains: str | None, limit: int, start_after: str | None) -> Page:
-        """At most `limit` objects in the order ``(created_at, id)``, those after the id `start_after`.
+        """At most `limit` objects in the order ``(created_at, id)``, beginning after the id `start_after` (§4).
 
-        Of one namespace, or of all if None; `key_contains` keeps those whose key contains it.  The store is read in
-        short blocks, one id after the other: so what stands throughout is neither missed nor met twice.
+        Those of `namespace`, or of all if it is None; of these, those whose key contains `key_contains`.  The store is
+        read in short transactions, each beginning after the last id of the one before: an object that is there
+        throughout is neither missed nor met twice.
         """
         part = (key_contains or "").encode()
         now = self._now()
@@ -161,10 +190,10 @@ class Collection:
         return Page(items, None)
 
     def housekeep(self, now: float) -> None:
-        """Give back the rows of the objects whose deadline is reached at `now` (epoch seconds)."""
+        """Delete the rows of the objects whose deadline is reached at `now` (epoch seconds)."""
         due = _microseconds(now)
         while True:
-            with self._store.read() as reading:  # most of the time there is nothing to do, and no need to write
+            with self._store.read() as reading:  # usually there is nothing to delete, and a read blocks nobody
                 ends = [one for one, _ in islice(reading.scan(BY_DEADLINE, b"", key(due + 1)), ROWS_A_BLOCK)]
             if not ends:
                 return
@@ -172,14 +201,14 @@ class Collection:
                 for end in ends:
                     tx.delete(BY_DEADLINE, end)
                     row = tx.get(OBJECTS, end[-ID_BYTES:])
-                    if row is not None and Record(row).is_gone(due):  # it may have been given more time just now
+                    if row is not None and Record(row).is_gone(due):  # it may have got a later deadline just now
                         _erase(tx, Record(row))
 
     def _now(self) -> int:
-        return _microseconds(self._clock())
+        return _microseconds(self.clock())
 
     def _random(self) -> int:
-        # Many at once: each call of the system's generator would let go of the interpreter's lock and wait for it.
+        # Many at once: each call of the system's generator releases the interpreter's lock and has to wait for it.
         while True:
             try:
                 return next(self._numbers)[0]
@@ -193,11 +222,16 @@ def _microseconds(seconds: float) -> int:
 
 def _live(row: bytes | None, clock: Callable[[], int]) -> Record:
     if row is None:
-        raise NotFound
+        raise ObjectNotFound
     record = Record(row)
     if record.deadline and record.is_gone(clock()):
-        raise NotFound
+        raise ObjectNotFound
     return record
+
+
+def _require(record: Record, wanted: Wanted) -> None:
+    if not wanted(record):
+        raise ObjectStateDiffers(record.etag)
 
 
 def _candidates(
@@ -218,7 +252,7 @@ def _candidates(
 def _exists(tx: Reader, namespace: str, name: str, now: int) -> bool:
     prefix = key(namespace, name)
     candidates = [tx.get(OBJECTS, index[-ID_BYTES:]) for index, _ in tx.scan(BY_KEY, prefix, after(prefix))]
-    candidates.append(tx.get(OBJECTS, name.encode()))  # a key that nobody gave is an id
+    candidates.append(tx.get(OBJECTS, name.encode()))  # the key of an object that was created without one
     wanted = namespace.encode(), name.encode()
     records = [Record(row) for row in candidates if row is not None]
     return any((one.namespace, one.key) == wanted and not one.is_gone(now) for one in records)

@@ -1,11 +1,11 @@
-"""An object as the bytes of one row, and what is computed from it: id, time, ETag, deadline (objects.md §1).
+"""An object as the bytes of one row, and what is computed from it: id, time, ETag, deadline (§2, §5.1).
 
 Pure: the clock and randomness are arguments.  A row holds the object's JSON as it is sent, so that a GET encodes
-nothing and a list cuts the part before ``content`` out of it.  Before the JSON stand the few things that the server
-itself asks for: when the object ends, whether a GET is its last, its ETag, its namespace and key.
+nothing, and a list cuts out the part before ``content``.  In front of the JSON are the few things that the server
+itself asks for: the deadline, whether a GET is the last one, the ETag, namespace and key.
 
-An id is a UUID of version 7 (RFC 9562 §5.7): its first 60 bits are the time of creation, so the order of ids is the
-order ``(created_at, id)`` that lists have, and new rows lie side by side on disk.
+An id is a UUID of version 7 (RFC 9562 §5.7).  It begins with the time of creation, so the order of ids is the order
+``(created_at, id)`` of the lists, and new rows lie side by side on disk.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from omp.rules.json_text import compact
 TTL = "omp.ttl_sec"
 DELETE_ON_READ = "omp.delete_on_read"
 ID_BYTES = 36
-"""Bytes of an id: a UUID as text."""
+"""Bytes of an id, a UUID as text."""
 
 _HEADER = Struct(">QBHHI")  # deadline, flags, bytes of namespace, key, and JSON up to the content
 _ETAG = 45  # bytes: SHA-256 in base64url, in quotes
 _NAMES = _HEADER.size + _ETAG
-_LAST_READ = 1  # flags
+_LAST_READ = 1  # bits of the flags
 _HAS_KEY = 2
 _FOR_EVER = 0
 _LATEST = 2**63 - 1
@@ -63,8 +63,8 @@ def _to_the_second(seconds: int) -> str:
 class Record:
     """One object, over the bytes of its row.
 
-    `deadline` is the epoch microsecond from which on it is gone, 0 for never; `last_read` says that the first
-    successful GET ends it; `id`, `namespace` and `key` are in UTF-8, as the keys of the tables have them.
+    `deadline` is the epoch microsecond from which on it is gone, 0 for never; `last_read` says that its first
+    successful GET is its last; `id`, `namespace` and `key` are in UTF-8, as in the keys of the tables.
     """
 
     __slots__ = ("_flags", "_json_at", "_key_at", "_summary", "deadline", "row")
@@ -88,7 +88,7 @@ class Record:
 
     @property
     def etag(self) -> str:
-        """The entity tag, in its quotes."""
+        """The entity tag, in quotes (§5.1)."""
         return self.row[_HEADER.size : _NAMES].decode()
 
     @property
@@ -101,12 +101,12 @@ class Record:
 
     @property
     def body(self) -> bytes:
-        """The object with its content, as JSON: what a GET answers."""
+        """The object with its content, as JSON: the answer to a GET."""
         return self.row[self._json_at :]
 
     @property
     def summary(self) -> bytes:
-        """The object without its content, as JSON: what lists, POST and PUT answer."""
+        """The object without its content, as JSON: the answer to POST and PUT, and an item of a list."""
         return self.row[self._json_at : self._json_at + self._summary] + b"}"
 
     @property
@@ -132,7 +132,7 @@ def new_record(
     metadata: Mapping[str, Any],
     last_read_default: bool,
 ) -> Record:
-    """A new object created at `now` (epoch microseconds); without `key`, its key is its id."""
+    """A new object, created at `now` (epoch microseconds); without `key`, its key is its id."""
     identifier = new_id(now, random)
     flags = _HAS_KEY if key is not None else 0
     return _record(
@@ -151,7 +151,7 @@ def updated(
     metadata: Mapping[str, Any] | None,
     last_read_default: bool,
 ) -> Record:
-    """`record` with another content; its metadata, and what follows from them, are replaced unless None."""
+    """`record` with another content, and with other metadata and what follows from them unless these are None."""
     *names, present = json.loads(record.summary).values()  # in the order in which _record writes them
     if metadata is None:
         return _record(names, present, content, record._flags, record.deadline)
@@ -164,8 +164,8 @@ def _record(
 ) -> Record:
     """The row of an object; `names` are its id, namespace, key and time of creation.
 
-    Hot: every POST and PUT.  The members around metadata and content are written here, once as they are sent and
-    once in the order of RFC 8785; both write strings alike.
+    Every POST and PUT comes through here, so the members around metadata and content are written by hand: once in the
+    order in which they are sent, once in that of RFC 8785.  Both forms write strings alike.
     """
     identifier, namespace, key, created_at = names
     as_text = encode_basestring(namespace), encode_basestring(key)
@@ -173,7 +173,7 @@ def _record(
         f'{{"id":"{identifier}","namespace":{as_text[0]},"key":{as_text[1]},"created_at":"{created_at}",'
         f'"metadata":{compact(metadata) if metadata else "{}"}'
     ).encode()
-    # The same for every state of the object that is equal as JSON, in whichever order its members were sent.
+    # The same text for all objects that are equal as JSON, in whatever order their members were sent.
     canonical = (
         f'{{"content":{canonical_text(content, exact_integers=True)},"created_at":"{created_at}","id":"{identifier}",'
         f'"key":{as_text[1]},"metadata":{canonical_text(metadata, exact_integers=True) if metadata else "{}"},'

@@ -1,9 +1,8 @@
-"""The routes of the objects API: check, decide, store, answer (objects.md §1, §3).
+"""The routes of the objects API: check, decide, store, answer (§3, §4, §7).
 
-Where the document is silent: unknown members of a body are ignored; ``null`` for an optional member is the same as
-leaving it out; a namespace or key has 1 to 1,024 characters; an empty ``namespace`` or ``key_contains`` in a search
-filters nothing; a 304 does not use up a delete-on-read object, for it brings no content; a body without a
-Content-Type is taken as JSON, one with another type is 415.
+A handler checks the type of the body (415), then the body against its schema (400), and leaves the rest to the
+collection; what that raises is answered by the table ``REFUSALS``.  The schemas below are at once the validation and
+the documentation.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from omp.protocols.objects.collection import Collection, Exists, NotFound, Page
-from omp.protocols.objects.record import DELETE_ON_READ, TTL, Record
-from omp.web.errors import ApiError, InvalidRequest
+from omp.protocols.objects.collection import Collection, ObjectExists, ObjectNotFound, ObjectStateDiffers, Page, Wanted
+from omp.protocols.objects.record import DELETE_ON_READ, TTL
+from omp.web.errors import ApiError, InvalidRequest, Refusal, Refusals
 from omp.web.messages import (
     JSON,
     BadCursor,
@@ -27,6 +26,13 @@ from omp.web.messages import (
 )
 from omp.web.routes import Route, Schema
 
+REFUSALS: Refusals = {
+    ObjectNotFound: Refusal(404, "There is no object with this id."),
+    ObjectExists: Refusal(409, "There is an object with this namespace and key already."),
+    ObjectStateDiffers: Refusal(412, headers=lambda error: (("ETag", error.etag),)),
+}
+"""§7: what the collection raises -> how it is answered."""
+
 MAX_PAGE = 1000
 DEFAULT_PAGE = 50
 MAX_NAME = 1024
@@ -34,33 +40,30 @@ MAX_NAME = 1024
 
 
 def create(request: Request, objects: Collection) -> Response:
-    """``POST /objects``."""
+    """§3.1, ``POST /objects``; with ``If-None-Match: *`` only if the namespace has no object with this key."""
     _require_json(request)
     body = request.valid_body()
     unique = request.headers.get("if-none-match", "").strip() == "*"
-    try:
-        record = objects.create(
-            body["namespace"], body.get("key"), body["content"], body.get("metadata") or {}, unique=unique
-        )
-    except Exists:
-        raise ApiError(409, "There is an object with this namespace and key already.") from None
+    record = objects.create(
+        body["namespace"], body.get("key"), body["content"], body.get("metadata") or {}, unique=unique
+    )
     return Response(201, record.summary, JSON, (("Location", f"/objects/{record.id.decode()}"), ("ETag", record.etag)))
 
 
 def fetch(request: Request, objects: Collection) -> Response:
-    """``GET /objects/{id}``."""
+    """§3.2, ``GET /objects/{id}``.
+
+    Most objects stay when they are read, so the first look needs no write transaction.  Only an object that is to be
+    deleted on read is taken in one, and looked at again there: another GET, or a PUT, may have come between.
+    """
     identifier = request.params["id"]
     known = request.headers.get("if-none-match")
-    try:
-        record = objects.find(identifier)
-        if record.last_read and request.method == "GET":
-            record = objects.take(
-                identifier, lambda one: one.last_read and not (known and matches_weakly(known, one.etag))
-            )
-    except NotFound:
-        raise _not_found() from None
+    record = objects.find(identifier)
+    if record.last_read and request.method == "GET":
+        # §6.2: a 304 brings no content, so it does not use the object up.
+        record = objects.take(identifier, lambda one: one.last_read and not (known and matches_weakly(known, one.etag)))
     etag = record.etag
-    # What is gone after one answer must not live on in a cache.
+    # An object that is gone after one answer must not live on in a cache.
     headers = (("ETag", etag), ("Cache-Control", "no-store")) if record.last_read else (("ETag", etag),)
     if known and matches_weakly(known, etag):
         return Response(304, headers=headers)
@@ -68,60 +71,57 @@ def fetch(request: Request, objects: Collection) -> Response:
 
 
 def replace(request: Request, objects: Collection) -> Response:
-    """``PUT /objects/{id}``."""
+    """§3.3, ``PUT /objects/{id}``; the 400 for ``content`` of a wrong type has a message of its own."""
     _require_json(request)
     try:
         body = request.valid_body()
     except InvalidRequest as error:
         if any(problem["loc"] == ["body", "content"] for problem in error.errors):
-            raise ApiError(400, "content must be an object", details=error.details) from None  # §3
+            raise ApiError(400, "content must be an object", details=error.details) from None  # §3.3
         raise
-    try:
-        record = objects.replace(
-            request.params["id"], body["content"], body.get("metadata"), lambda old: _check_match(request, old)
-        )
-    except NotFound:
-        raise _not_found() from None
+    record = objects.replace(request.params["id"], body["content"], body.get("metadata"), _named_by(request))
     return Response(200, record.summary, JSON, (("ETag", record.etag),))
 
 
 def remove(request: Request, objects: Collection) -> Response:
-    """``DELETE /objects/{id}``."""
-    try:
-        objects.remove(request.params["id"], lambda old: _check_match(request, old))
-    except NotFound:
-        raise _not_found() from None
+    """§3.4, ``DELETE /objects/{id}``."""
+    objects.remove(request.params["id"], _named_by(request))
     return Response(204)
 
 
 def list_all(request: Request, objects: Collection) -> Response:
-    """``GET /objects``."""
+    """§4, ``GET /objects``."""
     return _listed(objects, "/objects", "query", request.valid_query())
 
 
 def search(request: Request, objects: Collection) -> Response:
-    """``GET /objects/search``."""
+    """§4.4, ``GET /objects/search``."""
     return _listed(objects, "/objects/search", "query", request.valid_query())
 
 
 def search_by_body(request: Request, objects: Collection) -> Response:
-    """``POST /objects/search``; the link to the next page is that of the same search by GET."""
+    """§4.4, ``POST /objects/search``; the link to the next page is that of the same search by GET."""
     _require_json(request)
     return _listed(objects, "/objects/search", "body", request.valid_body())
 
 
-def _listed(objects: Collection, path: str, place: str, wanted: dict[str, Any]) -> Response:
-    limit = wanted.get("limit")
-    limit = DEFAULT_PAGE if limit is None else int(limit)
-    filters = {name: wanted.get(name) or None for name in ("namespace", "key_contains")}
-    start_after = _start(place, wanted.get("cursor"))
-    page = objects.page(filters["namespace"], filters["key_contains"], limit, start_after)
-    links = next_page(path, {**filters, "limit": limit}, page.last) if page.last is not None else ()
-    return Response(200, _page_json(page), JSON, links)
+# --- Pages (§4.3) ---------------------------------------------------------------------------------------------
+#
+# The place in a cursor is the id after which the next page starts.  It says nothing about the rows, so whatever
+# happens to them between two pages, the cursor stays good.
+
+_LIST = "objects"
 
 
-def _page_json(page: Page) -> bytes:
-    return b'{"count":%d,"items":[%s]}' % (len(page.items), b",".join(page.items))
+def cursor_after(identifier: str) -> str:
+    """The cursor of the page after the object `identifier`."""
+    return encode_cursor(bytes.fromhex(identifier.replace("-", "")), _LIST)
+
+
+def id_in_cursor(cursor: str) -> str:
+    """The id in `cursor`; :class:`~omp.web.messages.BadCursor` unless :func:`cursor_after` made it."""
+    text = decode_cursor(cursor, _LIST, 16).hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _start(place: str, cursor: str | None) -> str | None:
@@ -132,18 +132,39 @@ def _start(place: str, cursor: str | None) -> str | None:
         raise InvalidRequest([{"loc": [place, "cursor"], "msg": problem, "type": "cursor"}]) from None
 
 
-def _not_found() -> ApiError:
-    return ApiError(404, "There is no object with this id.")
+def _listed(objects: Collection, path: str, place: str, wanted: Mapping[str, Any]) -> Response:
+    """The page that `wanted` (parameters of the query or members of the body, as `place` says) asks for."""
+    limit = wanted.get("limit")
+    limit = DEFAULT_PAGE if limit is None else int(limit)
+    filters = {name: wanted.get(name) or None for name in _FILTERS}
+    start_after = _start(place, wanted.get("cursor"))
+    page = objects.page(filters["namespace"], filters["key_contains"], limit, start_after)
+    return Response(200, _page_json(page), JSON, _next_page(path, {**filters, "limit": limit}, page.last))
 
 
-def _check_match(request: Request, record: Record) -> None:
+def _page_json(page: Page) -> bytes:
+    return b'{"count":%d,"items":[%s]}' % (len(page.items), b",".join(page.items))
+
+
+def _next_page(path: str, parameters: Mapping[str, str | int | None], last: str | None) -> tuple[tuple[str, str], ...]:
+    """The header fields that lead from the page of `path` that ends with the object `last` to the next one."""
+    if last is None:
+        return ()
+    cursor = cursor_after(last)
+    return next_link(path, parameters, cursor), ("OMP-Next-Cursor", cursor)
+
+
+# --- Preconditions and types ----------------------------------------------------------------------------------
+
+
+def _named_by(request: Request) -> Wanted:
+    """§5.2: whether ``If-Match`` names the state of an object; any state will do if the field is absent."""
     field = request.headers.get("if-match")
-    if field is not None and not matches_strongly(field, record.etag):
-        etag = record.etag
-        raise ApiError(412, f"If-Match must name the object's present ETag, {etag}.", headers=(("ETag", etag),))
+    return lambda record: field is None or matches_strongly(field, record.etag)
 
 
 def _require_json(request: Request) -> None:
+    """§3: 415 for another media type than JSON; a missing one is taken as JSON."""
     sent = request.headers.get("content-type")
     if not sent or sent == JSON:
         return
@@ -152,7 +173,7 @@ def _require_json(request: Request) -> None:
         raise ApiError(415, f"The body must be sent with the header Content-Type: {JSON}, not {media}.")
 
 
-# The schemas, as validation and OpenAPI use them.
+# --- The schemas, for validation and for OpenAPI --------------------------------------------------------------
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
 _METADATA: Schema = {
@@ -275,28 +296,3 @@ ROUTES = (
         {204: "It is gone", 404: _NO_OBJECT, 412: _NO_MATCH},
     ),
 )
-
-
-# --- Pages ------------------------------------------------------------------------------------------------------
-#
-# The place in a cursor is the id after which the next page starts.  It says nothing about the store and so survives
-# whatever happens to the rows.
-
-_LIST = "objects"
-
-
-def cursor_after(identifier: str) -> str:
-    """The cursor for the page after the object `identifier`."""
-    return encode_cursor(bytes.fromhex(identifier.replace("-", "")), _LIST)
-
-
-def id_in_cursor(cursor: str) -> str:
-    """The id in `cursor`; :class:`~omp.web.messages.BadCursor` unless it is exactly what :func:`cursor_after` gave."""
-    text = decode_cursor(cursor, _LIST, 16).hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def next_page(path: str, parameters: Mapping[str, str | int | None], last: str) -> tuple[tuple[str, str], ...]:
-    """The header fields that lead from a page of `path`, whose last object is `last`, to the next one."""
-    cursor = cursor_after(last)
-    return next_link(path, parameters, cursor), ("OMP-Next-Cursor", cursor)

@@ -1,443 +1,776 @@
-"""The independent checker: what an exported log says, derived again by the shortest way (oplog §1.4, §3 to §5).
+"""The signed operation log, ``omp/0.2``, defined in one file: read this page first (oplog §1 to §5).
 
-It takes the exact bytes of a log's operations, in any order, and derives hashes, signatures, chains, authority and
-the state document from nothing else.  With the verifier and the replicator it shares the rules for canonical JSON
-and cryptography, and not one line besides: where the two agree on a state ID, a mistake must have been made twice.
+**What a log is.**  A person's devices, programs and helpers write down what they learn about that person: evidence,
+claims derived from it, corrections, refutations, grants of authority, revocations, calls of models.  Each entry is an
+*operation*: a JSON object in one exact spelling, signed by its author, named by the hash of what was signed.  It names
+the operations that its author had seen, so all operations of a log form a graph that only grows: the *causal past* of
+an operation cannot be changed without changing its name.  There is no server that decides.  Whoever holds the same set
+of operations computes the same state, whatever the order in which they arrived, and proves it by one hash.
 
-Everything is written as the document defines it, not as it is fast: a causal past is a set, kept as the bits of one
-integer; "void" is the recursion of §4; taint is a walk over all sources.  Time and space grow with the square of the
-log (a past costs one bit for each operation before it): fine for ten thousand operations, slow for a hundred thousand.
+**What can go wrong**, and where this page answers it:
 
-It checks what an export claims, that these are one log's accepted operations: signature, ancestors, chain, clock,
-references, authorization.  Grammars and limits (§1.5, §2) are the verifier's alone; here a member of the wrong type is
-"not an operation".
+* One value has two spellings, so two readers hash different bytes.  There is one canonical form, and everything else
+  is refused, not repaired (§1.1).  Two libraries accept different signatures: the rule is fixed to the last bit (§1.4).
+* A malformed, huge or dishonest operation arrives.  Twelve stages look at it, the first that fails names the error,
+  and nothing that is refused can harm anything else (§3.2).
+* Two nodes judge one operation differently because one knows more.  So a verdict looks at the operation's own past and
+  at nothing else (§3.2).
+* Devices write at the same time.  Nothing is overwritten: a total order (§3.3) and the rules of §5 settle what counts.
+* A key is lost or a helper turns bad.  Its grant is revoked, and it may then sign operations that pretend to be older
+  than the revocation.  They gain nothing: revocation wins over what is concurrent with it (§4, void).
+* Something proves false after conclusions were drawn from it.  Taint follows the derivation (§5).
+
+**Where the text leaves room, and what was decided.**  (1) A duplicate is found after stage 7: a copy with a wrong
+signature is refused although its ID is stored.  (2) A revocation in the past counts against Auth(O) even if it is void:
+whether it is void depends on the whole log, and a verdict must not.  (3) A renunciation, by which a key gives up its
+own grant, voids nothing: otherwise a key could void the very revocation that voids it, and the recursion would not end.
+(4) A replacement that equals its target is well formed, and refused at stage 11.  (5) Lengths are limits (stage 5), a
+minimum of one character is grammar (stage 4).  (6) A refuted and corrected claim is `refuted`.
+
+**How this page is written.**  As the document defines it, not as it is fast: a past is a set, "void" is the recursion
+of §4, taint is a search through all sources.  Time and space grow with the square of the log: good for ten thousand
+operations, slow for a hundred thousand.  The server uses the package ``core``, which keeps everything up to date step
+by step.  The two share canonical JSON, identifiers and Ed25519, and not one line besides, so that where they agree a
+mistake must have been made twice; the tests hold one against the other.  ``python -m omp log verify`` runs this page.
+
+Left out: where operations wait for ancestors that are still to come, what a reader with a grant sees (§6), HTTP (§7).
+
+>>> seed = bytes(range(32))                                     # never take a key that others know
+>>> public_key = ed25519.public_key_slowly(seed)
+>>> written = []
+>>> def write(type, **body):
+...     envelope = {
+...         "v": VERSION, "type": type, "log": identifiers.identity_id(public_key),
+...         "author": identifiers.key_id(public_key), "seq": len(written) + 1, "prev": written[-1] if written else None,
+...         "deps": [], "lc": len(written) + 1, "ts": "2026-11-20T09:00:00.000Z", "body": body,
+...     }
+...     written.append(identifiers.operation_id(preimage(envelope)))
+...     return signed_slowly(seed, envelope)
+>>> evidence = write("evidence-ingest", evidence=identifiers.evidence_id(b"Dentist, Monday 9:00"),
+...                  media_type="text/plain", size=20, source="note:text", observed_at=None)
+>>> claim = write("claim-assert", subject="self", predicate="calendar.event", object={"title": "Dentist"},
+...               confidence_ppm=900_000, derived_from=[written[0]], method="rule:event/1")
+>>> report = check([claim, evidence])                           # in any order
+>>> [report.state["claims"][0][member] for member in ("status", "taint", "effective")]
+['active', [], True]
+>>> refutation = write("refutation", target=written[0], reason="cancelled by phone")
+>>> report = check([refutation, claim, evidence])
+>>> report.state["evidence"][0]["status"], report.state["claims"][0]["taint"] == [written[0]]
+('refuted', True)
+>>> report.state["claims"][0]["effective"], report.state_id[:24], report.problems
+(False, 'omp:state:sha256:061bd81', [])
+>>> check([claim.replace(b"Dentist", b"Surgeon"), evidence]).problems[0][1]
+'ERR_SIGNATURE'
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from omp.rules import canonical, identifiers
-from omp.rules.encodings import EncodingError, b64u_decode
-from omp.rules.engines import Engine
+from omp.rules import canonical, ed25519, identifiers
+from omp.rules.encodings import b64u_decode, b64u_encode
+from omp.rules.engines import Engine, handwritten_engine
+
+VERSION = "omp/0.2"
+Envelope = dict[str, Any]
+
+# --- §1 Encoding, identifiers, signatures -----------------------------------------------------------------------
+#
+# §1.1, canonical JSON, is `canonical.decode` and `canonical.encode`; §1.2, identifiers, is `identifiers`.
+
+
+def preimage(envelope: Envelope) -> bytes:
+    """§1.4: what is hashed and signed, ``utf8(v) || 0x0A || CJ(envelope without "sig")``.
+
+    The version in front separates domains: no signature made for another purpose is one for an operation.
+    """
+    unsigned = {name: value for name, value in envelope.items() if name != "sig"}
+    return VERSION.encode() + b"\n" + canonical.encode(unsigned)
+
+
+def signed_slowly(seed: bytes, envelope: Envelope) -> bytes:
+    """§1.4: the bytes of an operation, signed with a 32-byte seed by hand: for examples, tests and vectors only."""
+    signature = ed25519.sign_slowly(seed, preimage(envelope))
+    return canonical.encode({**envelope, "sig": b64u_encode(signature)})
+
+
+def is_signed(envelope: Envelope, engine: Engine) -> bool:
+    """Stage 7 (§1.4): `sig` is the author's signature over the preimage, under the rules that `engine` keeps."""
+    public_key = identifiers.public_key_of(envelope["author"])
+    return engine.verify(public_key, preimage(envelope), b64u_decode(envelope["sig"]))
+
+
+_TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII)
+
+
+def is_timestamp(value: Any) -> bool:
+    """§1.3: exactly ``YYYY-MM-DDTHH:MM:SS.mmmZ``, a date of the calendar, no leap second.  Compared as strings."""
+    match = _TIMESTAMP.fullmatch(value) if type(value) is str else None
+    try:
+        return match is not None and bool(date(*map(int, match.groups())))
+    except ValueError:
+        return False
+
+
+# --- §2 Operations ----------------------------------------------------------------------------------------------
+#
+# First the grammars: each says whether a decoded value is well formed.  Then tables: one row a member, with
+# everything that the document says about that member.
+
+Grammar = Callable[[Any], bool]
+MAX_BYTES = 65_536
+MAX_CLOCK_STEP = 2**20
+
+EVIDENCE, CLAIM, CORRECTION = "evidence-ingest", "claim-assert", "correction"
+REFUTATION, GRANT, REVOCATION, INFERENCE = "refutation", "permission-grant", "revocation", "inference-call"
+TYPES = (EVIDENCE, CLAIM, CORRECTION, REFUTATION, GRANT, REVOCATION, INFERENCE)
+
+
+def matching(pattern: str) -> Grammar:
+    """A string that matches as a whole; ``$`` would let a line feed pass."""
+    compiled = re.compile(pattern, re.ASCII)
+    return lambda value: type(value) is str and compiled.fullmatch(value) is not None
+
+
+def one_of(*values: str) -> Grammar:
+    """One of these strings."""
+    return lambda value: type(value) is str and value in values
+
+
+def or_null(grammar: Grammar) -> Grammar:
+    """What `grammar` takes, or null."""
+    return lambda value: value is None or grammar(value)
+
+
+def list_of(grammar: Grammar, *, empty: bool = False) -> Grammar:
+    """An array without duplicates."""
+    return lambda value: (
+        type(value) is list and (empty or value != []) and all(map(grammar, value)) and len(set(value)) == len(value)
+    )
+
+
+def sorted_list_of(grammar: Grammar) -> Grammar:
+    """A non-empty array, sorted by code points, without duplicates."""
+    well_formed = list_of(grammar)
+    return lambda value: well_formed(value) and all(a < b for a, b in pairwise(value))
+
+
+def any_value(value: Any) -> bool:
+    """§1.1: any value whose member names, at every depth, match ``^[a-z0-9_]+$``."""
+    if type(value) is dict:
+        return all(map(_NAME, value)) and all(map(any_value, value.values()))
+    return all(map(any_value, value)) if type(value) is list else True
+
+
+def is_scope(value: Any) -> bool:
+    """§2.2: the ``scope`` of a grant; extensions are not allowed in it."""
+    return type(value) is dict and has_members(value, SCOPE) and value.keys() <= SCOPE.keys()
+
+
+_NAME = matching("[a-z0-9_]+")
+_EXTENSION = matching("x_[a-z0-9_]+")
+STRING = matching("(?s:.*)")
+TEXT = matching("(?s:.+)")
+INTEGER: Grammar = lambda value: type(value) is int  # noqa: E731  # true and false are no integers
+OBJECT: Grammar = lambda value: type(value) is dict  # noqa: E731
+IDENTITY_ID = matching(identifiers.IDENTITY_ID.pattern)
+KEY_ID = matching(identifiers.KEY_ID.pattern)
+OPERATION_ID = matching(identifiers.OPERATION_ID.pattern)
+EVIDENCE_ID = matching(identifiers.EVIDENCE_ID.pattern)
+SIGNATURE = matching(identifiers.SIGNATURE.pattern)
+_DOTTED = r"[a-z0-9_]+(\.[a-z0-9_]+)*"
+PREDICATE = matching(_DOTTED)
+PATTERN = matching(rf"\*|{_DOTTED}(\.\*)?")
+_RESTRICTED_NAME = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*"  # RFC 6838 §4.2, without its limit of 127 characters
+MEDIA_TYPE = matching(f"{_RESTRICTED_NAME}/{_RESTRICTED_NAME}")
+
+
+def _canonical_length(value: Any) -> int:
+    return len(canonical.encode(value))
+
+
+class Member(NamedTuple):
+    """A row of §2: what the document says about one member.
+
+    `grammar` is for stage 4.  For stage 5 (§1.5), `size` of the value is at most `most`, and each element of an array
+    has at most `each` characters.  For stage 6 a number is from `low` to `high`.  For stage 11 the member names
+    operations of these types (`names`).
+    """
+
+    grammar: Grammar
+    most: int | None = None
+    size: Callable[[Any], int] = len
+    each: int | None = None
+    low: int | None = None
+    high: int = canonical.MAX_SAFE_INTEGER
+    names: tuple[str, ...] = ()
+    optional: bool = False
+
+
+Members = dict[str, Member]
+ENVELOPE: Members = {  # §2.1
+    "v": Member(STRING),
+    "type": Member(one_of(*TYPES)),
+    "log": Member(IDENTITY_ID),
+    "author": Member(KEY_ID),
+    "seq": Member(INTEGER, low=1),
+    "prev": Member(or_null(OPERATION_ID)),
+    "deps": Member(list_of(OPERATION_ID, empty=True), most=64),
+    "lc": Member(INTEGER, low=1),
+    "ts": Member(is_timestamp),
+    "body": Member(OBJECT),
+    "sig": Member(SIGNATURE),
+}
+_REASON = Member(STRING, most=1_024)
+BODIES: dict[str, Members] = {  # §2.2
+    EVIDENCE: {
+        "evidence": Member(EVIDENCE_ID),
+        "media_type": Member(MEDIA_TYPE, most=127),
+        "size": Member(INTEGER, low=0),
+        "source": Member(matching("[a-z0-9_.:-]+"), most=128),
+        "observed_at": Member(or_null(is_timestamp)),
+    },
+    CLAIM: {
+        "subject": Member(TEXT, most=256),
+        "predicate": Member(PREDICATE, most=128),
+        "object": Member(any_value, most=16_384, size=_canonical_length),
+        "confidence_ppm": Member(INTEGER, low=0, high=1_000_000),
+        "derived_from": Member(
+            list_of(OPERATION_ID, empty=True), most=256, names=(EVIDENCE, CLAIM, INFERENCE)
+        ),
+        "method": Member(TEXT, most=128),
+    },
+    CORRECTION: {
+        "target": Member(OPERATION_ID, names=(CLAIM,)),
+        "replacement": Member(or_null(OPERATION_ID), names=(CLAIM,)),
+        "reason": _REASON,
+    },
+    REFUTATION: {"target": Member(OPERATION_ID, names=(CLAIM, EVIDENCE)), "reason": _REASON},
+    GRANT: {
+        "grantee": Member(KEY_ID),
+        "caps": Member(sorted_list_of(one_of("author", "delegate", "infer", "read"))),
+        "scope": Member(is_scope),
+        "parent": Member(or_null(OPERATION_ID), names=(GRANT,)),
+        "max_depth": Member(INTEGER, low=0, high=8),
+        "not_before": Member(or_null(is_timestamp)),
+        "expires": Member(or_null(is_timestamp)),
+    },
+    REVOCATION: {"target": Member(OPERATION_ID, names=(GRANT,)), "reason": _REASON},
+    INFERENCE: {
+        "purpose": Member(TEXT, most=1_024),
+        "model": Member(TEXT, most=256),
+        "inputs": Member(list_of(OPERATION_ID), most=512, names=(CLAIM, EVIDENCE)),
+        "grant": Member(or_null(OPERATION_ID), names=(GRANT,)),
+        "output": Member(or_null(EVIDENCE_ID)),
+    },
+}  # fmt: skip
+SCOPE: Members = {
+    "predicates": Member(sorted_list_of(PATTERN), most=64, each=130),
+    "provenance": Member(one_of("full", "none")),
+    "ops": Member(sorted_list_of(one_of(*TYPES)), optional=True),
+}
+
+
+def has_members(value: Envelope, members: Members) -> bool:
+    """Whether all `members` are there and well formed."""
+    return all(member.grammar(value[name]) if name in value else member.optional for name, member in members.items())
+
+
+def is_well_formed(envelope: Envelope) -> bool:
+    """Stage 4 (§2): exactly the members of the tables, and extensions ``x_…`` in the envelope and in the body."""
+    if not has_members(envelope, ENVELOPE) or envelope["prev"] in envelope["deps"]:
+        return False
+    body, members = envelope["body"], BODIES[envelope["type"]]
+    if not has_members(body, members) or not (only_extended(envelope, ENVELOPE) and only_extended(body, members)):
+        return False
+    # Provenance is mandatory; only a direct statement by the user is derived from nothing.
+    return envelope["type"] != CLAIM or bool(body["derived_from"]) or body["method"].startswith("user:")
+
+
+def only_extended(value: Envelope, members: Members) -> bool:
+    """Whether all that is beside `members` are extensions, whatever they hold."""
+    others = {name: value[name] for name in value.keys() - members.keys()}
+    return all(map(_EXTENSION, others)) and any_value(others)
+
+
+def rows(envelope: Envelope) -> Iterator[tuple[str, Member, Any]]:
+    """(name, row, value) of every member of a well-formed operation: envelope, body, and a grant's scope."""
+    body = envelope["body"]
+    for members, holder in (ENVELOPE, envelope), (BODIES[envelope["type"]], body), (SCOPE, body.get("scope", {})):
+        yield from ((name, row, holder[name]) for name, row in members.items() if name in holder)
+
+
+def is_within_limits(envelope: Envelope) -> bool:
+    """Stage 5 (§1.5), but for the size of the operation as a whole."""
+    return all(
+        (row.most is None or row.size(value) <= row.most)
+        and (row.each is None or all(len(element) <= row.each for element in value))
+        for _, row, value in rows(envelope)
+    )
+
+
+def is_in_range(envelope: Envelope) -> bool:
+    """Stage 6 (§2)."""
+    return all(row.low <= value <= row.high for _, row, value in rows(envelope) if row.low is not None)
+
+
+# --- §3 The log, validation, order ------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)  # one object an operation: compared by identity
+class Op:
+    """An operation O that passed stages 1 to 7; from `number` on, what the log found out about it.
+
+    `past` is past(O) of §3.1: a set of stored operations, kept as the bits of one integer (bit n stands for the
+    operation whose `number` is n).  `named` are the operations that the members of the body name.  `auth` is Auth(O)
+    of §4, empty for the root.  `targeted_by` are the stored operations that have this one for their `target`.
+    """
+
+    id: str
+    type: str
+    log: str
+    author: str
+    seq: int
+    prev: str | None
+    deps: list[str]
+    lc: int
+    body: dict[str, Any]
+    ts: str
+    references: list[tuple[str, Member, list[str]]]
+    number: int = -1
+    past: int = 0
+    named: dict[str, list[Op]] = field(default_factory=dict)
+    auth: list[Op] = field(default_factory=list)
+    targeted_by: list[Op] = field(default_factory=list)
+
+    @property
+    def target(self) -> Op:
+        """What a correction, refutation or revocation is about."""
+        return self.named["target"][0]
+
+
+STAGES = {  # §3.2: the code that each stage gives -> its number
+    "ERR_ENCODING": 1, "ERR_CANONICAL": 2, "ERR_VERSION": 3, "ERR_SCHEMA": 4, "ERR_LIMIT": 5, "ERR_RANGE": 6,
+    "ERR_SIGNATURE": 7, "DEFER": 8, "ERR_CHAIN": 9, "ERR_CLOCK": 10, "ERR_REF": 11, "ERR_AUTHZ": 12,
+}  # fmt: skip
+
+
+class StageFailed(Exception):
+    """The first stage that fails: its `code` and `stage`; the operation's `id` where it has one (from stage 4 on).
+
+    DEFER is no error: the operation must be tried again when the operations in `missing` are stored.
+    """
+
+    def __init__(self, code: str, operation_id: str | None = None, missing: Iterable[str] = ()) -> None:
+        super().__init__(code)
+        self.code = code
+        self.stage = STAGES[code]
+        self.id = operation_id
+        self.missing = list(missing)
+
+
+_HANDWRITTEN = handwritten_engine()
+
+
+def examine(data: bytes, engine: Engine = _HANDWRITTEN, log: str | None = None) -> Op:
+    """Stages 1 to 7, which look at the exact bytes of one operation alone; `log` is where it was sent, if known.
+
+    Raises :class:`StageFailed`.
+    """
+    try:
+        envelope = canonical.decode(data)
+    except canonical.Malformed:
+        raise StageFailed("ERR_ENCODING") from None
+    except canonical.NotCanonical:
+        raise StageFailed("ERR_CANONICAL") from None
+    if envelope.get("v") != VERSION:
+        raise StageFailed("ERR_VERSION")
+    operation_id = identifiers.operation_id(preimage(envelope))
+    checks: tuple[tuple[str, Callable[[], bool]], ...] = (
+        ("ERR_SCHEMA", lambda: is_well_formed(envelope) and log in (None, envelope["log"])),
+        ("ERR_LIMIT", lambda: len(data) <= MAX_BYTES and is_within_limits(envelope)),
+        ("ERR_RANGE", lambda: is_in_range(envelope)),
+        ("ERR_SIGNATURE", lambda: is_signed(envelope, engine)),
+    )
+    for code, holds in checks:
+        if not holds():
+            raise StageFailed(code, operation_id)
+    known = {name: value for name, value in envelope.items() if name in ENVELOPE and name not in ("v", "sig")}
+    references = [
+        (name, row, value if type(value) is list else [value])
+        for name, row, value in rows(envelope)
+        if row.names and value is not None
+    ]
+    return Op(operation_id, references=references, **known)
+
+
+class Log:
+    """A closed set of accepted operations about one identity: each comes after all its ancestors (§3.1)."""
+
+    def __init__(self, identity: str | None) -> None:
+        self.identity = identity
+        # §1.2: the root key is the key with the same public key as the identity.
+        self.root = identity.replace(identifiers.IDENTITY_PREFIX, identifiers.KEY_PREFIX) if identity else None
+        self.operations: dict[str, Op] = {}
+        self.grants: list[Op] = []
+
+    def add(self, op: Op) -> None:
+        """Stages 8 to 12, and the append; a duplicate changes nothing.  Raises :class:`StageFailed`.
+
+        The stages look at past(O), never at what else is stored: so the verdict is the same on every node.
+        """
+        if op.id in self.operations:
+            return
+        parents = parents_of(op)
+        if missing := [parent for parent in parents if parent not in self.operations]:
+            raise StageFailed("DEFER", op.id, missing)
+        above = [self.operations[parent] for parent in parents]
+        op.past = 0
+        for parent in above:
+            op.past |= parent.past | 1 << parent.number
+        checks: tuple[tuple[str, Callable[[], bool]], ...] = (
+            ("ERR_CHAIN", lambda: continues_chain(op, above)),
+            ("ERR_CLOCK", lambda: 0 < op.lc - max((parent.lc for parent in above), default=0) <= MAX_CLOCK_STEP),
+            ("ERR_REF", lambda: self._resolve_references(op)),
+            ("ERR_AUTHZ", lambda: self._authorize(op)),
+        )
+        for code, holds in checks:
+            if not holds():
+                raise StageFailed(code, op.id)
+        op.number = len(self.operations)
+        self.operations[op.id] = op
+        if op.type == GRANT:
+            self.grants.append(op)
+        for target in op.named.get("target", []):
+            target.targeted_by.append(op)
+
+    def _resolve_references(self, op: Op) -> bool:
+        """Stage 11: every operation that the body names is in past(O) and of the right type; fills `named`."""
+        op.named = {}
+        for name, row, ids in op.references:
+            found = [self.operations[one] for one in ids if one in self.operations]
+            op.named[name] = [one for one in found if is_in(op.past, one) and one.type in row.names]
+            if len(op.named[name]) < len(ids):
+                return False
+        return op.type != CORRECTION or op.body["replacement"] != op.body["target"]
+
+    def _authorize(self, op: Op) -> bool:
+        """Stage 12 (§4): fills `auth`."""
+        if op.type == GRANT and op.body["grantee"] in (self.root, op.author, *grantees_above(op)):
+            return False  # authority flows down only
+        if op.author == self.root:
+            return not (op.seq == 1 and op.deps) and not (op.named.get("grant") or op.named.get("parent"))
+        if renounces(op):
+            candidates = [op.target]
+        else:
+            held = [one for one in self.grants if is_in(op.past, one) and one.body["grantee"] == op.author]
+            candidates = [grant for grant in held if covers(grant, op)]
+        op.auth = [grant for grant in candidates if not any(is_in(op.past, one) for one in revocations_of(grant))]
+        return bool(op.auth)
+
+
+def is_in(operations: int, op: Op) -> bool:
+    """Whether a stored operation is in a set that is kept as bits."""
+    return operations >> op.number & 1 == 1
+
+
+def parents_of(op: Op) -> list[str]:
+    """The operations that O builds on: ``prev`` first, then ``deps`` in their order."""
+    return [op.prev, *op.deps] if op.prev is not None else op.deps
+
+
+def continues_chain(op: Op, parents: list[Op]) -> bool:
+    """Stage 9: `prev` is null iff `seq` is 1; else it is the same author's operation with `seq` one less."""
+    if op.prev is None or op.seq == 1:
+        return op.prev is None and op.seq == 1
+    return (parents[0].author, parents[0].seq) == (op.author, op.seq - 1)
+
+
+def total_order(op: Op) -> tuple[int, str]:
+    """§3.3: ascending by this key.  It extends the causal order, since a clock is greater than its parents'."""
+    return op.lc, op.id
+
+
+# --- §4 Keys, grants, revocation: who may append what -----------------------------------------------------------
+
+
+def lineage(grant: Op) -> list[Op]:
+    """A grant and its ancestors over ``parent``: at most nine, since ``max_depth`` falls from 8."""
+    return [grant, *(one for parent in grant.named.get("parent", []) for one in lineage(parent))]
+
+
+def grantees_above(grant: Op) -> list[str]:
+    """Who holds the ancestors of a grant."""
+    return [above.body["grantee"] for above in lineage(grant)[1:]]
+
+
+def revocations_of(grant: Op) -> list[Op]:
+    """The stored revocations, void or not, that target the grant or an ancestor."""
+    return [revocation for above in lineage(grant) for revocation in above.targeted_by]
+
+
+def renounces(op: Op) -> bool:
+    """Whether O is a renunciation: a revocation by the grantee of its target."""
+    return op.type == REVOCATION and bool(op.target.body["grantee"] == op.author)
+
+
+def matches(name: str, patterns: list[str]) -> bool:
+    """§2.2: a predicate P matches ``*`` always, the pattern P, and ``Q.*`` where P is Q or starts with ``Q.``.
+
+    §4: a pattern is covered by the same rule, read with the pattern in the place of P.
+
+    >>> [matches(name, ["calendar.*"]) for name in ("calendar", "calendar.event", "calendars", "calendar.*", "*")]
+    [True, True, False, True, False]
+    """
+    return any(
+        pattern in ("*", name) or (pattern.endswith(".*") and f"{name}.".startswith(pattern[:-1]))
+        for pattern in patterns
+    )
+
+
+def covers(grant: Op, op: Op) -> bool:
+    """Whether grant G covers O: what every type needs, then its row of :data:`COVERS`."""
+    terms = grant.body
+    return (
+        "author" in terms["caps"]
+        and op.type in terms["scope"].get("ops", TYPES)
+        and (terms["not_before"] is None or terms["not_before"] <= op.ts)
+        and (terms["expires"] is None or op.ts < terms["expires"])
+        and COVERS[op.type](grant, op)
+    )
+
+
+def _claims_match(grant: Op, operations: Iterable[Op]) -> bool:
+    claims = [one for one in operations if one.type == CLAIM]
+    return all(matches(claim.body["predicate"], grant.body["scope"]["predicates"]) for claim in claims)
+
+
+def _covers_refutation(grant: Op, op: Op) -> bool:
+    scope = grant.body["scope"]
+    return "*" in scope["predicates"] if op.target.type == EVIDENCE else _claims_match(grant, [op.target])
+
+
+def _covers_inference(grant: Op, op: Op) -> bool:
+    inputs = op.named["inputs"]
+    sees_evidence = grant.body["scope"]["provenance"] == "full" or all(one.type == CLAIM for one in inputs)
+    named = grant in op.named.get("grant", [])
+    return "infer" in grant.body["caps"] and named and sees_evidence and _claims_match(grant, inputs)
+
+
+COVERS: dict[str, Callable[[Op, Op], bool]] = {
+    EVIDENCE: lambda grant, op: True,
+    CLAIM: lambda grant, op: _claims_match(grant, [op]),
+    CORRECTION: lambda grant, op: _claims_match(grant, [op.target, *op.named.get("replacement", [])]),
+    REFUTATION: _covers_refutation,
+    GRANT: lambda grant, op: (
+        "delegate" in grant.body["caps"] and grant in op.named.get("parent", []) and attenuates(op.body, grant.body)
+    ),
+    REVOCATION: lambda grant, op: grant in lineage(op.target)[1:],
+    INFERENCE: _covers_inference,
+}
+
+
+def attenuates(terms: dict[str, Any], above: dict[str, Any]) -> bool:
+    """Whether a grant with these terms gives nothing that the one above it does not have: one line a rule."""
+    scope, wider = terms["scope"], above["scope"]
+    return (
+        set(terms["caps"]) <= set(above["caps"])
+        and all(matches(pattern, wider["predicates"]) for pattern in scope["predicates"])
+        and (scope["provenance"], wider["provenance"]) != ("full", "none")
+        and ("ops" not in wider or ("ops" in scope and set(scope["ops"]) <= set(wider["ops"])))
+        and terms["max_depth"] < above["max_depth"]
+        and _starts_no_earlier(terms["not_before"], above["not_before"])
+        and _ends_no_later(terms["expires"], above["expires"])
+    )
+
+
+def _starts_no_earlier(not_before: str | None, above: str | None) -> bool:
+    return above is None or (not_before is not None and not_before >= above)
+
+
+def _ends_no_later(expires: str | None, above: str | None) -> bool:
+    return above is None or (expires is not None and expires <= above)
+
+
+# --- §4 Void, §5 Derived state ----------------------------------------------------------------------------------
+
+
+class State:
+    """What follows from a closed set of operations: void and effective (§4), statuses, taint, the document (§5)."""
+
+    def __init__(self, log: Log) -> None:
+        self._identity = log.identity
+        self._operations = list(log.operations.values())  # each after its ancestors
+        self._void: dict[Op, bool] = {}
+        self._sources = self._transitive_sources()
+        self._status = {op: self._status_of(op) for op in self._operations}
+        self._inactive = [op for op in self._operations if self._status[op] != "active"]
+
+    def is_void(self, op: Op) -> bool:
+        """§4: by another key than the root, and every grant in Auth(O) is cut for O."""
+        if op not in self._void:
+            self._void[op] = bool(op.auth) and all(self._is_cut(grant, op) for grant in op.auth)
+        return self._void[op]
+
+    def _is_cut(self, grant: Op, op: Op) -> bool:
+        # The recursion ends: authority for what is asked here lies strictly above the grant (§4).
+        return any(self.is_void(above) for above in lineage(grant)) or any(
+            not renounces(revocation) and not is_in(revocation.past, op) and not self.is_void(revocation)
+            for revocation in revocations_of(grant)
+        )
+
+    def _in_effect(self, operations: Iterable[Op], kind: str) -> list[Op]:
+        """Those of one type that are not void, in total order."""
+        return sorted((op for op in operations if op.type == kind and not self.is_void(op)), key=total_order)
+
+    def _status_of(self, op: Op) -> str:
+        if self.is_void(op):
+            return "void"
+        if op.type == GRANT:
+            # §4 names a void ancestor too; a grant under a void one is void itself.
+            return "revoked" if self._in_effect(revocations_of(op), REVOCATION) else "active"
+        if self._in_effect(op.targeted_by, REFUTATION):
+            return "refuted"
+        return "superseded" if self._in_effect(op.targeted_by, CORRECTION) else "active"
+
+    def _transitive_sources(self) -> dict[Op, int]:
+        sources: dict[Op, int] = {}
+        for op in self._operations:
+            sources[op] = 0
+            for source in [*op.named.get("derived_from", []), *op.named.get("inputs", [])]:
+                sources[op] |= sources[source] | 1 << source.number
+        return sources
+
+    def _taint(self, op: Op) -> list[str]:
+        """§5: the transitive sources that are not active, but for those superseded by what O rests on."""
+        rests_on = self._sources[op] | 1 << op.number
+        return _ids(
+            source
+            for source in self._inactive
+            if is_in(self._sources[op], source)
+            and not (self._status[source] == "superseded" and self._is_replaced_in(rests_on, source))
+        )
+
+    def _is_replaced_in(self, operations: int, claim: Op) -> bool:
+        corrections = self._in_effect(claim.targeted_by, CORRECTION)
+        return any(is_in(operations, one) for each in corrections for one in each.named.get("replacement", []))
+
+    def document(self) -> dict[str, Any]:
+        """§5: the object of which the state document is the canonical encoding."""
+        parents = {parent for op in self._operations for parent in parents_of(op)}
+        return {
+            "claims": self._objects(CLAIM, self._claim),
+            "evidence": self._objects(EVIDENCE, self._evidence),
+            "forks": self._forks(),
+            "grants": self._objects(GRANT, lambda op: {
+                "revoked_by": _ids(self._in_effect(revocations_of(op), REVOCATION)),
+            }),
+            "heads": _ids(op for op in self._operations if op.id not in parents),
+            "inferences": self._objects(INFERENCE, lambda op: {"taint": self._taint(op)}),
+            "log": self._identity,
+            "ops": len(self._operations),
+            "v": VERSION,
+            "void": _ids(op for op in self._operations if self.is_void(op)),
+        }  # fmt: skip
+
+    def _objects(self, kind: str, members: Callable[[Op], dict[str, Any]]) -> list[dict[str, Any]]:
+        objects = [
+            {"id": op.id, "status": self._status[op], **members(op)} for op in self._operations if op.type == kind
+        ]
+        return sorted(objects, key=lambda one: str(one["id"]))
+
+    def _evidence(self, op: Op) -> dict[str, Any]:
+        return {"refuted_by": _ids(self._in_effect(op.targeted_by, REFUTATION))}
+
+    def _claim(self, op: Op) -> dict[str, Any]:
+        taint, corrections = self._taint(op), self._in_effect(op.targeted_by, CORRECTION)
+        return {
+            **self._evidence(op),
+            "effective": self._status[op] == "active" and not taint,
+            "replacement": corrections[-1].body["replacement"] if corrections else None,
+            "superseded_by": [one.id for one in corrections],
+            "taint": taint,
+        }
+
+    def _forks(self) -> list[dict[str, Any]]:
+        """§3.4: operations of one author with the same ``seq``."""
+        places: dict[tuple[str, int], list[Op]] = {}
+        for op in self._operations:
+            places.setdefault((op.author, op.seq), []).append(op)
+        return [
+            {"author": author, "ops": _ids(ops), "seq": seq}
+            for (author, seq), ops in sorted(places.items())
+            if len(ops) > 1
+        ]  # fmt: skip
+
+
+def state_id_of(state: dict[str, Any]) -> str:
+    """§5: the state ID, the hash of the state document."""
+    return identifiers.state_id(canonical.encode(state))
+
+
+def _ids(operations: Iterable[Op]) -> list[str]:
+    return sorted(op.id for op in operations)
+
+
+# --- All of it: the state of an exported log --------------------------------------------------------------------
 
 
 class Report(NamedTuple):
-    """What came out: the operations that hold, by ID, in total order; the rest, each with what is wrong with it.
+    """What came out of :func:`check`.
 
-    `problems` are (operation ID, or None where the bytes give none; a word or code of §3.2).  `document` is the state
-    document of the operations that hold, `state_id` its ID.
+    `operations` are the IDs of those that hold, in total order; `problems` the others: (operation ID, or None where
+    stages 1 to 3 fail; the code of §3.2, DEFER where an ancestor is missing).  `state` is the state of those that
+    hold, `document` its canonical bytes and `state_id` their hash.
     """
 
     log: str | None
     operations: list[str]
     problems: list[tuple[str | None, str]]
+    state: dict[str, Any]
     document: bytes
     state_id: str
 
 
-def check(lines: Iterable[bytes], engine: Engine) -> Report:
-    """Check the operations in `lines`, each the exact bytes of one; `engine` verifies the signatures."""
+def check(lines: Iterable[bytes], engine: Engine = _HANDWRITTEN) -> Report:
+    """Check the operations of one log, each item of `lines` the exact bytes of one, in any order.
+
+    `engine` verifies the signatures.  The log is the one that the operation with the smallest clock names; operations
+    of another are ERR_SCHEMA, as if they were sent to it.
+    """
     problems: list[tuple[str | None, str]] = []
-    waiting: dict[str, dict[str, Any]] = {}
+    examined: dict[str, Op] = {}
     for line in lines:
         try:
-            name, operation = _read(line, engine)
-        except _Wrong as wrong:
-            problems.append((wrong.name, wrong.what))
-        else:
-            waiting.setdefault(name, operation)
-    log = _Log(min(waiting.values(), key=lambda operation: operation["lc"])["log"] if waiting else None)
-    # In total order each operation comes after its ancestors, unless a clock is wrong: hence "until nothing moves".
-    names = sorted(waiting, key=lambda name: (waiting[name]["lc"], name))
-    while names:
-        left = []
-        for name in names:
-            if not log.has_ancestors(waiting[name]):
-                left.append(name)
-            elif problem := log.problem(waiting[name]):
-                problems.append((name, problem))
-            else:
-                log.append(name, waiting[name])
-        if len(left) == len(names):
-            break
-        names = left
-    problems += [(name, "DEFER") for name in names]
-    document = canonical.canonicalize(log.state())
-    return Report(log.log, log.in_total_order(), problems, document, identifiers.state_id(document))
+            op = examine(line, engine)
+            examined.setdefault(op.id, op)
+        except StageFailed as failed:
+            problems.append((failed.id, failed.code))
+    log = Log(min(examined.values(), key=lambda op: op.lc).log if examined else None)
+    problems += [(op.id, "ERR_SCHEMA") for op in examined.values() if op.log != log.identity]
+    # In total order each comes after its ancestors, unless a clock is wrong: hence until nothing moves any more.
+    waiting = sorted((op for op in examined.values() if op.log == log.identity), key=total_order)
+    count = -1
+    while count != len(waiting):
+        count = len(waiting)
+        waiting = [op for op in waiting if not _settled(log, op, problems)]
+    problems += [(op.id, "DEFER") for op in waiting]
+    state = State(log).document()
+    order = [op.id for op in sorted(log.operations.values(), key=total_order)]
+    return Report(log.identity, order, problems, state, canonical.encode(state), state_id_of(state))
 
 
-class _Wrong(Exception):
-    def __init__(self, name: str | None, what: str) -> None:
-        super().__init__(what)
-        self.name = name
-        self.what = what
-
-
-_Shape = dict[str, type | tuple[type, ...]]
-"""Members and their types; a list is one of strings."""
-_NULL = type(None)
-_SHAPE: _Shape = {
-    "author": str, "body": dict, "deps": list, "lc": int, "log": str, "prev": (str, _NULL), "seq": int,
-    "sig": str, "ts": str, "type": str, "v": str,
-}  # fmt: skip
-_BODY_SHAPES: dict[str, _Shape] = {
-    "evidence-ingest": {"evidence": str},
-    "claim-assert": {"predicate": str, "derived_from": list},
-    "correction": {"target": str, "replacement": (str, _NULL)},
-    "refutation": {"target": str},
-    "permission-grant": {
-        "grantee": str, "caps": list, "scope": dict, "parent": (str, _NULL), "max_depth": int,
-        "not_before": (str, _NULL), "expires": (str, _NULL),
-    },
-    "revocation": {"target": str},
-    "inference-call": {"inputs": list, "grant": (str, _NULL)},
-}  # fmt: skip
-_SCOPE_SHAPE: _Shape = {"predicates": list, "provenance": str, "ops": list}
-
-
-def _read(line: bytes, engine: Engine) -> tuple[str, dict[str, Any]]:
-    """The ID and the envelope of one operation: canonical bytes, hash, signature."""
+def _settled(log: Log, op: Op, problems: list[tuple[str | None, str]]) -> bool:
+    """Append an operation, or note its problem; False where it waits for an ancestor."""
     try:
-        operation = canonical.decode(line)
-    except canonical.CanonicalError:
-        raise _Wrong(None, "not canonical JSON") from None
-    if not _is_operation(operation):
-        raise _Wrong(None, "not an operation")
-    unsigned = {member: value for member, value in operation.items() if member != "sig"}
-    preimage = b"omp/0.2\n" + canonical.canonicalize(unsigned)  # §1.4
-    name = identifiers.operation_id(preimage)
-    try:
-        key, signature = identifiers.public_key_of(operation["author"]), b64u_decode(operation["sig"])
-    except EncodingError:
-        raise _Wrong(name, "ERR_SIGNATURE") from None
-    if len(signature) != 64 or not engine.verify(key, preimage, signature):
-        raise _Wrong(name, "ERR_SIGNATURE")
-    return name, operation
-
-
-def _is_operation(value: dict[str, Any]) -> bool:
-    if not _has(value, _SHAPE) or value["v"] != "omp/0.2" or value["type"] not in _BODY_SHAPES:
-        return False
-    body = value["body"]
-    if not _has(body, _BODY_SHAPES[value["type"]]):
-        return False
-    return value["type"] != "permission-grant" or _has({"ops": [], **body["scope"]}, _SCOPE_SHAPE)
-
-
-def _has(value: Any, shape: _Shape) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(member, ...), kind)
-        and (kind is not list or all(isinstance(element, str) for element in value[member]))
-        for member, kind in shape.items()
-    )
-
-
-class _Log:
-    """The operations that hold so far, numbered in the order of taking them in: after their ancestors.
-
-    Lists are indexed by number: `names`, `operations`, `past` (the bits of the numbers in past(O)), `auth` (the grants
-    in Auth(O), by number).  `by_type` and `targeting` give the numbers of a type, and those that target an ID.
-    """
-
-    def __init__(self, log: str | None) -> None:
-        self.log = log
-        self.root = f"omp:key:ed25519:{log.rpartition(':')[2]}" if log else None
-        self.names: list[str] = []
-        self.operations: list[dict[str, Any]] = []
-        self.past: list[int] = []
-        self.auth: list[list[int]] = []
-        self.number: dict[str, int] = {}
-        self.by_type: dict[str, list[int]] = {kind: [] for kind in _BODY_SHAPES}
-        self.targeting: dict[str, list[int]] = {}
-        self._void: dict[int, bool] = {}
-
-    # --- §3.2, stages 8 to 12
-
-    def has_ancestors(self, operation: dict[str, Any]) -> bool:
-        return all(parent in self.number for parent in _parents(operation))
-
-    def problem(self, operation: dict[str, Any]) -> str | None:
-        if operation["log"] != self.log:
-            return "of another log"
-        prev = self.operations[self.number[operation["prev"]]] if operation["prev"] is not None else None
-        if (prev is None) != (operation["seq"] == 1):
-            return "ERR_CHAIN"
-        if prev is not None and (prev["author"], prev["seq"]) != (operation["author"], operation["seq"] - 1):
-            return "ERR_CHAIN"
-        clock = max((self.operations[self.number[parent]]["lc"] for parent in _parents(operation)), default=0)
-        if not clock < operation["lc"] <= clock + 2**20:
-            return "ERR_CLOCK"
-        past = self._past_of(operation)
-        if not self._references_hold(operation, past):
-            return "ERR_REF"
-        return None if self._authority(operation, past) is not None else "ERR_AUTHZ"
-
-    def append(self, name: str, operation: dict[str, Any]) -> None:
-        past = self._past_of(operation)
-        self.number[name] = number = len(self.names)
-        self.by_type[operation["type"]].append(number)
-        if "target" in operation["body"]:
-            self.targeting.setdefault(operation["body"]["target"], []).append(number)
-        self.names.append(name)
-        self.operations.append(operation)
-        self.past.append(past)
-        self.auth.append(self._authority(operation, past) or [])
-
-    def _past_of(self, operation: dict[str, Any]) -> int:
-        past = 0
-        for parent in _parents(operation):
-            past |= self.past[self.number[parent]] | 1 << self.number[parent]
-        return past
-
-    def _references_hold(self, operation: dict[str, Any], past: int) -> bool:
-        body = operation["body"]
-        wanted: dict[str, list[tuple[list[str | None], tuple[str, ...]]]] = {
-            "evidence-ingest": [],
-            "claim-assert": [(body.get("derived_from"), ("evidence-ingest", "claim-assert", "inference-call"))],
-            "correction": [([body.get("target")], ("claim-assert",)), ([body.get("replacement")], ("claim-assert",))],
-            "refutation": [([body.get("target")], ("claim-assert", "evidence-ingest"))],
-            "permission-grant": [([body.get("parent")], ("permission-grant",))],
-            "revocation": [([body.get("target")], ("permission-grant",))],
-            "inference-call": [
-                (body.get("inputs"), ("claim-assert", "evidence-ingest")),
-                ([body.get("grant")], ("permission-grant",)),
-            ],
-        }
-        for names, types in wanted[operation["type"]]:
-            for name in names:
-                if name is None:
-                    continue
-                number = self.number.get(name)
-                if number is None or not past >> number & 1 or self.operations[number]["type"] not in types:
-                    return False
-        return not (operation["type"] == "correction" and body["replacement"] == body["target"])
-
-    # --- §4: Auth(O)
-
-    def _authority(self, operation: dict[str, Any], past: int) -> list[int] | None:
-        """Auth(O), empty for the root; None where the operation is not allowed."""
-        kind, body, author = operation["type"], operation["body"], operation["author"]
-        if kind == "permission-grant":
-            above = self._lineage(self.number[body["parent"]]) if body["parent"] is not None else []
-            taken = [self.root, author, *(self.operations[number]["body"]["grantee"] for number in above)]
-            if body["grantee"] in taken:
-                return None
-        under = body.get("parent") if kind == "permission-grant" else body.get("grant")
-        if author == self.root:
-            allowed = under is None and not (operation["seq"] == 1 and operation["deps"])
-            return [] if allowed else None
-        if kind == "revocation" and self._body(body["target"])["grantee"] == author:  # a renunciation
-            candidates = [self.number[body["target"]]]
-        else:
-            candidates = [
-                number
-                for number in self.by_type["permission-grant"]
-                if past >> number & 1
-                and self.operations[number]["body"]["grantee"] == author
-                and self._covers(number, operation)
-            ]
-        return [number for number in candidates if not self._revoked_in(past, number)] or None
-
-    def _body(self, name: str) -> dict[str, Any]:
-        body: dict[str, Any] = self.operations[self.number[name]]["body"]
-        return body
-
-    def _lineage(self, grant: int) -> list[int]:
-        """A grant and its ancestors over `parent`."""
-        parent = self.operations[grant]["body"]["parent"]
-        return [grant] + (self._lineage(self.number[parent]) if parent is not None else [])
-
-    def _revocations_of(self, grant: int) -> list[int]:
-        """The revocations that target the grant or an ancestor."""
-        return [one for above in self._lineage(grant) for one in self.targeting.get(self.names[above], [])]
-
-    def _revoked_in(self, past: int, grant: int) -> bool:
-        return any(past >> number & 1 for number in self._revocations_of(grant))
-
-    def _covers(self, grant: int, operation: dict[str, Any]) -> bool:
-        terms, kind, body = self.operations[grant]["body"], operation["type"], operation["body"]
-        patterns = terms["scope"]["predicates"]
-
-        def matching(names: Iterable[str]) -> bool:
-            named = [self.operations[self.number[name]] for name in names]
-            claims = [one["body"] for one in named if one["type"] == "claim-assert"]
-            return all(_matches(claim["predicate"], patterns) for claim in claims)
-
-        def on_evidence(names: Iterable[str]) -> bool:
-            return any(self.operations[self.number[name]]["type"] == "evidence-ingest" for name in names)
-
-        if "author" not in terms["caps"] or kind not in terms["scope"].get("ops", [kind]):
+        log.add(op)
+    except StageFailed as failed:
+        if failed.code == "DEFER":
             return False
-        if (terms["not_before"] or "") > operation["ts"] or operation["ts"] >= (terms["expires"] or "~"):
-            return False
-        if kind == "claim-assert":
-            return _matches(body["predicate"], patterns)
-        if kind == "correction":
-            return matching(name for name in (body["target"], body["replacement"]) if name is not None)
-        if kind == "refutation":
-            return "*" in patterns if on_evidence([body["target"]]) else matching([body["target"]])
-        if kind == "permission-grant":
-            return "delegate" in terms["caps"] and body["parent"] == self.names[grant] and _attenuates(body, terms)
-        if kind == "revocation":
-            return grant in self._lineage(self.number[body["target"]])[1:]
-        if kind == "inference-call":
-            sees_evidence = terms["scope"]["provenance"] == "full" or not on_evidence(body["inputs"])
-            named = body["grant"] == self.names[grant]
-            return "infer" in terms["caps"] and named and sees_evidence and matching(body["inputs"])
-        return True
-
-    # --- §4: void and effective
-
-    def void(self, number: int) -> bool:
-        if number not in self._void:
-            grants = self.auth[number]
-            self._void[number] = bool(grants) and all(self._is_cut(number, grant) for grant in grants)
-        return self._void[number]
-
-    def _is_cut(self, number: int, grant: int) -> bool:
-        if any(self.void(above) for above in self._lineage(grant)):
-            return True
-        return any(
-            not self._renounces(revocation) and not self.past[revocation] >> number & 1 and not self.void(revocation)
-            for revocation in self._revocations_of(grant)
-        )
-
-    def _renounces(self, revocation: int) -> bool:
-        operation = self.operations[revocation]
-        return bool(self._body(operation["body"]["target"])["grantee"] == operation["author"])
-
-    # --- §5
-
-    def state(self) -> dict[str, Any]:
-        sources = self._transitive_sources()
-        status = {number: self._status(number) for number in range(len(self.names))}
-        taint = {number: self._taint(number, sources, status) for number in sources}
-        referenced = {parent for operation in self.operations for parent in _parents(operation)}
-        return {
-            "claims": self._objects("claim-assert", lambda n: {
-                "effective": status[n] == "active" and not taint[n],
-                "refuted_by": self._targeting(n, "refutation"),
-                "replacement": self._replacement(n),
-                "status": status[n],
-                "superseded_by": self._corrections(n),
-                "taint": taint[n],
-            }),
-            "evidence": self._objects("evidence-ingest", lambda n: {
-                "refuted_by": self._targeting(n, "refutation"), "status": status[n],
-            }),
-            "forks": self._forks(),
-            "grants": self._objects("permission-grant", lambda n: {
-                "revoked_by": sorted(self.names[r] for r in self._revocations_of(n) if not self.void(r)),
-                "status": status[n],
-            }),
-            "heads": sorted(set(self.names) - referenced),
-            "inferences": self._objects("inference-call", lambda n: {"status": status[n], "taint": taint[n]}),
-            "log": self.log,
-            "ops": len(self.names),
-            "v": "omp/0.2",
-            "void": sorted(self.names[number] for number in range(len(self.names)) if self.void(number)),
-        }  # fmt: skip
-
-    def _objects(self, kind: str, members: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
-        objects = [{"id": self.names[number], **members(number)} for number in self.by_type[kind]]
-        return sorted(objects, key=lambda one: one["id"])
-
-    def in_total_order(self, names: Iterable[str] | None = None) -> list[str]:
-        return sorted(
-            self.names if names is None else names, key=lambda name: (self.operations[self.number[name]]["lc"], name)
-        )
-
-    def _targeting(self, number: int, kind: str) -> list[str]:
-        """The non-void operations of a type that target an operation, sorted by ID."""
-        return sorted(
-            self.names[one]
-            for one in self.targeting.get(self.names[number], [])
-            if self.operations[one]["type"] == kind and not self.void(one)
-        )
-
-    def _corrections(self, claim: int) -> list[str]:
-        return self.in_total_order(self._targeting(claim, "correction"))
-
-    def _replacement(self, claim: int) -> str | None:
-        corrections = self._corrections(claim)
-        return self._body(corrections[-1])["replacement"] if corrections else None
-
-    def _status(self, number: int) -> str:
-        if self.void(number):
-            return "void"
-        kind = self.operations[number]["type"]
-        if kind == "permission-grant":
-            cut = any(self.void(above) for above in self._lineage(number))
-            return "revoked" if cut or any(not self.void(r) for r in self._revocations_of(number)) else "active"
-        if kind in ("claim-assert", "evidence-ingest") and self._targeting(number, "refutation"):
-            return "refuted"
-        if kind == "claim-assert" and self._targeting(number, "correction"):
-            return "superseded"
-        return "active"
-
-    def _transitive_sources(self) -> dict[int, set[int]]:
-        sources: dict[int, set[int]] = {}
-        for number, operation in enumerate(self.operations):
-            if operation["type"] in ("evidence-ingest", "claim-assert", "inference-call"):
-                body = operation["body"]
-                direct = {self.number[name] for name in body.get("derived_from") or body.get("inputs") or []}
-                sources[number] = direct.union(*(sources[source] for source in direct))
-        return sources
-
-    def _taint(self, number: int, sources: dict[int, set[int]], status: dict[int, str]) -> list[str]:
-        rests_on = {self.names[one] for one in sources[number] | {number}}
-        return sorted(
-            self.names[source]
-            for source in sources[number]
-            if status[source] != "active"
-            and not (
-                status[source] == "superseded"
-                and any(self._body(correction)["replacement"] in rests_on for correction in self._corrections(source))
-            )
-        )
-
-    def _forks(self) -> list[dict[str, Any]]:
-        places: dict[tuple[str, int], list[str]] = {}
-        for name, operation in zip(self.names, self.operations, strict=True):
-            places.setdefault((operation["author"], operation["seq"]), []).append(name)
-        return [
-            {"author": author, "ops": sorted(names), "seq": seq}
-            for (author, seq), names in sorted(places.items())
-            if len(names) > 1
-        ]
-
-
-def _parents(operation: dict[str, Any]) -> list[str]:
-    return operation["deps"] + ([operation["prev"]] if operation["prev"] is not None else [])  # type: ignore[no-any-return]
-
-
-def _matches(predicate: str, patterns: list[str]) -> bool:
-    """§2.2: a predicate P matches `*` always, pattern P exactly, and `Q.*` where P is Q or starts with `Q.`."""
-    for pattern in patterns:
-        q = pattern.removesuffix(".*")
-        if pattern in ("*", predicate) or (q != pattern and (predicate == q or predicate.startswith(q + "."))):
-            return True
-    return False
-
-
-def _attenuates(body: dict[str, Any], terms: dict[str, Any]) -> bool:
-    """§4: whether a grant with this body attenuates one with these terms."""
-    scope, above = body["scope"], terms["scope"]
-    if not set(body["caps"]) <= set(terms["caps"]) or body["max_depth"] >= terms["max_depth"]:
-        return False
-    for pattern in scope["predicates"]:
-        covered = pattern in above["predicates"] or "*" in above["predicates"]
-        for wider in above["predicates"]:
-            q = wider.removesuffix(".*")
-            covered = covered or (q != wider and (pattern == q or pattern.startswith(q + ".")))
-        if not covered:
-            return False
-    if scope["provenance"] == "full" and above["provenance"] == "none":
-        return False
-    if "ops" in above and not ("ops" in scope and set(scope["ops"]) <= set(above["ops"])):
-        return False
-    if terms["not_before"] is not None and (body["not_before"] or "") < terms["not_before"]:
-        return False
-    return terms["expires"] is None or (body["expires"] is not None and body["expires"] <= terms["expires"])
+        problems.append((op.id, failed.code))
+    return True

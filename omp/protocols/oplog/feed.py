@@ -2,14 +2,14 @@
 
 Accepted operations, forks and changes of status, in the order of storing.  An event's ID is ``N.K``: the K-th event
 that the N-th stored operation caused.  Both numbers follow from the order in which this node stored the log, and the
-store keeps that order; so a reader can go on after a break, and after a restart of the server, from the last ID it
-saw.  That an operation which had waited was rejected is an event without an ID: it is told once.
+store keeps that order.  So after a break, or a restart of the server, a reader can go on from the last ID it saw.  The
+rejection of an operation that had waited stores nothing, so that event has no ID: it is sent once.
 
 The writer never waits for a reader.  It appends to a buffer of the latest events, from which each reader pulls at its
-own pace; one that has fallen out of the buffer is dropped.  A reader that comes back for more than the buffer holds is
-told ``reset``: read the state again, and go on from there.
+own pace.  The stream of a reader too slow for the buffer ends.  A reader who comes back for events that the buffer no
+longer holds is sent ``reset``: it should read the state again, and go on from there.
 
-Only what is durable is told: a writer appends while it holds the log, and calls :meth:`Feed.publish` after its commit.
+Only what is durable is sent: a writer appends while it holds the log, and calls :meth:`Feed.publish` after its commit.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from omp.protocols.oplog.core.replica import Event
+from omp.protocols.oplog.core.verify import OplogError
 from omp.web.messages import json_bytes
 
 KEPT = 2_000
-"""Events that the buffer holds."""
+"""How many events the buffer holds."""
 _BATCH = 100
 _WAIT_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 15.0
@@ -41,15 +42,15 @@ class Position(NamedTuple):
         return f"{self.operation}.{self.part}"
 
 
-class BadPosition(ValueError):
-    """A ``Last-Event-ID`` that no event has."""
+class BadEventId(OplogError):
+    """Text that is not the ID of any event."""
 
 
 def parse_position(text: str) -> Position:
-    """The position in a ``Last-Event-ID`` field; :class:`BadPosition` otherwise."""
+    """The position that an event ID such as ``12.1`` names.  Raises :class:`BadEventId`."""
     operation, point, part = text.partition(".")
     if not (point and text.isascii() and operation.isdecimal() and part.isdecimal() and len(text) <= 32):
-        raise BadPosition(text)
+        raise BadEventId(text)
     return Position(int(operation), int(part))
 
 
@@ -68,7 +69,7 @@ class Feed:
         self._changed = threading.Condition()
 
     def append(self, event: Event) -> int:
-        """Take in the next event; gives what :meth:`publish` is to be called with for readers to see it."""
+        """Take in the next event; returns the number to call :meth:`publish` with, for readers to see it."""
         with self._changed:
             position = None
             if event.kind != "rejected":
@@ -83,7 +84,7 @@ class Feed:
             return self._first + len(self._events)
 
     def publish(self, until: int) -> None:
-        """What was appended up to `until` is durable: it may be told."""
+        """What was appended up to `until` is durable: readers may see it."""
         with self._changed:
             self._published = max(self._published, until)
             self._changed.notify_all()
@@ -95,15 +96,16 @@ class Feed:
             self._changed.notify_all()
 
     def follow(self, after: Position | None) -> Iterator[bytes]:
-        """``text/event-stream``: the events `after` a position, or from now on (None), as they come.
+        """``text/event-stream``: the events `after` a position as they come; with None, those from now on.
 
-        Ends where the reader is too slow, or the feed closes.  While nothing happens it yields ``b""`` at least once
-        a second, and now and then a comment, which finds out whether the reader is still there.
+        The stream ends if the reader is too slow, or when the feed closes.  While nothing happens it yields ``b""`` at
+        least once a second, and now and then a comment, which finds out whether the reader is still there.
         """
-        # Here and now, not when the first bytes are asked for: who has seen the answer begin misses nothing after it.
-        return self._told(*self._start(after))
+        # Not a generator itself: the start is fixed now, not when the first bytes are asked for.  So a reader who has
+        # seen the answer begin misses nothing after that.
+        return self._stream(*self._start(after))
 
-    def _told(self, number: int, reset: Position | None) -> Iterator[bytes]:
+    def _stream(self, number: int, reset: Position | None) -> Iterator[bytes]:
         yield b": omp/0.2\nretry: 2000\n\n"
         if reset is not None:
             yield _event("reset", reset, {"ops": reset.operation})
@@ -122,13 +124,13 @@ class Feed:
                 yield b""
 
     def _start(self, after: Position | None) -> tuple[int, Position | None]:
-        """The number of the first event to tell, and the position to announce a reset at, if there must be one."""
+        """(The number of the first event to send, the position of a reset if there must be one)."""
         with self._changed:
             now = max(self._published, self._first)
             if after is None:
                 return now, None
             if not self._lost <= after <= self._last:
-                # Too long ago, or a position of a log that this node has lost: tell where it stands now.
+                # Too long ago, or a position in a log that this node has lost since: say where the log stands now.
                 published = islice(self._events, now - self._first)
                 positions = [position for position, _ in published if position is not None]
                 return now, positions[-1] if positions else self._lost
@@ -138,7 +140,7 @@ class Feed:
             return self._first + next(later, len(self._events)), None
 
     def _pull(self, number: int) -> tuple[list[tuple[Position | None, Event]] | None, int]:
-        """The published events from `number` on, and the number after them; None where the stream is to end."""
+        """(The published events from `number` on, the number after them); None instead of events ends the stream."""
         with self._changed:
             if not self._closed and number >= self._published:
                 self._changed.wait(_WAIT_SECONDS)

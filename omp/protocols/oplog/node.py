@@ -1,4 +1,4 @@
-"""The logs of a node: replicas as caches over the tables, the one way in, and views for readers (oplog §3, §7).
+"""The logs of a node: tables, replicas as caches over them, the one way in, and a lock for readers (oplog §3, §7).
 
 =====================  ==========================  =====================================================
 table                  key                         value
@@ -7,15 +7,16 @@ table                  key                         value
 ``oplog_logs``         ``key(log)``                how many operations are stored, 8 bytes, big-endian
 =====================  ==========================  =====================================================
 
-Operations are numbered from 0 in the order of storing, so each comes after its ancestors, and reading a log again is
-handing its rows to :meth:`Replica.restore` one after the other.  A replica is a cache: whoever writes compares its
-length with the stored number first, and reads the log again where they differ (a commit failed after the replica had
-taken the operations in).
+Operations are numbered from 0 in the order of storing, so each comes after its ancestors, and a log is read again by
+handing its rows to :meth:`Replica.restore` one after the other.
 
-Invariant: what the replica of a log holds is what the table holds, but for the block that is being committed.
+A replica is a cache.  Before a write its length is compared with the stored number.  If they differ, a commit failed
+after the replica had taken operations in, and the log is read again from the tables.
 
-Locks: a write block of the store, then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before both.
-A large batch is let in a few operations at a time, so that others are served in between.
+Invariant: a replica holds what the tables hold, plus at most the operations of the commit under way.
+
+Locks: first a write block of the store, then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before
+both.  A large batch is admitted a few operations at a time, so that others are served in between.
 """
 
 from __future__ import annotations
@@ -23,22 +24,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from omp.protocols.oplog.core.operation import Operation
 from omp.protocols.oplog.core.replica import Outcome, Replica
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import Feed
+from omp.rules.engines import Engine
 from omp.store.port import Reader, Store, Writer, after, key
+from omp.web.signature_guard import SignatureGuard
 
 OPERATIONS = "oplog_operations"
 LOGS = "oplog_logs"
 
 _AT_ONCE = 64
-"""Operations let in by one write block."""
+"""Operations that one write block of the store admits."""
 
 
 class _Held:
-    """A log in memory: `events` is what :meth:`Feed.publish` needs to hear after the commit."""
+    """A log in memory.  `events` counts what was appended to the feed: :meth:`Feed.publish` gets it after a commit."""
 
     __slots__ = ("events", "feed", "replica")
 
@@ -60,14 +65,14 @@ class Node:
     # --- Writing
 
     def known(self, log: str) -> Callable[[str], bytes | None]:
-        """For :func:`check_bytes`: the bytes that are held under an operation ID; without any lock."""
+        """For :func:`check_bytes`: maps an operation ID to the bytes held under it.  Takes no lock."""
         held = self._logs.get(log)
         return held.replica.known if held is not None else lambda operation_id: None
 
     def admit(self, log: str, operations: Sequence[Operation]) -> list[Outcome]:
-        """Stages 8 to 12 for each of `operations`, in order: what became of them.  What was accepted is durable.
+        """Stages 8 to 12 for each of `operations`, in order: what became of them.  What is accepted is durable.
 
-        Raises :class:`~omp.store.port.StoreUnavailable`; what was admitted before that is kept.
+        Raises :class:`~omp.store.port.StoreUnavailable`; what was committed before that stays.
         """
         outcomes: list[Outcome] = []
         for start in range(0, len(operations), _AT_ONCE):
@@ -75,23 +80,25 @@ class Node:
         return outcomes
 
     def _admit(self, log: str, operations: Sequence[Operation]) -> list[Outcome]:
+        """Admit a few operations in one commit."""
         held = None
         try:
             with self._store.write() as tx, self._lock:
                 held = self._current(tx, log)
                 outcomes = [held.replica.admit(operation) for operation in operations]
-                _store_accepted(tx, log, held, outcomes)
+                _write_rows(tx, log, held, outcomes)
+                _append_events(held, outcomes)
                 events = held.events
                 if len(held.replica):
                     self._logs[log] = held
         except BaseException:
             self._forget(log, held)
             raise
-        held.feed.publish(events)
+        held.feed.publish(events)  # only now is it durable, and may be told
         return outcomes
 
     def _current(self, tx: Reader, log: str) -> _Held:
-        """The log in memory, read again where it is not what the table holds."""
+        """The log in memory; read again if it is not what the table holds."""
         held = self._logs.get(log)
         if held is not None and len(held.replica) != _stored_number(tx, log):
             self._drop(log)
@@ -108,13 +115,13 @@ class Node:
         return held
 
     def _forget(self, log: str, held: _Held | None) -> None:
-        """The block failed: what the replica took in with it is not stored."""
+        """The commit failed: what the replica took in with it is not stored."""
         with self._lock:
             if held is not None and self._logs.get(log) in (held, None):
                 self._drop(log)
 
     def _drop(self, log: str) -> None:
-        # What waits may have been waiting for what is lost: it counts as never delivered.
+        # What waits may be waiting for what is lost, so it counts as never delivered.
         self._pool.forget(log)
         held = self._logs.pop(log, None)
         if held is not None:
@@ -124,16 +131,16 @@ class Node:
 
     @contextmanager
     def reading(self, log: str) -> Iterator[Replica | None]:
-        """The replica of `log`, standing still until the block ends; None where nothing is stored.
+        """The replica of `log`, which does not change until the block ends; None if nothing is stored.
 
-        Keep the block short: nothing is let in meanwhile.
+        Keep the block short: nothing is admitted meanwhile.
         """
         held = self._loaded(log)
         with self._lock:
             yield held.replica if held is not None else None
 
     def feed(self, log: str) -> Feed | None:
-        """The events of `log`; None where nothing is stored."""
+        """The events of `log`; None if nothing is stored."""
         held = self._loaded(log)
         return held.feed if held is not None else None
 
@@ -148,7 +155,7 @@ class Node:
             return held
 
     def waiting(self, log: str) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
-        """What waits in `log`, the oldest first, and the last that waited and were rejected, the newest first."""
+        """(What waits in `log`, the oldest first; the recent rejections of what had waited, the newest first)."""
         held = self._loaded(log)
         with self._lock:
             return self._pool.items(log), list(held.replica.rejected) if held is not None else []
@@ -159,7 +166,7 @@ class Node:
             return [row[:-2].decode() for row, _ in tx.scan(LOGS)]
 
     def close(self) -> None:
-        """End the streams of events: the server stops."""
+        """End the event streams: the server stops."""
         with self._lock:
             for held in self._logs.values():
                 held.feed.close()
@@ -169,8 +176,8 @@ def _stored_number(tx: Reader, log: str) -> int:
     return int.from_bytes(tx.get(LOGS, key(log)) or b"", "big")
 
 
-def _store_accepted(tx: Writer, log: str, held: _Held, outcomes: Sequence[Outcome]) -> None:
-    """Write what `outcomes` added to the log, and tell its feed."""
+def _write_rows(tx: Writer, log: str, held: _Held, outcomes: Sequence[Outcome]) -> None:
+    """Write what `outcomes` added to the log into the tables."""
     entries = [entry for outcome in outcomes for entry in outcome.stored]
     number = len(held.replica) - len(entries)
     for entry in entries:
@@ -178,6 +185,24 @@ def _store_accepted(tx: Writer, log: str, held: _Held, outcomes: Sequence[Outcom
         number += 1
     if entries:
         tx.put(LOGS, key(log), number.to_bytes(8, "big"))
+
+
+def _append_events(held: _Held, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         for event in outcome.events:
             held.events = held.feed.append(event)
+
+
+@dataclass(frozen=True)
+class OpLog:
+    """What the handlers in posting.py and reading.py are given.  `clock` returns epoch seconds."""
+
+    node: Node
+    engine: Engine
+    signatures: SignatureGuard
+    clock: Callable[[], float]
+
+    def now(self) -> str:
+        """The time as a timestamp of §1.3."""
+        now = datetime.fromtimestamp(self.clock(), UTC)
+        return f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z"

@@ -1,18 +1,20 @@
-"""The routes of the operation log, as one table: oplog §7.
+"""The operation log on the wire, as two tables: its routes, and its answers to what the log refuses (oplog §7).
 
-Handlers for reading stand in ``reading``, what happens to posted operations in ``posting``.  Posting needs no HTTP
-signature in any mode: operations carry their own.
+The handlers are in ``posting`` (operations on their way in) and ``reading`` (everything else).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from omp.protocols.oplog import reading
-from omp.protocols.oplog.posting import post_many, post_one
-from omp.protocols.oplog.reading import DEFAULT_PAGE, EVENT_STREAM, NDJSON, OpLog
-from omp.web.errors import ApiError
-from omp.web.messages import JSON, Request, Response
+from omp.protocols.oplog.core.verify import OperationMalformed, OperationRefused
+from omp.protocols.oplog.feed import BadEventId
+from omp.protocols.oplog.posting import NDJSON, post
+from omp.protocols.oplog.reading import DEFAULT_PAGE, EVENT_STREAM
+from omp.web.errors import Refusal, Refusals
+from omp.web.messages import JSON
 from omp.web.routes import Route
 
 MAX_PAGE = 1_000
@@ -72,28 +74,35 @@ _PAGE = {
 }
 _BY_STATUS = {**_PAGE, "status": {"type": "string", "description": "only those with this status"}}
 _READER = "In mode strict: an HTTP signature of the root, or of a key with an active author grant."
-_REFUSALS = {401: "Unsigned, in mode strict", 403: "The key may read its projection only"}
+_NOT_A_READER = {401: "Unsigned, in mode strict", 403: "The key may read its projection only"}
 _NO_LOG = {404: "The log has no operation here yet"}
 
 
-def post(request: Request, oplog: OpLog) -> Response:
-    """``POST /logs/{log}/operations``."""
-    media_type = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
-    if media_type not in _POST:
-        raise ApiError(415, f"Send one operation as {JSON}, or one a line as {NDJSON}.")
-    return _POST[media_type](oplog.node, oplog.engine, request.params["log"], request.body)
+def _code_and_stage(refused: OperationRefused) -> Mapping[str, Any]:
+    return {"code": refused.code, "stage": refused.stage}
 
 
-_POST = {JSON: post_one, NDJSON: post_many}
+REFUSALS: Refusals = {
+    OperationMalformed: Refusal(400, details=_code_and_stage),  # stages 1 to 6
+    OperationRefused: Refusal(403, details=_code_and_stage),  # stages 7 to 12
+    reading.UnknownLog: Refusal(404, "This log has no operation here yet."),
+    reading.UnknownOperation: Refusal(404),
+    reading.UnknownPage: Refusal(400, "after must be the ID of an operation in this log."),
+    reading.ReadingDenied: Refusal(403),
+    BadEventId: Refusal(400, "Last-Event-ID must be the id of an event of this log, as in 12.1."),
+}
+"""What the code below the handlers raises, and how it is answered."""
 
 
 def _read(path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Route:
-    answers = {200: answer, **_NO_LOG, **_REFUSALS}
+    answers = {200: answer, **_NO_LOG, **_NOT_A_READER}
     return Route("GET", f"/logs/{{log}}{path}", handler, summary, answers, auth=_READER, **more)
 
 
 ROUTES = (
-    Route("GET", "/logs", reading.logs, "Every log stored here", {200: ("The logs", _LIST), **_REFUSALS}, auth=_READER),
+    Route(
+        "GET", "/logs", reading.logs, "Every log stored here", {200: ("The logs", _LIST), **_NOT_A_READER}, auth=_READER
+    ),
     Route(
         "POST",
         "/logs/{log}/operations",
@@ -120,14 +129,19 @@ ROUTES = (
         produces=(JSON, NDJSON),
     ),
     _read("/operations/{id}", reading.operation, "The exact bytes of one operation", ("The operation", _OPERATION)),
-    _read("/heads", reading.heads, "Heads, number of operations, state ID", ("They", _HEADS)),
-    _read("/pending", reading.pending, "What waits for its ancestors, and what waited in vain", ("They", _LIST)),
+    _read("/heads", reading.heads, "Heads, number of operations, state ID", ("These", _HEADS)),
+    _read("/pending", reading.pending, "What waits for its ancestors, and recent rejections", ("These", _LIST)),
     Route(
         "POST",
         "/logs/{log}/missing",
         reading.missing,
         "What a caller with these heads lacks",
-        {200: "The operations in total order, the exact bytes, one a line", 400: "Not a list", **_NO_LOG, **_REFUSALS},
+        {
+            200: "The operations in total order, the exact bytes, one a line",
+            400: "Not a list",
+            **_NO_LOG,
+            **_NOT_A_READER,
+        },
         body={"type": "object", "required": ["heads"], "properties": {"heads": _IDS}},
         example={"heads": []},
         produces=(NDJSON,),

@@ -1,4 +1,4 @@
-"""Members with fixed keys who talk to a vault over sockets, and a test case with three of them."""
+"""Members with fixed keys that talk to a vault over sockets, and a test case with three of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omp.tests.harness import Answer, Client, Running, running_server
 
 
 class Party:
-    """Somebody with an Ed25519 key, made from a name."""
+    """A member with an Ed25519 key derived from a name."""
 
     def __init__(self, name: str) -> None:
         self.seed = hashlib.sha256(name.encode()).digest()
@@ -22,7 +22,7 @@ class Party:
         self.id = b64_encode(self.public_key)
 
     def sign(self, message: bytes) -> str:
-        """A signature in base64, made by hand: the suite runs without `cryptography` too."""
+        """A signature in base64, by the hand-written code: the tests also run without `cryptography`."""
         return b64_encode(sign_slowly(self.seed, message))
 
     def redemption(self, nonce: str) -> dict[str, str]:
@@ -34,7 +34,7 @@ ALICE, BOB, CAROL = Party("alice"), Party("bob"), Party("carol")
 
 
 def entry(member_id: str, epoch: int = 0, x25519: str = "x-abc", **more: Any) -> dict[str, Any]:
-    """A MemberEntry whose strings the server must not care about."""
+    """A MemberEntry; its strings mean nothing, because the server must not look at them."""
     wrapped = {"schemeId": "scheme", "ephemeralPublicKey": "eph", "iv": "iv", "ciphertext": "wrapped"}
     own = {"ed25519PublicKey": member_id, "x25519PublicKey": x25519, "wrappedDataKey": wrapped, "keyEpoch": epoch}
     return own | more
@@ -67,14 +67,18 @@ def removal(repo_id: str, removed: str, staying: list[str], version: int, epoch:
 class Caller(Client):
     """A connection with a token: what a member's client is."""
 
-    def __init__(self, port: int, party: Party) -> None:
+    def __init__(self, port: int, party: Party, token: str = "") -> None:
         super().__init__(port)
         self.party = party
-        nonce = self.challenge()
-        answer = self.request("POST", "/api/auth/keypair/token", party.redemption(nonce))
-        assert answer.status == 200, answer.body
-        self.token = answer.json["token"]
+        self.token = token or self.log_in()
         self.headers = {"Authorization": f"Bearer {self.token}"}
+
+    def log_in(self) -> str:
+        """A new token."""
+        answer = self.request("POST", "/api/auth/keypair/token", self.party.redemption(self.challenge()))
+        assert answer.status == 200, answer.body
+        token: str = answer.json["token"]
+        return token
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +142,7 @@ class VaultCase(unittest.TestCase):
         self.repo = self.id()
 
     def answered(self, answer: Answer, status: int, code: str = "") -> Any:
-        """Assert the status, and the error's code where there is one; the JSON of the answer."""
+        """Assert the status, and the code of the error if there is one; return the JSON of the answer."""
         value = answer.json
         self.assertEqual((answer.status, value.get("code", "")), (status, code), str(value)[:500])
         if code:

@@ -1,4 +1,4 @@
-"""What the vault refuses, in which order, and up to which size: end to end, with hostile input (avp.md)."""
+"""What the vault refuses, in which order, and up to which size: end to end, with hostile input (§4.2, §6, §7)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OrderOfChecks(VaultCase):
     def send(self, caller: Client, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         return caller.request("POST", path, headers=headers, body=body)
 
-    def test_without_a_token_nothing_is_told_about_repository_or_body(self) -> None:
+    def test_without_a_token_nothing_is_revealed_about_repository_or_body(self) -> None:
         self.created()
         credentials = ("", "Bearer", "Bearer ", "Bearer x", "Bearer é", "Basic " + self.alice.token, self.alice.token)
         with Client(self.server.port) as stranger:
@@ -35,13 +35,13 @@ class OrderOfChecks(VaultCase):
                     answer = stranger.request("GET", f"/v1/repos/{repo}/member/x", headers=headers)
                     self.answered(answer, 401, "unauthorized")
 
-    def test_an_unknown_repository_comes_before_the_body(self) -> None:
+    def test_an_unknown_repository_is_reported_before_a_bad_body(self) -> None:
         for operation in self.OPERATIONS:
             for body in self.GARBAGE:
                 answer = self.send(self.alice, f"/v1/repos/unknown/{operation}", body, self.alice.headers)
                 self.answered(answer, 404, "not_found")
 
-    def test_a_stranger_is_refused_before_the_body(self) -> None:
+    def test_a_stranger_is_refused_before_a_bad_body_is_reported(self) -> None:
         self.created()
         for operation in self.OPERATIONS:
             for body in self.GARBAGE:
@@ -49,7 +49,7 @@ class OrderOfChecks(VaultCase):
                 self.answered(answer, 403, "forbidden")
         self.answered(self.bob.member(self.repo, ALICE.id), 403, "forbidden")
 
-    def test_then_the_body_is_looked_at(self) -> None:
+    def test_a_member_is_told_about_a_bad_body(self) -> None:
         self.created()
         for operation in self.OPERATIONS:
             for body in self.GARBAGE:
@@ -130,9 +130,9 @@ class Tolerance(VaultCase):
 
 
 class Trouble(VaultCase):
-    """What is not the caller's fault, in this protocol's shape."""
+    """Errors that are not the caller's fault, in the shape of this protocol."""
 
-    def test_a_store_that_cannot_be_written_is_unavailable_and_nothing_changes(self) -> None:
+    def test_if_the_store_cannot_be_written_the_answer_is_503_and_nothing_changes(self) -> None:
         self.created()
         store = self.server.parts.store
         with unittest.mock.patch.object(store, "write", side_effect=StoreUnavailable("the disk is full")):
@@ -140,7 +140,7 @@ class Trouble(VaultCase):
         self.assertIn("the disk is full", self.answered(answer, 503, "unavailable")["error"])
         self.assertEqual(self.answered(self.alice.pull(self.repo), 200)["envelope"], envelope(self.repo, 1))
 
-    def test_a_bug_of_ours_says_nothing_but_where_to_look(self) -> None:
+    def test_a_bug_of_ours_reveals_nothing_but_an_id_in_the_log(self) -> None:
         with unittest.mock.patch.object(self.server.parts.store, "get", side_effect=RuntimeError("secret")):
             answer = self.alice.pull(self.repo)
         self.assertNotIn("secret", self.answered(answer, 500, "internal_error")["error"])
@@ -182,20 +182,20 @@ class Limits(VaultCase):
         self.answered(self.alice.push("limits-0", now, self.sized(now + 1, self.MIB + 1)), 413, "too_large")
         self.answered(self.alice.push("limits-0", now, self.sized(now + 1, self.MIB)), 200)
 
-    def test_an_envelope_is_bounded_on_every_way_in(self) -> None:
+    def test_the_size_of_an_envelope_is_bounded_in_every_operation(self) -> None:
         manifest = self.answered(self.alice.pull("limits-1"), 200)["manifest"]
         large = self.sized(manifest["payloadVersion"] + 1, self.MIB + 1)
         self.answered(self.alice.create({"manifest": manifest, "initialEnvelope": large}), 413, "too_large")
         body = removal("limits-1", BOB.id, [ALICE.id], 2, 1) | {"rotatedEnvelope": large}
         self.answered(self.alice.call("limits-1", "remove-member", body), 413, "too_large")
 
-    def test_escapes_and_spaces_count_as_they_were_sent(self) -> None:
+    def test_escapes_count_as_they_were_sent(self) -> None:
         now = self.answered(self.alice.pull("limits-0"), 200)["manifest"]["payloadVersion"]
         # json.dumps writes six bytes for what the server keeps in two.
         escaped = envelope("limits-0", now + 1, ciphertext="é" * (self.MIB // 6))
         self.answered(self.alice.push("limits-0", now, escaped), 413, "too_large")
 
-    def test_bytes_count_and_not_characters(self) -> None:
+    def test_size_is_counted_in_bytes_not_in_characters(self) -> None:
         now = self.answered(self.alice.pull("limits-0"), 200)["manifest"]["payloadVersion"]
         sealed = envelope("limits-0", now + 1, ciphertext="é" * (self.MIB // 2))
         body = {"repoId": "limits-0", "envelope": sealed, "expectedPayloadVersion": now}
@@ -203,16 +203,16 @@ class Limits(VaultCase):
         answer = self.alice.request("POST", "/v1/repos/limits-0/push", headers=self.alice.headers, body=sent)
         self.answered(answer, 413, "too_large")
 
-    def test_a_body_beyond_every_limit_is_refused_in_this_shape(self) -> None:
+    def test_a_body_beyond_every_limit_is_refused_in_the_shape_of_this_protocol(self) -> None:
         with Client(self.server.port) as other:
             answer = other.request("POST", "/v1/repos", body=b" " * (3 * self.MIB), headers=self.alice.headers)
             self.answered(answer, 413, "too_large")
 
-    def test_a_manifest_is_bounded_as_well(self) -> None:
+    def test_the_size_of_a_manifest_is_bounded(self) -> None:
         added = self.alice.add("limits-1", entry(BOB.id, note="n" * (self.MIB - 450)))
         self.answered(added, 413, "too_large")
 
-    def test_members_are_bounded_on_every_way_in(self) -> None:
+    def test_the_number_of_members_is_bounded_in_every_operation(self) -> None:
         full = [entry(member_id) for member_id in (ALICE.id, "2", "3")]
         now = self.answered(self.alice.pull("limits-0"), 200)["manifest"]["payloadVersion"]
         following = envelope("limits-0", now + 1)
@@ -229,14 +229,14 @@ class Limits(VaultCase):
             self.assertGreater(int(answer.headers["retry-after"]), 0)
         self.answered(self.alice.add("limits-0", entry("3")), 200)
 
-    def test_repositories_are_bounded_by_creator(self) -> None:
+    def test_the_number_of_repositories_of_a_creator_is_bounded(self) -> None:
         answer = self.alice.create(creation(self.repo, ALICE))
         self.answered(answer, 429, "quota_exceeded")
         self.assertGreater(int(answer.headers["retry-after"]), 0)
         self.answered(self.alice.create(creation("limits-0", ALICE)), 409, "duplicate_repo")
         self.answered(self.bob.create(creation(self.repo, BOB)), 200)
 
-    def test_challenges_are_bounded_and_the_oldest_goes_first(self) -> None:
+    def test_the_number_of_challenges_is_bounded_and_the_oldest_is_dropped(self) -> None:
         nonces = [self.alice.challenge() for _ in range(17)]
         for nonce, status in ((nonces[0], 401), (nonces[1], 200), (nonces[-1], 200)):
             answer = self.alice.request("POST", "/api/auth/keypair/token", ALICE.redemption(nonce))
@@ -250,7 +250,7 @@ class Limits(VaultCase):
 class OnlyTheCreatorInvites(VaultCase):
     environ: ClassVar[dict[str, str]] = {"OMP_AVP_INVITES": "creator"}
 
-    def test_another_member_cannot_bring_anybody_in_by_any_way(self) -> None:
+    def test_another_member_cannot_add_anybody_by_any_operation(self) -> None:
         self.with_bob()
         roster = [entry(BOB.id), entry(CAROL.id), entry(ALICE.id)]
         body = removal(self.repo, ALICE.id, [BOB.id, CAROL.id], 2, 1)
@@ -262,7 +262,7 @@ class OnlyTheCreatorInvites(VaultCase):
             self.answered(answer, 403, "policy_denied")
         self.answered(self.alice.add(self.repo, entry(CAROL.id)), 200)
 
-    def test_another_member_may_push_and_rotate_among_those_who_are_there(self) -> None:
+    def test_another_member_may_push_and_rotate_the_roster_without_newcomers(self) -> None:
         self.with_bob()
         roster = [entry(BOB.id, 1), entry(ALICE.id, 1)]
         self.answered(self.bob.push(self.repo, 1, envelope(self.repo, 2, 1), rotatedMembers=roster), 200)

@@ -1,6 +1,6 @@
-"""The client's half of AVP (avp.md, "Client side"): join tokens, addresses, sealing, a member's requests.
+"""The client's half of AVP (§8 to §10): join tokens, addresses, sealing, a member's requests.
 
-The published vectors are reproduced where they are at hand.
+The published vectors are reproduced where they lie beside the checkout.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from omp.protocols.avp import joining, member, sealing
-from omp.protocols.avp.joining import Address, BadToken
+from omp.protocols.avp import member, sealing
+from omp.protocols.avp.member import Address, BadToken
 from omp.protocols.avp.sealing import CannotOpen
 from omp.rules.ed25519 import public_key_slowly, sign_slowly, verify
 from omp.rules.encodings import b64u_encode
-from omp.tests import TOP
+from omp.tests import PUBLISHED as PUBLISHED_DATA
 from omp.tests.avp.parties import ALICE, BOB
 
-PUBLISHED = TOP.parent / "shared" / "data" / "avp"
+PUBLISHED = PUBLISHED_DATA / "avp"
 needs_cryptography = unittest.skipUnless(
     importlib.util.find_spec("cryptography"), "the client's side needs the package cryptography"
 )
@@ -69,27 +69,27 @@ class PublishedVectors(unittest.TestCase):
         for case in published("federation")["tokens"]:
             value, token = case["decoded"], case["base64url"]
             if case["schema"] == "InviteRequest":
-                self.assertEqual(joining.decode_invite_request(token), value)
+                self.assertEqual(member.decode_invite_request(token), value)
                 keys = value["ed25519PublicKey"], value["x25519PublicKey"]
-                self.assertEqual(joining.encode_invite_request(*keys), token)
+                self.assertEqual(member.encode_invite_request(*keys), token)
             else:
-                self.assertEqual(joining.decode_locator(token), value)
+                self.assertEqual(member.decode_locator(token), value)
                 optional = (value.get(name) for name in ("schemeId", "keyEpoch", "issuerJwksUrl"))
-                self.assertEqual(joining.encode_locator(Address(value["host"], value["repoId"]), *optional), token)
+                self.assertEqual(member.encode_locator(Address(value["host"], value["repoId"]), *optional), token)
 
     def test_addresses(self) -> None:
         for case in published("federation")["uris"]:
             address = Address(case["host"], case["repoId"])
-            self.assertEqual(joining.parse_address(case["uri"]), address)
+            self.assertEqual(member.parse_address(case["uri"]), address)
             self.assertEqual(str(address), case["uri"])
 
 
 class JoinTokens(unittest.TestCase):
-    def test_members_that_are_not_known_are_let_through(self) -> None:
+    def test_unknown_members_are_ignored(self) -> None:
         token = b64u_encode(json.dumps({"later": 1, "repoId": "r", "host": "h", "v": 1}).encode())
-        self.assertEqual(joining.decode_locator(token)["host"], "h")
+        self.assertEqual(member.decode_locator(token)["host"], "h")
 
-    def test_what_is_no_such_token_is_refused(self) -> None:
+    def test_anything_but_such_a_token_is_refused(self) -> None:
         good = {"v": 1, "host": "h", "repoId": "r"}
         values: list[Any] = [
             [], None, {}, {**good, "v": 2}, {**good, "v": True}, {**good, "v": "1"}, {**good, "host": 1},
@@ -99,28 +99,28 @@ class JoinTokens(unittest.TestCase):
         texts += ["", "é", "e30=", "%%%", b64u_encode(b"\xff"), b64u_encode(b'{"v":1,"v":1}')]
         for text in texts:
             with self.assertRaises(BadToken):
-                joining.decode_locator(text)
+                member.decode_locator(text)
 
     def test_an_invite_request_holds_two_keys_of_32_bytes(self) -> None:
         self.assertEqual(
-            joining.decode_invite_request(joining.encode_invite_request(ALICE.id, BOB.id))["x25519PublicKey"], BOB.id
+            member.decode_invite_request(member.encode_invite_request(ALICE.id, BOB.id))["x25519PublicKey"], BOB.id
         )
         for one, other in ((ALICE.id, "x-abc"), ("", BOB.id), (ALICE.id[:-4], BOB.id)):
             with self.assertRaises(BadToken):
-                joining.decode_invite_request(joining.encode_invite_request(one, other))
+                member.decode_invite_request(member.encode_invite_request(one, other))
 
     def test_an_address_keeps_the_id_exactly(self) -> None:
         for repo_id in ("a/b", "a%2Fb", "?x#y", "é"):
-            self.assertEqual(joining.parse_address(f"avp://h:1/{repo_id}"), Address("h:1", repo_id))
+            self.assertEqual(member.parse_address(f"avp://h:1/{repo_id}"), Address("h:1", repo_id))
 
-    def test_what_is_no_address_is_refused(self) -> None:
+    def test_anything_but_an_address_is_refused(self) -> None:
         for text in ("", "avp://", "avp://h", "avp://h/", "avp:///r", "http://h/r", "h/r", "avp://h/\udcff"):
             with self.assertRaises(BadToken):
-                joining.parse_address(text)
+                member.parse_address(text)
 
 
 class Counter:
-    """Bytes that never repeat, the same in every run."""
+    """Bytes that never repeat, and are the same in every run."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -132,7 +132,7 @@ class Counter:
 
 @needs_cryptography
 class Members(unittest.TestCase):
-    """What one member makes, another one opens; what does not belong together does not open."""
+    """What one member seals, another opens; parts that do not belong together do not open."""
 
     def setUp(self) -> None:
         self.random = Counter()
@@ -144,8 +144,8 @@ class Members(unittest.TestCase):
         return member.opened(keys or self.alice, "repo", self.manifest, self.sealed)
 
     def admit_bob(self) -> None:
-        request = joining.decode_invite_request(
-            joining.encode_invite_request(self.bob.member_id, self.bob.x25519_public_key)
+        request = member.decode_invite_request(
+            member.encode_invite_request(self.bob.member_id, self.bob.x25519_public_key)
         )
         self.manifest["members"].append(member.invitation(self.opened(), request, self.random)["member"])
 
@@ -169,7 +169,7 @@ class Members(unittest.TestCase):
             with self.assertRaises(CannotOpen):
                 sealing.open_envelope(self.opened().data_key, {**self.sealed, name: other})
 
-    def test_a_manifest_of_other_numbers_is_refused(self) -> None:
+    def test_a_manifest_with_other_counters_than_the_envelope_is_refused(self) -> None:
         self.manifest["payloadVersion"] = 2
         self.cannot_open()
 
@@ -195,7 +195,7 @@ class Members(unittest.TestCase):
             with self.assertRaises(CannotOpen):
                 sealing.unwrap(wrapped | change, self.alice.x25519_private)
 
-    def test_an_iv_that_is_not_of_12_bytes_and_a_data_key_that_is_not_of_32_are_refused(self) -> None:
+    def test_an_iv_must_have_12_bytes_and_a_data_key_32(self) -> None:
         data_key, place = self.opened().data_key, ("repo", 1, 0, b"the plan")
         for size in (8, 16):
             with self.assertRaises(CannotOpen):
@@ -206,7 +206,7 @@ class Members(unittest.TestCase):
             with self.assertRaises(CannotOpen):
                 sealing.unwrap(wrapped, self.alice.x25519_private)
 
-    def test_nobody_can_write_after_the_last_version_there_is(self) -> None:
+    def test_nobody_can_write_after_the_last_version(self) -> None:
         last = 2**63 - 1
         self.sealed = sealing.seal(self.opened().data_key, self.random(12), "repo", last, last, b"the end")
         self.manifest |= {"payloadVersion": last, "keyEpoch": last}
@@ -221,7 +221,7 @@ class Members(unittest.TestCase):
             with self.assertRaises(CannotOpen):
                 write()
 
-    def test_who_was_removed_cannot_open_what_comes_after(self) -> None:
+    def test_a_removed_member_cannot_open_later_envelopes(self) -> None:
         self.admit_bob()
         bobs = self.opened(self.bob)
         body = member.removal(self.opened(), self.bob.member_id, self.random)
@@ -231,7 +231,7 @@ class Members(unittest.TestCase):
         with self.assertRaises(CannotOpen):
             sealing.open_envelope(bobs.data_key, self.sealed)
 
-    def test_the_binding_of_a_new_member_is_its_own_to_sign(self) -> None:
+    def test_a_new_member_signs_its_own_binding(self) -> None:
         self.admit_bob()
         body = member.binding_of(self.bob, self.opened(self.bob), self.random)
         self.assertTrue(member.binding_holds(body["rotatedMembers"][1]))
@@ -242,7 +242,7 @@ class Members(unittest.TestCase):
         with self.assertRaises(CannotOpen):
             member.removal(self.opened(), self.bob.member_id, self.random)
 
-    def test_who_has_signed_no_binding_yet_stays_when_another_goes(self) -> None:
+    def test_a_member_without_a_binding_stays_when_another_is_removed(self) -> None:
         self.admit_bob()
         body = member.removal(self.opened(), self.alice.member_id, self.random)
         self.assertEqual([each["ed25519PublicKey"] for each in body["rewrappedMembers"]], [self.bob.member_id])

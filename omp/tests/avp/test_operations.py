@@ -1,4 +1,4 @@
-"""The AVP operations end to end over sockets: what each answers, and what is kept (avp.md, "Operations")."""
+"""The AVP operations end to end over sockets: what each answers, and what is kept (§4)."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class CreateRepo(VaultCase):
             with self.subTest(part=part, name=name, value=value):
                 self.answered(self.alice.create(body), 400, "bad_request")
 
-    def test_counters_are_from_0_to_the_largest_int64(self) -> None:
+    def test_counters_range_from_0_to_the_largest_int64(self) -> None:
         for number, version in enumerate((-1, 0, 2**63 - 1, 2**63, 2**64)):
             self.repo = f"{self.id()}-{number}"
             fits = 0 <= version < 2**63
             answer = self.alice.create(creation(self.repo, ALICE, version))
             self.answered(answer, 200 if fits else 400, "" if fits else "bad_request")
 
-    def test_null_is_no_flag(self) -> None:
+    def test_a_flag_may_be_null(self) -> None:
         self.assertIsNone(self.created(shareRefreshTokens=None)["shareRefreshTokens"])
 
     def test_everything_that_does_not_fit_is_named_in_the_detail(self) -> None:
@@ -122,7 +122,7 @@ class Push(VaultCase):
         self.assertEqual(self.answered(self.carol.pull(self.repo), 200)["manifest"]["members"], roster)
         self.answered(self.bob.pull(self.repo), 403, "forbidden")
 
-    def test_a_null_roster_is_no_roster(self) -> None:
+    def test_a_null_roster_replaces_nothing(self) -> None:
         self.with_bob()
         self.answered(self.alice.push(self.repo, 1, envelope(self.repo, 2), rotatedMembers=None), 200)
         self.answered(self.bob.pull(self.repo), 200)
@@ -157,7 +157,7 @@ class AddMember(VaultCase):
         self.with_bob()
         self.answered(self.alice.add(self.repo, entry(BOB.id, x25519="other")), 409, "conflict")
 
-    def test_another_members_x25519_key_is_no_member(self) -> None:
+    def test_the_x25519_key_of_an_entry_is_not_a_member_id(self) -> None:
         self.created()
         self.answered(self.alice.add(self.repo, entry(BOB.id, x25519=CAROL.id)), 200)
         self.answered(self.carol.pull(self.repo), 403, "forbidden")
@@ -181,7 +181,7 @@ class RemoveMember(VaultCase):
         self.assertEqual(self.answered(self.alice.pull(self.repo), 200)["envelope"], envelope(self.repo, 2, 1))
         self.answered(self.bob.pull(self.repo), 403, "forbidden")
 
-    def test_the_same_request_again_gives_the_same_answer_while_it_was_the_last_write(self) -> None:
+    def test_a_repeated_request_gets_the_same_answer_while_it_is_the_last_write(self) -> None:
         self.with_bob()
         body = removal(self.repo, BOB.id, [ALICE.id], 2, 1)
         first = self.answered(self.alice.call(self.repo, "remove-member", body), 200)
@@ -196,14 +196,14 @@ class RemoveMember(VaultCase):
         self.answered(self.alice.call(self.repo, "remove-member", body), 200)
         self.answered(self.carol.call(self.repo, "remove-member", body), 404, "not_found")
 
-    def test_a_member_added_after_it_comes_between(self) -> None:
+    def test_after_an_added_member_the_removal_is_not_the_last_write(self) -> None:
         self.with_bob()
         body = removal(self.repo, BOB.id, [ALICE.id], 2, 1)
         self.answered(self.alice.call(self.repo, "remove-member", body), 200)
         self.answered(self.alice.add(self.repo, entry(CAROL.id)), 200)
         self.answered(self.alice.call(self.repo, "remove-member", body), 404, "not_found")
 
-    def test_a_write_that_changed_nothing_does_not_come_between(self) -> None:
+    def test_after_requests_that_changed_nothing_the_removal_is_still_the_last_write(self) -> None:
         self.with_bob()
         body = removal(self.repo, BOB.id, [ALICE.id], 2, 1)
         first = self.answered(self.alice.call(self.repo, "remove-member", body), 200)
@@ -260,7 +260,7 @@ class FetchMemberKey(VaultCase):
 
 
 class KeptWhole(VaultCase):
-    """What the server does not know survives every write and comes back."""
+    """Members that the server does not know survive every write and come back (§2.6)."""
 
     def test_unknown_members_survive_every_write(self) -> None:
         more = {"shareRefreshTokens": True, "x": {"deep": [1, 2.5, "é\u2028\0", None, {"payloadVersion": 7}]}}
@@ -290,8 +290,8 @@ class KeptWhole(VaultCase):
             kept = self.answered(self.alice.member(self.repo, f"m{text}"), 200)
             self.assertEqual(kept, entry(f"m{text}", x25519=text))
 
-    def test_an_integer_may_be_written_with_a_point(self) -> None:
-        """1.0 is the 1 of JSON, in every request; what the server says itself has no point."""
+    def test_an_integer_may_be_written_with_a_decimal_point(self) -> None:
+        """In every request 1.0 is the integer 1; the server itself writes 1."""
         body = creation(self.repo, ALICE)
         for part in body.values():
             part |= {"payloadVersion": 1.0, "keyEpoch": 0.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pkgutil
 import re
 import tempfile
 import unittest
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from omp.protocols.avp import joining, member, sealing
+from omp.protocols.avp import member, sealing
 from omp.rules.encodings import b64u_encode
 from omp.tests.avp.parties import CAROL, Caller
 from omp.tests.harness import answering, command, raw_server, running_server
@@ -22,7 +23,7 @@ from omp.tools.vault import Session, keys_in, server_at
 
 @unittest.skipIf(find_spec("cryptography"), "here the package cryptography is installed")
 class WithoutCryptography(unittest.TestCase):
-    def test_a_member_asks_for_it_by_name_before_there_is_a_key_file(self) -> None:
+    def test_it_is_asked_for_by_name_before_a_key_file_is_made(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for words in (("create",), ("join",)):
                 status, _, said = command("vault", *words, "--key", f"{folder}/alice.json")
@@ -44,7 +45,7 @@ class VaultCommand(unittest.TestCase):
         self.folder = Path(folder.name)
 
     def vault(self, *arguments: str, stdin: bytes = b"", status: int = 0) -> str:
-        """Run the command in this process: what it printed, or its sentence on standard error if it is to fail."""
+        """Run the command in this process: what it printed, or, if it must fail, its sentence on standard error."""
         ended, said, complained = command("vault", *arguments, stdin=stdin)
         self.assertEqual(ended, status, complained)
         return complained if status else said
@@ -57,17 +58,17 @@ class VaultCommand(unittest.TestCase):
         return self.vault("create", "--key", self.key("alice"), "--server", server, stdin=b"the plan\n").strip()
 
     def join(self, name: str, address: str) -> str:
-        """Let somebody in; the locator."""
+        """Let `name` in, and return the locator."""
         request = self.vault("join", "--key", self.key(name)).strip()
         locator = self.vault("invite", "--key", self.key("alice"), address, request).strip()
         self.assertEqual(self.vault("join", "--key", self.key(name), locator).strip(), address)
         return locator
 
     def session(self, name: str, address: str) -> Session:
-        return Session(joining.parse_address(address).host, keys_in(Path(self.key(name)), make=False))
+        return Session(member.parse_address(address).host, keys_in(Path(self.key(name)), make=False))
 
     def opened(self, name: str, address: str) -> member.Opened:
-        return self.session(name, address).pull(joining.parse_address(address).repo_id)
+        return self.session(name, address).pull(member.parse_address(address).repo_id)
 
     def test_the_whole_lifecycle_between_two_members(self) -> None:
         address = self.create()
@@ -93,14 +94,14 @@ class VaultCommand(unittest.TestCase):
             self.vault("push", "--key", self.key("alice"), address, str(self.folder / "payload"))
             self.assertEqual(self.opened("alice", address).plaintext, payload)
 
-    def test_who_has_joined_may_join_again_and_writes_nothing(self) -> None:
+    def test_joining_again_writes_nothing(self) -> None:
         address = self.create()
         locator = self.join("bob", address)
         before = self.opened("bob", address).manifest
         self.assertEqual(self.vault("join", "--key", self.key("bob"), locator).strip(), address)
         self.assertEqual(self.opened("bob", address).manifest, before)
 
-    def test_a_push_that_comes_second_says_so_and_changes_nothing(self) -> None:
+    def test_a_push_that_comes_second_reports_it_and_changes_nothing(self) -> None:
         address = self.create()
         payload = member.payload
 
@@ -125,25 +126,25 @@ class VaultCommand(unittest.TestCase):
         self.assertTrue(shown[1].endswith("keys bound  (you)"), shown)
         self.assertTrue(shown[2].endswith("keys WRONG BINDING"), shown)
 
-    def test_who_has_signed_no_binding_is_named_when_keys_are_wrapped_anew(self) -> None:
+    def test_remove_warns_of_members_without_a_binding(self) -> None:
         address = self.create()
         self.join("bob", address)
         bob = keys_in(Path(self.key("bob")), make=False).member_id
         request = self.vault("join", "--key", self.key("carol")).strip()
-        carol = joining.decode_invite_request(request)["ed25519PublicKey"]
+        carol = member.decode_invite_request(request)["ed25519PublicKey"]
         self.vault("invite", "--key", self.key("alice"), address, request)
         status, said, warned = command("vault", "remove", "--key", self.key("alice"), address, bob)
         self.assertEqual((status, said), (0, "version 3, key epoch 1\n"))
         self.assertRegex(warned, rf"^warning: {re.escape(carol)} has signed no key binding.*\n$")
 
-    def test_a_server_that_sends_no_envelope_is_noticed(self) -> None:
+    def test_a_missing_envelope_is_reported(self) -> None:
         address = self.create()
         unchanged = {"manifest": self.opened("alice", address).manifest, "envelope": None, "unchanged": True}
         with mock.patch.object(Session, "in_repository", return_value=unchanged):
             said = self.vault("pull", "--key", self.key("alice"), address, status=1)
         self.assertIn("sent no envelope", said)
 
-    def test_the_last_version_there_is_can_be_read_and_not_followed(self) -> None:
+    def test_the_last_version_can_be_read_but_not_replaced(self) -> None:
         address = self.create()
         now = self.opened("alice", address)
         last = sealing.seal(now.data_key, b"\0" * 12, now.manifest["repoId"], 2**63 - 1, 0, b"the end")
@@ -152,13 +153,13 @@ class VaultCommand(unittest.TestCase):
         self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "the end")
         self.assertIn("64 bits", self.vault("push", "--key", self.key("alice"), address, status=1))
 
-    def test_any_id_can_be_an_address(self) -> None:
+    def test_an_address_can_hold_any_id(self) -> None:
         server = f"127.0.0.1:{self.server.port}"
         address = self.vault("create", "--key", self.key("a"), "--server", server, "--repo", "a/b %2F é").strip()
         self.assertEqual(address, f"avp://{server}/a/b %2F é")
         self.assertEqual(self.vault("pull", "--key", self.key("a"), address), "")
 
-    def test_a_key_file_is_the_owners_alone(self) -> None:
+    def test_a_key_file_is_readable_by_its_owner_only(self) -> None:
         address = self.create()
         path = Path(self.key("alice"))
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
@@ -179,30 +180,30 @@ class VaultCommand(unittest.TestCase):
             (("push", "--key", key, "--expect", "7", address), "is at version 1, not 7"),
             (("invite", "--key", key, address, "nonsense"), "no join token"),
             (("remove", "--key", key, address, "nobody"), "is not a member"),
-            (("create", "--key", key, "--server", "x:y:z"), "is no host"),
+            (("create", "--key", key, "--server", "x:y:z"), "is not a host"),
             (("join", "--key", key, "nonsense"), "no join token"),
         ):
             said = self.vault(*arguments, status=1)
             self.assertIn(words, said)
             self.assertEqual((said.count("\n"), said.startswith("vault: ")), (1, True))
 
-    def test_an_id_or_an_address_that_can_be_none_is_a_wrong_call(self) -> None:
+    def test_an_impossible_id_or_address_is_a_usage_error(self) -> None:
         for words in (("create", "--repo", ""), ("create", "--repo", "\udcff"), ("pull", "avp://h/"), ("pull", "h/r")):
             self.vault(*words, "--key", self.key("nobody"), status=2)
         self.assertFalse(Path(self.key("nobody")).exists())
 
-    def test_only_this_machine_is_spoken_to_without_tls(self) -> None:
+    def test_only_loopback_hosts_are_reached_without_tls(self) -> None:
         for host in ("localhost", "localhost:8787", "127.0.0.1:8787", "127.9.9.9", "[::1]:8787"):
             self.assertEqual(server_at(host).scheme, "http", host)
         for host in ("vault.example", "vault.example:80", "127.evil.example", "localhost.evil.example", "10.0.0.1"):
             self.assertEqual(server_at(host).scheme, "https", host)
 
-    def test_what_is_more_than_a_host_is_refused(self) -> None:
+    def test_anything_but_a_host_is_refused(self) -> None:
         for host in ("", "h/path", "user@h", "h?q", "h#f", "h:port", "[::1", "a b", "localhost/../evil", "é"):
-            with self.assertRaisesRegex(Failed, "is no host, or host:port"):
+            with self.assertRaisesRegex(Failed, "is not a host, or host:port"):
                 server_at(host)
 
-    def test_a_server_that_is_no_vault_is_noticed(self) -> None:
+    def test_answers_that_are_not_from_a_vault_are_reported(self) -> None:
         self.create()
         for body in (b"[]", b"{}", b"<html>", b'{"nonce": "AA=="}', b'{"nonce": 1}'):
             with raw_server(answering(f"HTTP/1.1 200 OK\nContent-Length: {len(body)}", body)) as port:
@@ -214,7 +215,8 @@ class VaultCommand(unittest.TestCase):
         with running_server(storage=f"sqlite:{path}") as server:
             self.server = server
             seen: list[bytes] = []
-            with mock.patch("omp.protocols.avp.sealing._aes_gcm", side_effect=_recording(seen, sealing._aes_gcm)):
+            cipher = "cryptography.hazmat.primitives.ciphers.aead.AESGCM"
+            with mock.patch(cipher, side_effect=_recording(seen, pkgutil.resolve_name(cipher))):
                 address = self.create()
                 self.join("bob", address)
             caller = Caller(server.port, CAROL)

@@ -1,10 +1,9 @@
-"""The ceiling: how fast any server of a thread per connection can be in Python, if answering took no work at all.
+"""The ceiling: how fast a Python server with a thread for each connection could be if answering took no work at all.
 
-Raw sockets; what arrives is looked at only for where the request ends, and the answer is the same bytes each
-time, of the size of an object's.  Nobody reaches it; the distance to it is what parsing, checking, storing and
-rendering cost.
+Raw sockets: each read is answered with the same bytes, as many as an object has.  No real server reaches it; the
+distance to it is what parsing, checking, storing and rendering cost.
 
-Run by the benchmarks (``python -m omp.tests.benchmarks.ceiling``) on a free port, which its first line tells.
+The benchmarks run it (``python -m omp.tests.benchmarks.ceiling``) on a free port, which its first line names.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ ANSWERS = {
 
 
 def serve(connection: socket.socket) -> None:
-    """Answer whatever comes, one answer for each read: the load sends a request in one piece and waits."""
+    """One answer for each read: the load sends a request in one piece and waits."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with connection:
         receive, send = connection.recv, connection.sendall

@@ -5,11 +5,11 @@ after round, so that a slow minute of the machine hits all of them alike; :func:
 ratios within the rounds.
 
 The load comes from one process, this one: a loop over 16 keep-alive connections, each with one request under way
-(a closed loop).  It has to be several times cheaper per request than any server it drives, or it would measure
+(a closed loop).  It must be several times cheaper per request than any server it drives, or it would measure
 itself; so requests are made beforehand as bytes, and an answer is checked by its status and its length only.
-An answer that is not the expected one ends the benchmark: a fast refusal is not a fast answer.
+An unexpected answer ends the benchmark: a fast refusal is not a fast answer.
 
-Where there are two processors or more and the system lets us, the servers run on one and the load on another
+If there are two processors or more and the system allows it, the servers run on one and the load on another
 (`--no-pin` leaves it to the system); the table says which.
 
 Layout: requests and single exchanges; the loop; processes; plans and rounds; what is printed.
@@ -32,8 +32,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omp.tests import TOP
-
-"""The folder that holds ``server.py`` and ``omp/``."""
 
 STALL = 60.0
 """Seconds without any answer after which a run is given up."""
@@ -287,8 +285,7 @@ def send_all(
     port: int, requests: Sequence[bytes], expected: int = 200, connections: int = 16
 ) -> tuple[Result, list[bytes]]:
     """Send every request once, over `connections` connections: what it took, the bodies in the order of `requests`."""
-    shares = [requests[first::connections] for first in range(min(connections, len(requests)))]
-    with _lanes(port, shares) as lanes:
+    with _lanes(port, once(requests, connections)) as lanes:
         for lane in lanes:
             lane.bodies = []
         result = _loop(lanes, float("inf"), b"HTTP/1.1 %d " % expected)
@@ -301,6 +298,11 @@ def repeat(requests: Sequence[bytes], connections: int = 16) -> list[Iterator[by
     step = max(1, len(requests) // connections)
     starts = [lane * step % len(requests) for lane in range(connections)]
     return [itertools.cycle([*requests[start:], *requests[:start]]) for start in starts]
+
+
+def once(requests: Sequence[bytes], connections: int = 16) -> list[Iterator[bytes]]:
+    """`requests` for :func:`drive`, each to be sent once, shared out among the connections."""
+    return [iter(requests[first::connections]) for first in range(min(connections, len(requests)))]
 
 
 def measure(work: Callable[[], object], seconds: float, batch: int = 20) -> Result:
@@ -465,7 +467,7 @@ class Plan:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every benchmark; absent ones leave no trace, so that they may stand before or after its name."""
+    """The options of every benchmark.  They have no defaults here, so that they may come before or after its name."""
     suppressed = argparse.SUPPRESS
     parser.add_argument("--rounds", type=int, default=suppressed, help="interleaved rounds (5)")
     parser.add_argument("--seconds", type=float, default=suppressed, help="length of one measurement in seconds (2)")

@@ -1,13 +1,15 @@
-"""The operation log: ingest beside the bare floor, and what stays the same when the log grows.
+"""The operation log: ingest beside the bare floor, and what stays constant as the log grows.
 
-Four devices under grants write in turn, ten operations each, and take in the others' heads: evidence, claims derived
-from it, inferences, now and then a refutation or a correction.  *Floor* is what no node can do without, over the same
-bytes: ``json.loads``, canonical ``json.dumps`` and a comparison, two SHA-256, one Ed25519 verification by the package
-``cryptography`` with the key parsed each time.  *In memory* is the verifier and the replicator in this process, all
-twelve stages; *over HTTP* the whole server, which is sent batches of 500 lines, one after the other.
+Four devices under grants write in turn, ten operations each, and merge each other's heads: evidence, claims derived
+from it, inferences, now and then a refutation or a correction.
 
-Then one server takes in 100,000 operations and another 1,000: the cost of an operation early and late, resident memory
-for each, and what readers ask for, on one connection: heads with the state ID, and the ``why`` of a claim whose
+* *Floor* is what no node can do without, over the same bytes: ``json.loads``, canonical ``json.dumps`` and a
+  comparison, two SHA-256, one Ed25519 verification by the package ``cryptography``, with the key parsed each time.
+* *In memory* is the verifier and the replicator in this process, all twelve stages.
+* *Over HTTP* is the whole server, which gets batches of 500 lines, one after the other.
+
+Then one server takes in 100,000 operations and another 1,000.  Measured are the cost of an operation early and late,
+resident memory for each, and two questions on one connection: heads with the state ID, and the ``why`` of a claim whose
 derivation is equally deep in both.
 """
 
@@ -52,7 +54,7 @@ from omp.tests.benchmarks.load import (
     table,
 )
 
-HELP = "the operation log: ingest beside the bare floor; cost, memory and reading as the log grows"
+HELP = "the operation log: ingest beside the bare floor; cost, memory and reads as the log grows"
 BATCH = 500
 DEVICES = 4
 _TURN = 10
@@ -60,13 +62,13 @@ _TS = "2026-05-04T10:00:00.000Z"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The option of this benchmark."""
+    """Add the option of this benchmark."""
     parser.add_argument("--operations", type=int, help="ingested a round (20,000; 2,000 with --quick)")
     parser.epilog = "example:\n  python -m omp bench log --quick"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print the tables and the ratios; the exit status is 0."""
+    """Measure, and print tables and ratios; the exit status is 0."""
     plan = Plan.of(args)
     try:
         secret_keys()
@@ -214,7 +216,7 @@ class _Key:
 
 
 class _Writers:
-    """A root and its devices; each knows the last operation of its own chain, and the heads it took in last."""
+    """A root and its devices; each knows the last operation of its own chain, and the heads it merged last."""
 
     def __init__(self) -> None:
         self._root = _Key(1)
@@ -225,7 +227,7 @@ class _Writers:
         self._evidence = self._claim = ""
 
     def operations(self) -> Iterator[bytes]:
-        """The bytes of the operations, for ever: the grants first, then the devices in turn."""
+        """The bytes of the operations, without end: the grants first, then the devices in turn."""
         previous = self._root
         for device in self._devices:
             scope = {"predicates": ["*"], "provenance": "full"}

@@ -1,9 +1,9 @@
 """NEXUS: reading a profile beside the tuned stock server, a signed write beside the recovery of its key.
 
-``GET /config`` asks in turn for the profiles of many owners whose overrides all differ, and of one who has none; the
-stock server does an ordinary GET of an object.  ``POST /config`` sends the signed requests of those owners, in the form
-of the web client; at best it could do one recovery a request, so the bare recovery of a public key from a hash,
-and of an address (one Keccak-256 more), run in this process in the same rounds.
+``GET /config`` asks in turn for the profiles of many owners whose overrides all differ, and of one who has none.  The
+stock server answers an ordinary GET of an object.  ``POST /config`` sends the signed requests of those owners, in form
+A1 of nexus §3.4.  The server needs at least one recovery a request, so the bare recovery of a public key from a hash,
+and of an address (one more Keccak-256), run in this process in the same rounds.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from omp.protocols.nexus.ethereum import address, signature_text
+from omp.protocols.nexus.ethereum import N, Signature, address, public_key_slowly, recover, sign_slowly, signature_text
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.secp256k1 import N, Signature, public_key_slowly, recover, sign_slowly
 from omp.tests.benchmarks.load import (
     Connection,
     Plan,
@@ -57,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def signed_requests(count: int) -> list[Signed]:
-    """`count` changes of the temperature, each by another owner to another value."""
+    """`count` changes of the temperature, each by a different owner and to a different value."""
     random = Random(20251020)
     requests = []
     for index in range(count):
@@ -117,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     print(table(results))
     reading = ratio(results["GET /config, all different"], results["stock server, GET"])
     writing = ratio(results["POST /config, signed"], results["bare recovery, key"])
-    bound = 0.7 if args.storage == "memory" else None  # the goals are set for it
+    bound = 0.7 if args.storage == "memory" else None  # the goals are set for memory
     print(goal("GET /config beside the stock server", reading, at_least=bound))
     print(goal("signed POST /config beside bare recovery", writing, at_least=bound))
     return 0

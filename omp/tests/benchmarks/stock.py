@@ -1,11 +1,11 @@
-"""The tuned stock server: what the standard library's HTTP server does at its best, with the same job as ours.
+"""The tuned stock server: the HTTP server of the standard library at its best, with the same job as ours.
 
-``ThreadingHTTPServer`` and ``BaseHTTPRequestHandler`` as they are, but for three things without which no honest
-server would be run: ``TCP_NODELAY`` (else Nagle and delayed acknowledgements stall it at a few hundred requests a
-second), one write per answer, and a listen backlog of 128.  Its log is silent.  ``POST /objects`` and
+``ThreadingHTTPServer`` and ``BaseHTTPRequestHandler`` as they are, except for three things that a fair comparison
+needs: ``TCP_NODELAY`` (without it Nagle's algorithm and delayed acknowledgements stall it at a few hundred requests a
+second), one write per answer, and a listen backlog of 128.  It logs nothing.  ``POST /objects`` and
 ``GET /objects/{id}`` do the same as ours with `json` and a dict, and nothing more: no checks, no limits, no ETag.
 
-Run by the benchmarks (``python -m omp.tests.benchmarks.stock``) on a free port, which its first line tells.
+The benchmarks run it (``python -m omp.tests.benchmarks.stock``) on a free port, which its first line names.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, stored)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the parent class
-        """Keep silent."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":

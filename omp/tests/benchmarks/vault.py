@@ -1,10 +1,10 @@
 """AVP: pull and push beside the tuned stock server's POST, token redemption beside bare Ed25519 verification.
 
 Each connection has a repository of its own with an envelope of 4 KB, and a token that every request is checked for.
-*Pull* asks at the current version (``unchanged``); *push* raises the version by one each time, as a client does that is
-alone.  The stock server does its ordinary POST of an object of the same size, and of a small one.  *Token* redeems
-nonces that were asked for and signed beforehand, by members whose keys differ; at best it could do one verification
-a request, so the bare verification of the package ``cryptography`` runs in this process in the same rounds.
+*Pull* asks with the current version (``unchanged``); *push* raises the version by one each time, as a repository's only
+writer does.  The stock server does its ordinary POST of an object of the same size, and of a small one.  *Token*
+redeems nonces that many members asked for and signed beforehand.  It cannot be faster than one verification a request,
+so the bare verification of the package ``cryptography`` is measured in this process in the same rounds.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class _Repository:
         return http_request("POST", path, json.dumps(body).encode(), self._headers)
 
     def pulls(self) -> Iterator[bytes]:
-        """The pull at the version that is current now, for ever."""
+        """The pull at the current version, again and again."""
         return itertools.repeat(self._request("pull", {"repoId": self._repo_id, "knownPayloadVersion": self._version}))
 
     def _pushes(self) -> Iterator[bytes]:

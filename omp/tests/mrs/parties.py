@@ -17,7 +17,7 @@ from omp.rules.signature_base import SignedRequest
 from omp.tests.harness import Answer, Client, Running, running_server
 
 OPERA = {"type": "sphere", "center": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "radius": 100}
-"""Seed §13.3."""
+"""A sphere around the Sydney Opera House."""
 COVERED = ("@method", "@path", "mrs-identity")
 
 

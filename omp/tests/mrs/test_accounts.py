@@ -1,4 +1,4 @@
-"""Accounts, tokens, throttled logins, published keys, and who is the operator (mrs.md "Accounts", "Well-known")."""
+"""Accounts, tokens, throttled logins, published keys, and who is the operator (§3, §8, §12.1)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from omp.protocols.mrs import passwords
-from omp.protocols.mrs.accounts import Accounts
-from omp.protocols.mrs.admin import require_admin
-from omp.protocols.mrs.key_documents import key_document, usable_keys
-from omp.protocols.mrs.key_ring import KeyRing
-from omp.protocols.mrs.throttle import Throttle
+from omp.protocols.mrs.accounts import AT_ONCE, Accounts, Throttle, TooManyLogins, hash_password
+from omp.protocols.mrs.identity import NotTheOperator, require_admin
+from omp.protocols.mrs.keys import KeyRing, key_document, usable_keys
+from omp.protocols.mrs.routes import REFUSALS
+from omp.protocols.mrs.schemas import RegistryError
 from omp.rules.encodings import b64_decode, b64_encode, b64u_encode
 from omp.rules.engines import CryptographyMissing, secret_keys
 from omp.store import open_store
 from omp.store.memory import MemoryStore
 from omp.tests.harness import running_server
 from omp.tests.mrs.parties import RegistryCase, User
-from omp.web.errors import ApiError
 from omp.web.messages import Request
 
 KEY = b64_encode(bytes(range(32)))
@@ -80,7 +78,7 @@ class OverSockets(RegistryCase):
             with self.subTest(body=body):
                 self.refused(self.stranger.request("POST", "/auth/register", body), 400)
 
-    def test_wrong_credentials_are_401_and_tell_nothing(self) -> None:
+    def test_all_wrong_credentials_get_the_same_401(self) -> None:
         wrong = [
             self.stranger.request("POST", "/auth/login", {"username": name, "password": "wrong-one"})
             for name in ("mark", "nobody", "é" * 100)
@@ -101,9 +99,10 @@ class Clocked(unittest.TestCase):
     def status(self, username: str, password: str, address: str = "192.0.2.1") -> int:
         try:
             self.accounts.login(username, password, address)
-        except ApiError as error:
-            self.headers = dict(error.headers)
-            return error.status
+        except RegistryError as error:
+            answer = REFUSALS[type(error)].answer(error)
+            self.headers = dict(answer.headers)
+            return answer.status
         return 200
 
 
@@ -112,23 +111,24 @@ class Passwords(Clocked):
         self.accounts.register("mark", "secret", None)
         asked = []
         for username in ("mark", "nobody"):
-            with mock.patch("omp.protocols.mrs.passwords.scrypt", wraps=hashlib.scrypt) as hashing:
+            with mock.patch("omp.protocols.mrs.accounts.scrypt", wraps=hashlib.scrypt) as hashing:
                 self.assertEqual(self.status(username, "wrong-one"), 401)
             asked.append([{**call.kwargs, "salt": len(call.kwargs["salt"])} for call in hashing.call_args_list])
         self.assertEqual((asked[0], len(asked[0])), (asked[1], 1))
 
     def hash_at_once(self, callers: int, hashing: Callable[..., bytes]) -> list[str]:
-        """So many callers who hash a password, `hashing` in the place of scrypt: what each is told."""
+        """What each of so many callers is told who hash a password at once, `hashing` taking the place of scrypt."""
         told: list[str] = []
 
         def caller() -> None:
             try:
-                told.append(passwords.hash_password("secret", bytes(16)).partition("$")[0])
-            except ApiError as error:
-                told.append(f"{error.status} {dict(error.headers)['Retry-After']}")
+                told.append(hash_password("secret", bytes(16)).partition("$")[0])
+            except TooManyLogins as error:
+                answer = REFUSALS[type(error)].answer(error)
+                told.append(f"{answer.status} {dict(answer.headers)['Retry-After']}")
 
         threads = [threading.Thread(target=caller) for _ in range(callers)]
-        with mock.patch("omp.protocols.mrs.passwords.scrypt", hashing):
+        with mock.patch("omp.protocols.mrs.accounts.scrypt", hashing):
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -144,23 +144,23 @@ class Passwords(Clocked):
             return bytes(32)
 
         self.assertEqual(self.hash_at_once(40, hashing), ["scrypt"] * 40)
-        self.assertLessEqual(len(hashed_by), passwords.AT_ONCE)
+        self.assertLessEqual(len(hashed_by), AT_ONCE)
 
-    def test_who_waits_too_long_is_told_to_come_again(self) -> None:
+    def test_a_caller_who_waits_too_long_is_told_to_try_again(self) -> None:
         done = threading.Event()
 
         def hashing(*_: Any, **__: Any) -> bytes:
             done.wait(5)
             return bytes(32)
 
-        with mock.patch("omp.protocols.mrs.passwords._WAIT_SECONDS", 0.05):
-            self.assertEqual(self.hash_at_once(passwords.AT_ONCE + 1, hashing), ["503 5"] * (passwords.AT_ONCE + 1))
+        with mock.patch("omp.protocols.mrs.accounts.WAIT_SECONDS", 0.05):
+            self.assertEqual(self.hash_at_once(AT_ONCE + 1, hashing), ["503 5"] * (AT_ONCE + 1))
         done.set()
         self.assertEqual(self.hash_at_once(1, lambda *_, **__: bytes(32)), ["scrypt"])
 
 
 class Tokens(Clocked):
-    def test_a_token_ends_and_is_forgotten(self) -> None:
+    def test_a_token_expires_and_is_forgotten(self) -> None:
         token = self.accounts.register("mark", "secret", None).token
         self.now += 3599
         self.assertEqual(self.accounts.user_of(token), "mark")
@@ -207,7 +207,7 @@ class FailedLogins(Clocked):
     def test_successes_do_not_count(self) -> None:
         self.assertEqual([self.status("mark", "secret") for _ in range(25)], [200] * 25)
 
-    def test_after_a_minute_it_goes_on(self) -> None:
+    def test_after_a_minute_logins_are_answered_again(self) -> None:
         for _ in range(10):
             self.status("mark", "wrong")
         self.now += 59.9
@@ -216,7 +216,7 @@ class FailedLogins(Clocked):
         self.now += 0.2
         self.assertEqual(self.status("mark", "secret"), 200)
 
-    def test_of_many_guesses_at_once_ten_get_an_answer(self) -> None:
+    def test_of_many_guesses_at_once_ten_are_answered(self) -> None:
         ready = threading.Barrier(40)
         tried: list[int] = []
 
@@ -309,7 +309,7 @@ class KeyDocuments(unittest.TestCase):
                 self.assertEqual(len(usable_keys(document, "mark@a.example", 1.8e9)), count)
                 self.assertEqual(usable_keys(document, "ann@a.example", 1.8e9), [])
 
-    def test_what_is_no_key_document_has_no_keys(self) -> None:
+    def test_other_values_have_no_usable_keys(self) -> None:
         documents: tuple[Any, ...] = (
             None,
             [],
@@ -349,17 +349,17 @@ class ServerKey(unittest.TestCase):
 
     def test_without_cryptography_its_document_says_what_is_missing(self) -> None:
         missing = mock.Mock(side_effect=CryptographyMissing("It needs the package cryptography"))
-        patched = mock.patch("omp.protocols.mrs.key_ring.secret_keys", missing)
+        patched = mock.patch("omp.protocols.mrs.keys.secret_keys", missing)
         with patched, running_server() as server, User(server.port) as user:
             answer = user.request("GET", "/.well-known/mrs/keys/_server")
         self.assertEqual(answer.status, 503)
         self.assertIn("cryptography", answer.json["detail"])
 
-    def test_it_comes_when_cryptography_does(self) -> None:
+    def test_it_is_made_at_the_first_start_with_cryptography(self) -> None:
         store = MemoryStore()
         ring = KeyRing(store, lambda: 1e9, "a.example")
         fake = mock.Mock(generate=lambda: b"s" * 32, public_key=lambda seed: bytes(32))
-        with mock.patch("omp.protocols.mrs.key_ring.secret_keys", return_value=fake):
+        with mock.patch("omp.protocols.mrs.keys.secret_keys", return_value=fake):
             ring.make_server_key()
             ring.make_server_key()
         self.assertEqual(ring.document("_server")["public_key"]["key"], b64_encode(bytes(32)))
@@ -370,12 +370,12 @@ class Operators(unittest.TestCase):
         fields = {"host": "127.0.0.1:8787", **{name.replace("_", "-"): value for name, value in headers.items()}}
         try:
             require_admin(Request("GET", "/admin/peers", fields, client=client), token)
-        except ApiError as error:
-            self.assertEqual(error.status, 403)
+        except NotTheOperator as error:
+            self.assertEqual(REFUSALS[type(error)].status, 403)
             return False
         return True
 
-    def test_without_a_token_it_is_whoever_is_on_this_machine(self) -> None:
+    def test_without_a_token_the_operator_is_whoever_is_on_this_machine(self) -> None:
         for client in ("127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"):
             self.assertTrue(self.admitted(client), client)
         for client in ("192.168.1.1", "10.0.0.1", "::2", "::ffff:10.0.0.1", ""):
@@ -394,7 +394,7 @@ class Operators(unittest.TestCase):
         for host in ("localhost", "localhost:8787", "127.0.0.1", "[::1]:8787", "[::1]"):
             self.assertTrue(self.admitted(host=host, origin=f"http://{host}"), host)
 
-    def test_with_a_token_it_is_whoever_bears_it_from_anywhere(self) -> None:
+    def test_with_a_token_the_operator_is_whoever_bears_it(self) -> None:
         self.assertTrue(self.admitted("192.0.2.1", "t0p", authorization="Bearer t0p", x_forwarded_for="x"))
         self.assertTrue(self.admitted("192.0.2.1", "t0p", authorization="bearer t0p"))
         for wrong in ("Bearer t0", "Bearer t0pp", "Bearer ", "Basic t0p", "t0p", "Bearer t\xf6p"):

@@ -1,4 +1,4 @@
-"""Registering, updating, releasing, listing and searching, end to end over sockets (mrs.md, seed §5.1 to §5.4)."""
+"""Registering, updating, releasing, listing and searching, end to end over sockets (§4, §6, §8.1)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import re
 import unittest
 from typing import Any, ClassVar
 
+from omp.protocols.mrs.fetch import FetchError
 from omp.protocols.mrs.registration import BadRegistration, read_claim
+from omp.protocols.mrs.routes import REFUSALS
+from omp.protocols.mrs.schemas import RegistryError
 from omp.tests.mrs.parties import OPERA, RegistryCase, around, claim
 
 CORNERS = [{"lat": 50.0, "lon": 10.0}, {"lat": 50.0, "lon": 10.01}, {"lat": 50.01, "lon": 10.01, "ele": 3}]
@@ -31,7 +34,7 @@ class Registering(RegistryCase):
         space = {"type": "polygon", "vertices": CORNERS, "height": 2.5}
         self.assertEqual(self.mark.register({**claim(), "space": space})["space"], space)
 
-    def test_a_registration_that_is_not_to_be_found_needs_no_service_point(self) -> None:
+    def test_a_foad_registration_needs_no_service_point(self) -> None:
         made = self.mark.register({"space": claim(2, 2)["space"], "foad": True})
         self.assertEqual((made["foad"], made["service_point"]), (True, None))
         self.assertEqual(self.mark.search(2, 2, 100)["results"], [])
@@ -39,7 +42,7 @@ class Registering(RegistryCase):
             made["id"], [one["id"] for one in self.mark.request("GET", "/registrations").json["registrations"]]
         )
 
-    def test_an_identical_one_by_the_same_owner_is_a_conflict_however_its_numbers_are_written(self) -> None:
+    def test_an_identical_one_by_the_same_owner_is_a_conflict(self) -> None:
         made = self.mark.register(claim(3, 3, 50))
         self.refused(self.mark.request("POST", "/register", claim(3.0, 3.0, 50.0)), 409, made["id"])
         self.ann.register(claim(3, 3, 50))
@@ -71,7 +74,7 @@ class Registering(RegistryCase):
             with self.subTest(change=change):
                 self.refused(self.mark.request("POST", "/register", {**good, **change}), 400, word)
 
-    def test_numbers_that_no_double_holds_are_400(self) -> None:
+    def test_numbers_that_a_double_cannot_hold_are_400(self) -> None:
         for number in ("NaN", "Infinity", "-Infinity", "1e400", "9" * 400):
             text = json.dumps(claim(5, 5)).replace("50.0", number)
             self.refused(self.mark.request("POST", "/register", body=text.encode()), 400)
@@ -83,7 +86,7 @@ class Registering(RegistryCase):
         )
         self.refused(self.mark.request("POST", "/register", body=again.encode()), 409, made["id"])
 
-    def test_a_body_that_is_no_json_object_is_400(self) -> None:
+    def test_a_body_that_is_not_a_json_object_is_400(self) -> None:
         for body in (b"", b"{", b"[]", b'"x"', b"\xff"):
             self.refused(self.mark.request("POST", "/register", body=body), 400)
 
@@ -92,7 +95,7 @@ class ServicePoints(unittest.TestCase):
     def point(self, text: Any) -> str | None:
         return read_claim({**claim(), "service_point": text}).service_point
 
-    def test_absolute_https_addresses_are_taken_and_outer_white_space_trimmed(self) -> None:
+    def test_https_addresses_are_accepted_and_white_space_around_them_trimmed(self) -> None:
         for text in (
             "https://example.com",
             "HTTPS://example.com:8443/a/b?c=d&e=%20",
@@ -156,7 +159,7 @@ class Changing(RegistryCase):
         answer = self.mark.request("PUT", f"/register/{made['id']}", claim(13, 13))
         self.assertEqual(answer.json["registration"]["version"], 2)
 
-    def test_becoming_identical_to_another_own_one_is_a_conflict(self) -> None:
+    def test_an_update_that_makes_two_identical_is_a_conflict(self) -> None:
         one, other = self.mark.register(claim(14, 14)), self.mark.register(claim(14, 14, 51))
         self.refused(self.mark.request("PUT", f"/register/{other['id']}", claim(14, 14)), 409, one["id"])
 
@@ -179,7 +182,7 @@ class Changing(RegistryCase):
 
 
 class Releasing(RegistryCase):
-    def test_it_is_gone_and_may_be_registered_anew(self) -> None:
+    def test_a_released_one_is_gone_and_may_be_registered_again(self) -> None:
         made = self.mark.register(claim(20, 20))
         answer = self.mark.request("POST", "/release", {"id": made["id"]})
         self.assertEqual((answer.status, answer.json), (200, {"status": "released", "id": made["id"]}))
@@ -197,7 +200,7 @@ class Releasing(RegistryCase):
 
 
 class Listing(RegistryCase):
-    def test_the_callers_own_and_nobody_elses_oldest_first(self) -> None:
+    def test_the_list_has_the_callers_own_oldest_first(self) -> None:
         mine = [self.mark.register(claim(30, n))["id"] for n in range(5)]
         self.ann.register(claim(30, 9))
         for path in ("/registrations", "/auth/me/registrations"):
@@ -209,7 +212,7 @@ class Listing(RegistryCase):
 class Searching(RegistryCase):
     environ: ClassVar[dict[str, str]] = {"MRS_MAX_RESULTS": "5", "MRS_MAX_RADIUS": "50000"}
 
-    def test_hits_show_what_the_document_says(self) -> None:
+    def test_a_hit_has_the_members_of_the_specification(self) -> None:
         made = self.mark.register(claim(40, 40))
         answer = self.stranger.search(40, 40.001, 100)
         self.assertEqual(list(answer), ["status", "results", "referrals"])
@@ -228,7 +231,7 @@ class Searching(RegistryCase):
         self.assertEqual(distances[:4], sorted(distances[:4]))
         self.assertEqual(distances[4], 0)
 
-    def test_it_touches_what_is_as_far_as_both_radii(self) -> None:
+    def test_a_sphere_is_found_up_to_the_sum_of_both_radii(self) -> None:
         self.mark.register(claim(42, 42, 100))
         metres = 6_371_000 * 3.141592653589793 / 180 * 0.01  # along a meridian
         self.assertEqual(self.mark.search(42.01, 42, metres - 100.001)["results"], [])
@@ -309,6 +312,12 @@ class TheServer(RegistryCase):
         answer = self.stranger.request("GET", "/search")
         self.refused(answer, 405)
         self.assertIn("POST", answer.headers["allow"])
+
+
+class Refusals(unittest.TestCase):
+    def test_every_refusal_of_the_models_has_its_status(self) -> None:
+        # A failed fetch is told to the caller as the reason of another refusal, never by itself.
+        self.assertEqual(set(RegistryError.__subclasses__()) - {FetchError}, set(REFUSALS))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Places(ToolCase):
         self.assertEqual(self.done("places", "release", name), f"released {name}")
         self.assertEqual(self.done("places", "list"), "")
 
-    def test_a_polygon_and_a_place_not_to_be_found(self) -> None:
+    def test_a_polygon_and_a_foad_place(self) -> None:
         self.log_in()
         corners = [
             word
@@ -78,7 +78,7 @@ class Places(ToolCase):
         answer = json.loads(self.done("places", "login", "mark", "--json"))
         self.assertNotEqual(answer["token"], os.environ["MRS_TOKEN"])
 
-    def test_mistakes_are_one_sentence(self) -> None:
+    def test_a_mistake_is_reported_in_one_sentence(self) -> None:
         self.assertIn("MRS_TOKEN", self.refused("places", "list"))
         self.log_in()
         self.assertIn("taken", self.refused("places", "account", "mark"))
@@ -104,7 +104,7 @@ class Places(ToolCase):
             self.assertIn(f"warning: The server {dead} cannot be reached", err)
             self.assertIn(self.server.url, self.done("places", "peers", "--server", first.url))
 
-    def test_what_a_server_says_cannot_move_the_cursor(self) -> None:
+    def test_control_characters_from_a_server_are_not_printed(self) -> None:
         hit = {
             "id": "reg_a\x1b[2J",
             "space": {},
@@ -123,7 +123,7 @@ class Places(ToolCase):
             )
         self.assertEqual(shown, "reg_abc  1.0 m  a space of another kind  https://x.example/\\u202e")
 
-    def test_a_token_cannot_be_more_than_a_word_to_the_shell_that_reads_it(self) -> None:
+    def test_a_token_is_quoted_for_the_shell(self) -> None:
         os.environ["MRS_PASSWORD"] = "secret"
         body = json.dumps({"token": "t; touch x\n'", "expires_at": NOW}).encode()
         with raw_server(answering(f"HTTP/1.1 200 OK\nContent-Length: {len(body)}", body)) as port:

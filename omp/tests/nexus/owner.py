@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any
+import tempfile
+import unittest
+from typing import Any, ClassVar
 
-from omp.protocols.nexus.ethereum import address, signature_text
+from omp.protocols.nexus.ethereum import Signature, address, public_key_slowly, sign_slowly, signature_text
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.secp256k1 import Signature, public_key_slowly, sign_slowly
-from omp.tests.harness import Answer, Client
+from omp.tests.harness import Answer, Client, Running, running_server
 
 BASE = "/api/v1"
 
@@ -41,3 +43,48 @@ class Owner:
     def get(self, client: Client, endpoint: str) -> Answer:
         """Read as this owner."""
         return client.request("GET", BASE + endpoint, headers=self.bearer)
+
+
+def next_page(answer: Answer) -> str:
+    """The target of ``Link: rel="next"``, "" if there is none."""
+    link = answer.headers.get("link", "")
+    return link[link.index("<") + 1 : link.index(">")] if 'rel="next"' in link else ""
+
+
+class OneServer(unittest.TestCase):
+    """A server for the whole class; every test takes keys of its own, so that none sees another's rows."""
+
+    storage = "memory"
+    _stack: ClassVar[contextlib.ExitStack]
+    running: ClassVar[Running]
+    _secret: ClassVar[int] = 1000
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls._stack = contextlib.ExitStack()
+        folder = cls._stack.enter_context(tempfile.TemporaryDirectory())
+        storage = cls.storage.replace("FOLDER", folder)
+        cls.running = cls._stack.enter_context(running_server(storage=storage))
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls._stack.close()
+
+    def setUp(self) -> None:
+        self.client = Client(self.running.port)
+        self.addCleanup(self.client.close)
+        OneServer._secret += 1
+        self.owner = Owner(OneServer._secret)
+
+    def profile(self, owner: Owner) -> Any:
+        """What GET /config answers."""
+        answer = owner.get(self.client, "/config")
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json
+
+    def assert_refused(self, answer: Answer, status: int, *words: str) -> None:
+        """The status, the error shape of §9.2, and words of the sentence."""
+        self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(list(answer.json), ["detail"])
+        for word in words:
+            self.assertIn(word, answer.json["detail"])

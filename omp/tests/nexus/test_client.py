@@ -14,8 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 from omp.protocols.nexus.defaults import BUILT_IN
-from omp.protocols.nexus.ethereum import checksummed
-from omp.protocols.nexus.secp256k1 import N, public_key_slowly, recover
+from omp.protocols.nexus.ethereum import N, checksummed, public_key_slowly, recover
 from omp.tests.harness import Client, Running, answering, command, raw_server, running_server
 from omp.tests.nexus.owner import Owner
 from omp.tools.profile import Wallet
@@ -92,7 +91,7 @@ class WithAKey(Command):
         lines = self.done("messages", "--owner", owner.address, "--limit", "225").splitlines()
         self.assertEqual([line.split()[-1] for line in lines], [str(n) for n in range(229, 4, -1)])
 
-    def test_what_the_server_refuses_is_one_sentence(self) -> None:
+    def test_a_refusal_by_the_server_is_one_sentence(self) -> None:
         self.done("keygen", f"--key={self.key}")
         error = self.failed("set", f"--key={self.key}", "temperature=9")
         self.assertEqual(
@@ -113,19 +112,19 @@ class WithAKey(Command):
         self.assertIn("  config.temperature             0.8   0.0 to 1   (your own, 1.5, no longer fits)\n", shown)
         self.assertIn('* config.model                   "Kimi-K2"   one of', shown)
 
-    def test_what_is_no_text_cannot_be_sent(self) -> None:
+    def test_text_that_is_not_unicode_cannot_be_sent(self) -> None:
         self.done("keygen", f"--key={self.key}")
         for arguments in (("say", "\udcff"), ("say", "--run=\udcff", "x"), ("set", "model=\udcff")):
             name, *rest = arguments
             self.assertIn("This cannot be sent", self.failed(name, f"--key={self.key}", *rest))
 
-    def test_a_prompt_that_is_no_text_is_refused_by_name(self) -> None:
+    def test_a_prompt_that_is_not_utf_8_is_refused_by_name(self) -> None:
         self.done("keygen", f"--key={self.key}")
         status, _, errors = self.command("prompt", f"--key={self.key}", "-", standard_input=b"\xff")
-        self.assertEqual((status, errors), (1, "profile: Standard input is no text in UTF-8.\n"))
+        self.assertEqual((status, errors), (1, "profile: Standard input is not UTF-8 text.\n"))
         file = self.folder / "prompt.txt"
         file.write_bytes(b"\xff")
-        self.assertIn(f"{file} is no text in UTF-8.", self.failed("prompt", f"--key={self.key}", str(file)))
+        self.assertIn(f"{file} is not UTF-8 text.", self.failed("prompt", f"--key={self.key}", str(file)))
         self.assertIn("cannot be read", self.failed("prompt", f"--key={self.key}", str(self.folder / "none")))
 
     def test_values_are_json_where_they_can_be(self) -> None:
@@ -194,7 +193,7 @@ class WithoutAKey(Command):
                 self.assertIn("pip install cryptography", self.failed(*arguments))
         self.assertFalse((self.folder / "new.key").exists())
 
-    def test_a_server_that_is_none_is_named(self) -> None:
+    def test_an_address_without_a_nexus_server_is_named(self) -> None:
         owner = ("--owner", "0x" + "0" * 40)
         for url, words in (
             ("nonsense", "http://127.0.0.1:8787"),

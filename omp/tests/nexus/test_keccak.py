@@ -32,7 +32,7 @@ class Keccak256(unittest.TestCase):
     def test_with_the_other_padding_it_is_sha3_256_at_every_length_of_two_blocks(self) -> None:
         for length in range(2 * 136 + 2):
             data = bytes(i * 31 % 256 for i in range(length))
-            self.assertEqual(keccak._sponge(data, 0x06), hashlib.sha3_256(data).digest(), length)
+            self.assertEqual(keccak.sponge(data, 0x06), hashlib.sha3_256(data).digest(), length)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Objects that end by themselves, at their deadline or when they are read, and those that outlive the server."""
+"""Objects that end by themselves, at their deadline or when read (§6), and objects that outlive the server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TimeToLive(Api):
         clock.now += 1
         self.create(key="k", headers={"If-None-Match": "*"})
 
-    def test_housekeeping_gives_the_rows_back_and_leaves_the_others(self) -> None:
+    def test_housekeeping_deletes_the_rows_of_expired_objects_only(self) -> None:
         clock = self.stop_clock()
         for _ in range(ROWS_A_BLOCK + 5):
             self.objects.create("ns", "k", {}, {"omp.ttl_sec": 5})
@@ -48,7 +48,7 @@ class TimeToLive(Api):
         self.assertEqual(self.counts(), [1] * 4)
         self.call("GET", "/objects/" + stays.id.decode(), 200)
 
-    def test_replace_without_metadata_keeps_the_deadline_and_with_them_sets_it_anew(self) -> None:
+    def test_replace_keeps_the_deadline_without_metadata_and_restarts_it_with_them(self) -> None:
         clock = self.stop_clock()
         path = "/objects/" + self.create(metadata={"omp.ttl_sec": 10})["id"]
         clock.now += 9
@@ -69,12 +69,12 @@ class TimeToLive(Api):
         self.objects.housekeep(clock.now)
         self.call("GET", path, 200)
 
-    def test_another_deadline_replaces_the_row_of_the_one_before(self) -> None:
+    def test_a_new_deadline_replaces_the_row_of_the_old_one(self) -> None:
         path = "/objects/" + self.create(metadata={"omp.ttl_sec": 10})["id"]
         self.call("PUT", path, 200, {"content": {}, "metadata": {"omp.ttl_sec": 20}})
         self.assertEqual(self.counts()[3], 1)
 
-    def test_an_object_that_is_given_more_time_while_housekeeping_looks_stays(self) -> None:
+    def test_an_object_given_more_time_during_housekeeping_stays(self) -> None:
         clock = self.stop_clock()
         made = self.objects.create("ns", "k", {}, {"omp.ttl_sec": 10})
         path = "/objects/" + made.id.decode()
@@ -82,8 +82,8 @@ class TimeToLive(Api):
         write = store.write
 
         def after_another_write() -> Any:
-            self.objects._store.write = write  # type: ignore[method-assign]
-            self.objects.replace(made.id.decode(), {"x": 2}, {"omp.ttl_sec": 100}, lambda _: None)
+            store.write = write  # type: ignore[method-assign]
+            self.objects.replace(made.id.decode(), {"x": 2}, {"omp.ttl_sec": 100}, lambda _: True)
             return write()
 
         store.write = after_another_write  # type: ignore[method-assign]
@@ -91,7 +91,7 @@ class TimeToLive(Api):
         clock.now += 11
         self.assertEqual(self.call("GET", path, 200).json["content"], {"x": 2})
 
-    def test_a_time_to_live_beyond_all_calendars_never_ends(self) -> None:
+    def test_an_enormous_time_to_live_never_ends(self) -> None:
         made = self.create(metadata={"omp.ttl_sec": 10**300})
         self.call("GET", "/objects/" + made["id"], 200)
 
@@ -140,21 +140,21 @@ class DeleteOnRead(Api):
         self.assertEqual(self.call("GET", path, 200, headers={"If-None-Match": etag}).json["content"], {"x": 2})
         self.call("HEAD", path, 404)
 
-    def test_a_replacement_that_lets_it_stay_counts_also_while_it_is_being_read(self) -> None:
+    def test_a_replacement_during_a_read_can_make_the_object_stay(self) -> None:
         path = "/objects/" + self.create(metadata=ONCE)["id"]
         find = self.objects.find
 
         def find_and_replace(identifier: str) -> Record:
             found = find(identifier)
             self.objects.find = find  # type: ignore[method-assign]
-            self.objects.replace(identifier, {"x": 2}, {}, lambda _: None)
+            self.objects.replace(identifier, {"x": 2}, {}, lambda _: True)
             return found
 
         self.objects.find = find_and_replace  # type: ignore[method-assign]
         for _ in range(2):
             self.assertEqual(self.call("GET", path, 200).json["content"], {"x": 2})
 
-    def test_metadata_of_a_replacement_decide_anew(self) -> None:
+    def test_the_metadata_of_a_replacement_decide_anew(self) -> None:
         path = "/objects/" + self.create(metadata=ONCE)["id"]
         self.call("PUT", path, 200, {"content": {}, "metadata": {}})
         self.call("GET", path, 200)
@@ -166,7 +166,7 @@ class DeleteOnRead(Api):
 class DeleteOnReadByDefault(Api):
     environ: ClassVar[dict[str, str]] = {"OMP_DELETE_ON_READ_DEFAULT": "1"}
 
-    def test_an_object_that_says_nothing_is_gone_after_its_first_get(self) -> None:
+    def test_without_the_member_an_object_is_gone_after_its_first_get(self) -> None:
         path = "/objects/" + self.create()["id"]
         self.call("GET", path, 200)
         self.call("GET", path, 404)
@@ -201,7 +201,7 @@ CASES = (TimeToLive, DeleteOnRead, DeleteOnReadByDefault)
 
 
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:
-    """Each class with each storage; a restart needs a durable one."""
+    """Each class with each storage; the restart with the durable one only."""
     suite = on_each_store(loader, CASES)
     suite.addTests(loader.loadTestsFromTestCase(Restart))
     return suite

@@ -1,4 +1,4 @@
-"""Lists and searches of objects, page by page (objects.md §1)."""
+"""Lists and searches of objects, page by page (§4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omp.tests.objects.test_objects import Api, on_each_store
 
 class Lists(Api):
     def pages(self, path: str) -> Iterator[list[str]]:
-        """The ids of each page, from following ``Link``."""
+        """The ids of each page, following ``Link``."""
         next_path: str | None = path
         while next_path is not None:
             answer = self.call("GET", next_path, 200)
@@ -31,7 +31,7 @@ class Lists(Api):
         self.assertEqual(made, sorted(made, key=lambda one: (one["created_at"], one["id"])))
         self.assertNotIn("link", answer.headers)
 
-    def test_objects_of_one_microsecond_are_in_the_order_of_their_ids(self) -> None:
+    def test_objects_of_the_same_microsecond_are_in_the_order_of_their_ids(self) -> None:
         self.stop_clock()
         ids = self.create_many(30)
         self.assertEqual([one for page in self.pages("/objects?limit=7") for one in page], sorted(ids))
@@ -52,7 +52,7 @@ class Lists(Api):
                 found = [one for page in pages for one in page]
                 self.assertEqual(found, [one for one in ids if one in set(found)])
 
-    def test_a_list_goes_on_beyond_the_rows_that_one_block_looks_at(self) -> None:
+    def test_a_list_continues_beyond_the_rows_of_one_transaction(self) -> None:
         ids = self.create_many(2 * ROWS_A_BLOCK + 10)
         self.assertEqual(list(self.pages("/objects/search?key_contains=key+1009")), [[ids[-1]]])
         self.assertEqual(list(self.pages("/objects/search?namespace=ns&key_contains=1009")), [[ids[-1]]])
@@ -65,7 +65,7 @@ class Lists(Api):
             self.objects.create("ns", None, {}, {"large": "x" * 2_500_000})
         self.assertEqual([len(page) for page in self.pages("/objects")], [4, 1])
 
-    def test_inserts_and_deletes_between_pages_neither_repeat_nor_skip_what_stands(self) -> None:
+    def test_inserts_and_deletes_between_pages_neither_repeat_nor_skip_an_object(self) -> None:
         ids = self.create_many(30)
         walk = self.pages("/objects?limit=10")
         seen = next(walk)
@@ -97,7 +97,7 @@ class Lists(Api):
                 answer = self.call("GET", "/objects/search" + query, 200)
                 self.assertEqual([item["key"] for item in answer.json["items"]], keys)
 
-    def test_a_search_looks_at_the_key_alone(self) -> None:
+    def test_a_search_looks_at_the_key_only(self) -> None:
         self.create({"needle": "needle"}, namespace="needle", key="k", metadata={"needle": "needle"})
         self.assertEqual(self.call("GET", "/objects/search?key_contains=needle", 200).json["count"], 0)
 
@@ -110,7 +110,7 @@ class Lists(Api):
         self.assertEqual([item["key"] for item in second.json["items"]], ["key 11"])
         self.assertEqual(self.call("POST", "/objects/search", 200, {"cursor": None, "limit": None}).json["count"], 12)
 
-    def test_a_limit_out_of_range_or_of_anything_but_digits_is_400(self) -> None:
+    def test_a_limit_that_is_out_of_range_or_not_decimal_digits_is_400(self) -> None:
         for limit in ("0", "1001", "-1", "+5", "5.0", "abc", "", "1e2", "%205", "٣", "9" * 30, "5&limit=6"):
             for path in ("/objects", "/objects/search"):
                 with self.subTest(limit=limit, path=path):
@@ -133,7 +133,7 @@ class Lists(Api):
         self.assertEqual(error["details"]["errors"][0]["loc"], ["body", "cursor"])
         self.call("GET", "/objects?cursor=" + cursor, 200)
 
-    def test_search_is_a_route_and_no_id(self) -> None:
+    def test_search_is_a_route_not_an_id(self) -> None:
         for method, path in (("PUT", "/objects/search"), ("DELETE", "/objects/search"), ("DELETE", "/objects")):
             self.assertEqual(self.error(self.call(method, path, 405))["code"], "method_not_allowed")
 

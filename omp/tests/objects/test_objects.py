@@ -1,8 +1,8 @@
-"""The objects API end to end, over sockets (objects.md §1, §3): one object at a time.
+"""The objects API end to end, over sockets (§3, §5, §7): one object at a time.
 
 Every test of an :class:`Api` runs against the memory store and against SQLite.  Lists and searches are in
-``test_objects_lists``, what ends by itself in ``test_objects_lifetime``, the pure parts in ``test_objects_rules``.
-What the web floor does for every protocol (limits, smuggling, OpenAPI) is tested there, signatures with the guard.
+``test_lists``, what ends by itself in ``test_lifetime``, the pure parts in ``test_rules``.  What the web floor does for
+every protocol (limits, smuggling, OpenAPI) is tested there, and signatures with the guard.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, OBJECTS, Collection, NotFound
+from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, OBJECTS, Collection, ObjectNotFound
 from omp.protocols.objects.record import Record
 from omp.tests.harness import Answer, Client, running_server
 
@@ -25,7 +25,7 @@ MEMBERS = {"id", "namespace", "key", "created_at", "metadata"}
 
 
 class Clock:
-    """Epoch seconds that stand still until they are moved."""
+    """A clock of epoch seconds that stands still until it is moved."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
@@ -35,7 +35,7 @@ class Clock:
 
 
 class Api(unittest.TestCase):
-    """A running server and one client; subclasses say with which storage."""
+    """A running server and one client; `storage` says with which store."""
 
     environ: ClassVar[dict[str, str]] = {}
     storage = "memory"
@@ -51,9 +51,9 @@ class Api(unittest.TestCase):
         self.client = self.enterContext(Client(self.server.port))
 
     def stop_clock(self) -> Clock:
-        """From here on the objects' clock stands where the test puts it."""
+        """A clock for the objects that the test moves."""
         clock = Clock()
-        self.objects._clock = clock
+        self.objects.clock = clock
         return clock
 
     def call(
@@ -74,7 +74,7 @@ class Api(unittest.TestCase):
         return [record.id.decode() for record in made]
 
     def error(self, answer: Answer) -> dict[str, Any]:
-        """The error of an answer in the shape of §3."""
+        """The error of an answer, in the shape of §7."""
         self.assertEqual(set(answer.json), {"error"})
         error: dict[str, Any] = answer.json["error"]
         self.assertEqual(set(error), {"code", "message", "status", "details"})
@@ -158,7 +158,7 @@ class CreateAndFetch(Api):
                 self.assertEqual((set(problem), problem["loc"]), ({"loc", "msg", "type"}, loc))
         self.assertEqual(self.call("GET", "/objects", 200).json, {"count": 0, "items": []})
 
-    def test_a_body_that_is_no_object_is_400(self) -> None:
+    def test_a_body_that_is_not_an_object_is_400(self) -> None:
         bodies: list[Any] = [[], 5, "x", None]
         for body in bodies:
             error = self.error(self.call("POST", "/objects", 400, body))
@@ -179,7 +179,7 @@ class CreateAndFetch(Api):
                 self.assertEqual(answer.status, 415)
                 self.assertIn("Content-Type: application/json", self.error(answer)["message"])
 
-    def test_json_types_and_no_type_are_taken(self) -> None:
+    def test_json_types_and_a_missing_type_are_accepted(self) -> None:
         body = b'{"namespace":"ns","content":{}}'
         self.assertEqual(self.client.request("POST", "/objects", body=body).status, 201)
         for media in ("", "Application/JSON; charset=utf-8", "application/ld+json"):
@@ -188,13 +188,13 @@ class CreateAndFetch(Api):
 
 
 class ReplaceAndDelete(Api):
-    def test_replace_answers_the_object_and_the_content_is_another(self) -> None:
+    def test_replace_answers_the_object_and_changes_the_content(self) -> None:
         made = self.create({"x": 1})
         answer = self.call("PUT", "/objects/" + made["id"], 200, {"content": {"x": 2}})
         self.assertEqual(answer.json, made)
         self.assertEqual(self.call("GET", "/objects/" + made["id"], 200).json, {**made, "content": {"x": 2}})
 
-    def test_replace_keeps_the_metadata_unless_it_brings_others(self) -> None:
+    def test_replace_keeps_the_metadata_unless_it_has_its_own(self) -> None:
         made = self.create(metadata={"note": 1})
         path = "/objects/" + made["id"]
         for body, metadata in [
@@ -206,12 +206,12 @@ class ReplaceAndDelete(Api):
             self.assertEqual(self.call("PUT", path, 200, body).json["metadata"], metadata)
             self.assertEqual(self.call("GET", path, 200).json["metadata"], metadata)
 
-    def test_replace_leaves_namespace_key_and_time_alone(self) -> None:
+    def test_replace_does_not_change_namespace_key_or_time(self) -> None:
         made = self.create(key="k")
         body = {"content": {}, "namespace": "other", "key": "other", "id": "other", "created_at": "now"}
         self.assertEqual(self.call("PUT", "/objects/" + made["id"], 200, body).json, made)
 
-    def test_content_that_is_no_object_is_400_with_its_own_message(self) -> None:
+    def test_content_that_is_not_an_object_is_400_with_its_own_message(self) -> None:
         path = "/objects/" + self.create()["id"]
         for body in ({"content": [1]}, {"content": None}, {"content": "x"}, {}, {"content": 1, "metadata": 1}):
             error = self.error(self.call("PUT", path, 400, body))
@@ -223,7 +223,7 @@ class ReplaceAndDelete(Api):
         self.assertEqual(error["message"], "Invalid request")
         self.assertEqual(error["details"]["errors"][0]["loc"], ["body", "metadata", "omp.ttl_sec"])
 
-    def test_delete_answers_nothing_and_the_object_is_gone_everywhere(self) -> None:
+    def test_delete_has_an_empty_answer_and_the_object_is_gone_everywhere(self) -> None:
         made = self.create(key="k")
         answer = self.call("DELETE", "/objects/" + made["id"], 204)
         self.assertEqual(answer.body, b"")
@@ -233,7 +233,7 @@ class ReplaceAndDelete(Api):
             self.assertEqual(self.call("GET", path, 200).json["count"], 0)
         self.create(key="k", headers={"If-None-Match": "*"})
 
-    def test_concurrent_replacements_leave_one_of_them_whole(self) -> None:
+    def test_concurrent_replacements_never_mix(self) -> None:
         made = self.create()
         path = "/objects/" + made["id"]
 
@@ -252,24 +252,30 @@ class ReplaceAndDelete(Api):
         identifier = self.create({"turn": 0})["id"]
         seen: list[bytes] = []
 
-        def meddle(record: Record) -> None:
+        def meddle(record: Record) -> bool:
             seen.append(record.body)
             if len(seen) == 1:
-                self.objects.replace(identifier, {"turn": 1}, None, lambda _: None)
+                self.objects.replace(identifier, {"turn": 1}, None, lambda _: True)
+            return True
 
         self.objects.replace(identifier, {"turn": 2}, None, meddle)
         self.assertEqual([json.loads(body)["content"] for body in seen], [{"turn": 0}, {"turn": 1}])
         self.assertEqual(self.call("GET", "/objects/" + identifier, 200).json["content"], {"turn": 2})
 
-    def test_a_replacement_brings_no_object_back_that_was_deleted_meanwhile(self) -> None:
+    def test_a_replacement_does_not_bring_back_an_object_deleted_meanwhile(self) -> None:
         identifier = self.create(key="k")["id"]
-        with self.assertRaises(NotFound):
-            self.objects.replace(identifier, {"x": 2}, None, lambda _: self.objects.remove(identifier, lambda _: None))
+
+        def meddle(_: Record) -> bool:
+            self.objects.remove(identifier, lambda _: True)
+            return True
+
+        with self.assertRaises(ObjectNotFound):
+            self.objects.replace(identifier, {"x": 2}, None, meddle)
         self.assertEqual(self.counts(), [0] * 4)
 
 
 class Preconditions(Api):
-    def test_the_etag_is_the_same_from_post_get_head_and_put_for_the_same_state(self) -> None:
+    def test_the_etag_of_one_state_is_the_same_from_post_get_head_and_put(self) -> None:
         first = self.call("POST", "/objects", 201, {"namespace": "ns", "content": {"a": 1, "b": 2}})
         path = first.headers["location"]
         answers = [self.call("GET", path, 200), self.call("HEAD", path, 200)]
@@ -285,7 +291,7 @@ class Preconditions(Api):
             etags.append(self.call("PUT", path, 200, body).headers["etag"])
         self.assertEqual(len(set(etags)), 4)
 
-    def test_if_match_lets_the_named_state_be_replaced_and_deleted_and_no_other(self) -> None:
+    def test_if_match_allows_the_named_state_only_to_be_replaced_and_deleted(self) -> None:
         made = self.call("POST", "/objects", 201, {"namespace": "ns", "content": {"x": 1}})
         path, etag = made.headers["location"], made.headers["etag"]
         for wrong in ('"other"', f"W/{etag}", etag.strip('"'), "", f'"a", W/{etag}'):
@@ -313,7 +319,7 @@ class Preconditions(Api):
     def test_a_missing_object_is_404_whatever_if_match_says(self) -> None:
         self.call("DELETE", f"/objects/{uuid.uuid4()}", 404, headers={"If-Match": "*"})
 
-    def test_if_none_match_answers_304_without_a_body_for_the_named_state(self) -> None:
+    def test_if_none_match_gets_304_without_a_body_for_the_named_state(self) -> None:
         made = self.call("POST", "/objects", 201, {"namespace": "ns", "content": {}})
         path, etag = made.headers["location"], made.headers["etag"]
         for same in (etag, f"W/{etag}", f'"a", {etag}', "*"):

@@ -1,4 +1,4 @@
-"""The pure parts of the objects API: ids, rows, cursors, entity tags (objects.md §1, RFC 9562, RFC 9110)."""
+"""The pure parts of the objects API: ids, rows, cursors, entity tags (§2.2, §4.3, §5; RFC 9562, RFC 9110)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Rules(unittest.TestCase):
         digest = hashlib.sha256(canonical.replace("1.0", "1").encode()).digest()
         self.assertEqual(record.etag, '"' + base64.urlsafe_b64encode(digest).decode().rstrip("=") + '"')
 
-    def test_a_row_gives_back_what_it_was_made_from(self) -> None:
+    def test_a_row_gives_back_what_it_was_made_of(self) -> None:
         record = new_record(self.NOW, 1, "ñs", "ké", {"c": "ü"}, {"omp.ttl_sec": 2, "omp.delete_on_read": True}, False)
         self.assertEqual((record.namespace.decode(), record.key.decode()), ("ñs", "ké"))
         self.assertTrue(record.has_key and record.last_read)
@@ -47,14 +47,14 @@ class Rules(unittest.TestCase):
         self.assertEqual(record.id.decode(), parse(record.summary)["id"])
         self.assertEqual(parse(record.body), {**parse(record.summary), "content": {"c": "ü"}})
 
-    def test_no_two_objects_get_one_id_under_threads(self) -> None:
+    def test_threads_never_create_two_objects_with_one_id(self) -> None:
         store = open_store("memory")
         objects = Collection(store, time.time, os.urandom, False)
         with ThreadPoolExecutor(8) as pool:
             ids = list(pool.map(lambda _: objects.create("ns", None, {}, {}).id, range(3000)))
         self.assertEqual(len(set(ids)), 3000)
 
-    def test_a_cursor_gives_back_its_id_and_nothing_else_is_one(self) -> None:
+    def test_a_cursor_gives_back_its_id_and_nothing_else_is_a_cursor(self) -> None:
         identifier = new_id(self.NOW, 5)
         self.assertEqual(id_in_cursor(cursor_after(identifier)), identifier)
         for wrong in ("", "A", "AAAA", "é" * 32, "A" * 32, cursor_after(identifier) + "\n", "=" * 32):

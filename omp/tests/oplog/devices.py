@@ -1,4 +1,4 @@
-"""The devices of the tests of ``python -m omp log``: a folder with their files, and the command."""
+"""Devices for the tests of ``python -m omp log``: a folder with their files, and the command."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from omp.protocols.oplog.core.operation import (
 )
 from omp.protocols.oplog.core.producer import signed
 from omp.protocols.oplog.core.replica import ACCEPTED
-from omp.protocols.oplog.core.verify import Refused
+from omp.protocols.oplog.core.verify import OperationRefused
 from omp.protocols.oplog.definition import check
-from omp.tests.oplog.world import DEVICES, EARLY, LATE, ROOT, STRANGER, TRUSTING, TS, Key, Node, body_of, envelope
+from omp.tests.oplog.world import DEVICES, EARLY, LATE, ROOT, STRANGER, TRUSTING, TS, Key, LogCopy, body_of, envelope
 
 PHONE, LAPTOP, TABLET, WATCH, CAR = DEVICES
 ALL = ["author", "delegate", "infer", "read"]
@@ -30,7 +30,7 @@ ALL = ["author", "delegate", "infer", "read"]
 
 class AuthorityTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.node = Node()
+        self.node = LogCopy()
 
     def tearDown(self) -> None:
         # Whatever a test built, the independent implementation agrees.
@@ -39,7 +39,7 @@ class AuthorityTest(unittest.TestCase):
         report = check(self.node.raw(), TRUSTING)
         self.assertEqual((report.problems, report.document), ([], self.node.replica.state_document()))
 
-    def grant(self, grantee: Key = PHONE, by: Key = ROOT, node: Node | None = None, **members: Any) -> str:
+    def grant(self, grantee: Key = PHONE, by: Key = ROOT, node: LogCopy | None = None, **members: Any) -> str:
         scope = {"predicates": members.pop("predicates", ["*"]), "provenance": members.pop("provenance", "full")}
         if "ops" in members:
             scope["ops"] = members.pop("ops")
@@ -47,10 +47,10 @@ class AuthorityTest(unittest.TestCase):
         return (node or self.node).do(by, GRANT, grantee=grantee.id, scope=scope, **members)
 
     def code(self, author: Key, kind: str, ts: str = TS, **members: Any) -> str:
-        """What a verifier says to the author's next operation; it is taken in where it passes."""
+        """The verdict on the author's next operation, as a code or status; it is stored if it passes."""
         try:
             operation = self.node.by(author).produce(kind, body_of(kind, **members), ts)
-        except Refused as refused:
+        except OperationRefused as refused:
             return refused.code
         return self.node.replica.admit(operation).status
 
@@ -60,7 +60,7 @@ class AuthorityTest(unittest.TestCase):
     def denied(self, *arguments: Any, **members: Any) -> None:
         self.assertEqual(self.code(*arguments, **members), "ERR_AUTHZ")
 
-    def status(self, operation_id: str, node: Node | None = None) -> str:
+    def status(self, operation_id: str, node: LogCopy | None = None) -> str:
         return str((node or self.node).object(operation_id)["status"])
 
 
@@ -70,7 +70,7 @@ class Root(AuthorityTest):
         for kind, members in ((EVIDENCE, {}), (REFUTATION, {"target": claim}), (INFERENCE, {"inputs": [claim]})):
             self.allowed(ROOT, kind, **members)
 
-    def test_a_log_begins_with_the_root_alone(self) -> None:
+    def test_only_the_root_can_begin_a_log(self) -> None:
         self.denied(STRANGER, CLAIM)
         self.denied(STRANGER, GRANT, grantee=PHONE.id)
 
@@ -87,7 +87,7 @@ class Root(AuthorityTest):
         self.denied(ROOT, GRANT, grantee=LAPTOP.id, parent=grant, max_depth=0)
         self.denied(ROOT, INFERENCE, inputs=[claim], grant=grant)
 
-    def test_nobody_elses_grants_and_inferences_are_without(self) -> None:
+    def test_grants_by_others_need_a_parent_and_their_inferences_a_grant(self) -> None:
         self.grant()
         claim = self.node.do(ROOT, CLAIM)
         self.denied(PHONE, GRANT, grantee=LAPTOP.id, parent=None, max_depth=0)
@@ -105,7 +105,7 @@ class Covers(AuthorityTest):
         value = envelope(CLAIM, PHONE, deps=[grant], lc=3)
         self.assertEqual(self.node.replica.add(signed(value, PHONE), TRUSTING).status, ACCEPTED)
 
-    def test_author_is_asked_for_every_type(self) -> None:
+    def test_every_type_needs_the_author_capability(self) -> None:
         self.grant(caps=["delegate", "infer", "read"])
         self.denied(PHONE, EVIDENCE)
         self.grant(caps=["author"])
@@ -152,7 +152,7 @@ class Covers(AuthorityTest):
         self.grant(LAPTOP)
         self.allowed(LAPTOP, REFUTATION, target=evidence)
 
-    def test_inferences_need_infer_the_named_grant_predicates_and_for_evidence_provenance(self) -> None:
+    def test_inferences_need_infer_the_named_grant_and_matching_inputs(self) -> None:
         evidence, claim = self.node.do(ROOT, EVIDENCE), self.node.do(ROOT, CLAIM)
         hidden = self.node.do(ROOT, CLAIM, predicate="x")
         full = self.grant(predicates=["calendar.*"])
@@ -196,7 +196,7 @@ class Delegation(AuthorityTest):
         self.denied(LAPTOP, GRANT, grantee=PHONE.id, parent=middle, max_depth=1)
         self.allowed(LAPTOP, GRANT, grantee=TABLET.id, parent=middle, max_depth=1)
 
-    def test_delegation_needs_delegate_and_the_very_parent(self) -> None:
+    def test_delegation_needs_delegate_in_the_grant_named_as_parent(self) -> None:
         mute = self.grant(PHONE, caps=["author", "read"])
         self.denied(PHONE, GRANT, grantee=LAPTOP.id, parent=mute, max_depth=0, caps=["read"])
         other = self.grant(WATCH)
@@ -250,7 +250,7 @@ class Delegation(AuthorityTest):
         check_one(False, not_before="2023-12-31T23:59:59.999Z")
         check_one(False, expires="2025-01-01T00:00:00.000Z")
 
-    def test_the_star_covers_all_and_open_times_allow_any(self) -> None:
+    def test_the_star_covers_every_pattern_and_null_times_allow_any(self) -> None:
         wide = self.node.replica.entry(self.grant())
         assert isinstance(wide, GrantEntry)
         for predicates in (["*"], ["a"], ["a.*"]):
@@ -290,7 +290,7 @@ class Revocation(AuthorityTest):
         self.assertEqual(self.node.object(below)["revoked_by"], [revocation])
         self.assertEqual(self.status(below), "revoked")
 
-    def test_what_is_concurrent_with_a_revocation_is_void_and_what_it_saw_is_not(self) -> None:
+    def test_what_is_concurrent_with_a_revocation_is_void_and_what_is_in_its_past_is_not(self) -> None:
         grant = self.grant()
         seen = self.node.do(PHONE, CLAIM)
         phone = self.node.copy()
@@ -319,7 +319,7 @@ class Revocation(AuthorityTest):
         late = self.node.copy()
         self.node.do(ROOT, REVOCATION, target=second)
         self.assertEqual(self.status(claim), "active", "the second revocation has seen it")
-        other = Node()
+        other = LogCopy()
         other.merge(late)
         self.assertEqual(self.status(claim, other), "active")
 
@@ -355,7 +355,7 @@ class Revocation(AuthorityTest):
         self.assertEqual(self.status(claim), "active")
         self.assertEqual(json.loads(self.node.replica.state_document())["void"], [revocation])
 
-    def test_a_grant_made_behind_the_back_of_a_revocation_is_void_and_so_is_what_it_allows(self) -> None:
+    def test_a_grant_concurrent_with_a_revocation_is_void_and_so_is_what_it_allows(self) -> None:
         top = self.grant(PHONE)
         phone = self.node.copy()
         below = self.grant(LAPTOP, PHONE, phone, parent=top)
@@ -365,7 +365,7 @@ class Revocation(AuthorityTest):
         self.assertEqual([self.status(one) for one in (top, below, claim)], ["revoked", "void", "void"])
         self.assertEqual(self.node.object(below)["revoked_by"], [revocation])
 
-    def test_two_who_revoke_each_others_line_are_settled_from_above(self) -> None:
+    def test_a_revocation_from_above_wins_over_one_from_below(self) -> None:
         top = self.grant(PHONE)
         middle = self.grant(LAPTOP, PHONE, parent=top)
         bottom = self.grant(TABLET, LAPTOP, parent=middle, max_depth=6)
@@ -414,7 +414,7 @@ class Renunciation(AuthorityTest):
         self.assertEqual(self.node.object(below)["revoked_by"], [renunciation])
         self.denied(LAPTOP, EVIDENCE)
 
-    def test_of_an_already_revoked_grant_it_is_refused_where_the_author_knows(self) -> None:
+    def test_it_is_refused_if_a_revocation_of_the_grant_is_in_its_past(self) -> None:
         grant = self.grant()
         phone = self.node.copy()
         renunciation = phone.do(PHONE, REVOCATION, target=grant)

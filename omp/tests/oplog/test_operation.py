@@ -26,7 +26,7 @@ from omp.protocols.oplog.core.operation import (
     preimage,
 )
 from omp.protocols.oplog.core.producer import signed
-from omp.protocols.oplog.core.verify import Refused, check_bytes
+from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, body_of, envelope
 
@@ -36,10 +36,10 @@ OTHER_OP = "omp:op:sha256:" + "cd" * 32
 
 
 def verdict(value: dict[str, Any]) -> str:
-    """The code of stages 1 to 7 for an envelope, its signature always taken; "" if they pass."""
+    """The code of stages 1 to 7 for an envelope, any signature accepted; "" if they pass."""
     try:
         check_bytes(canonical.encode({"sig": SIGNATURE, **value}), TRUSTING)
-    except Refused as refused:
+    except OperationRefused as refused:
         return refused.code
     return ""
 
@@ -76,7 +76,7 @@ class Schema(unittest.TestCase):
     def refused(self, value: dict[str, Any], *, note: str = "") -> None:
         self.assertEqual(verdict(value), "ERR_SCHEMA", note)
 
-    def test_every_type_passes_as_it_is_meant(self) -> None:
+    def test_a_well_formed_operation_of_each_type_passes(self) -> None:
         for kind in TYPES:
             self.assertEqual(verdict(envelope(kind)), "", kind)
 
@@ -86,7 +86,7 @@ class Schema(unittest.TestCase):
             for name in ENVELOPE:
                 without = {key: one for key, one in value.items() if key != name}
                 code = "ERR_VERSION" if name == "v" else "ERR_SCHEMA"
-                with self.assertRaises(Refused) as caught:
+                with self.assertRaises(OperationRefused) as caught:
                     check_bytes(canonical.encode(without), TRUSTING)
                 self.assertEqual(caught.exception.code, code, name)
             for name in BODIES[kind]:
@@ -107,7 +107,7 @@ class Schema(unittest.TestCase):
                 for one in refused:
                     self.refused(with_body(kind, **{name: one}), note=f"{kind} {name}: {one!r}")
 
-    def test_a_boolean_is_no_integer(self) -> None:
+    def test_a_boolean_is_not_an_integer(self) -> None:
         self.refused(envelope(CLAIM, lc=True))
         self.refused(with_body(CLAIM, confidence_ppm=True))
 
@@ -173,13 +173,13 @@ class Schema(unittest.TestCase):
         for bad in ("", ".*", "*.a", "a*", "a.*.*", "**", "*.*"):
             self.refused(with_scope(predicates=[bad]), note=bad)
 
-    def test_empty_strings_where_one_character_is_the_least(self) -> None:
+    def test_some_strings_must_not_be_empty(self) -> None:
         for kind, name in ((CLAIM, "subject"), (CLAIM, "method"), (INFERENCE, "purpose"), (INFERENCE, "model")):
             self.refused(with_body(kind, **{name: ""}), note=name)
         for kind in (CORRECTION, REFUTATION, REVOCATION):
             self.assertEqual(verdict(with_body(kind, reason="")), "", kind)
 
-    def test_provenance_is_mandatory_unless_the_user_says_it(self) -> None:
+    def test_provenance_is_mandatory_unless_the_method_is_the_user(self) -> None:
         self.refused(with_body(CLAIM, method="rule:x/1", derived_from=[]))
         self.refused(with_body(CLAIM, method="users:x", derived_from=[]))
         self.assertEqual(verdict(with_body(CLAIM, method="user:", derived_from=[])), "")

@@ -1,4 +1,4 @@
-"""The producer: what it fills in, and that it gives out nothing that a verifier would refuse (oplog §2)."""
+"""The producer: what it fills in, and that it returns nothing that a verifier would refuse (oplog §2)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, TYPES
 from omp.protocols.oplog.core.replica import ACCEPTED
-from omp.protocols.oplog.core.verify import Refused, check_bytes
+from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.rules import canonical, identifiers
-from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, Node, body_of, envelope, sealed
+from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, LogCopy, body_of, envelope, sealed
 
 PHONE, LAPTOP = DEVICES[:2]
 
 
 class Filling(unittest.TestCase):
     def setUp(self) -> None:
-        self.node = Node()
+        self.node = LogCopy()
 
     def members(self, raw: bytes) -> dict[str, Any]:
         value = canonical.decode(raw)
@@ -26,7 +26,7 @@ class Filling(unittest.TestCase):
         operation = self.node.by(ROOT).produce(EVIDENCE, body_of(EVIDENCE), TS)
         self.assertEqual(self.members(operation.raw), {"seq": 1, "prev": None, "deps": [], "lc": 1})
 
-    def test_prev_is_no_dep_and_the_heads_are(self) -> None:
+    def test_deps_are_the_heads_without_prev(self) -> None:
         first = self.node.do(ROOT, GRANT)
         device = self.node.do(PHONE, EVIDENCE)
         operation = self.node.by(ROOT).produce(CLAIM, body_of(CLAIM), TS)
@@ -36,10 +36,10 @@ class Filling(unittest.TestCase):
         self.assertEqual(self.members(again.raw), {"seq": 3, "prev": operation.id, "deps": [], "lc": 4})
 
     def test_a_root_that_lost_its_chain_begins_again_without_deps(self) -> None:
-        other = Node()
+        other = LogCopy()
         other.do(ROOT, GRANT)
         other.do(PHONE, EVIDENCE)
-        fresh = Node()
+        fresh = LogCopy()
         operation = fresh.by(ROOT).produce(CLAIM, body_of(CLAIM), TS)
         self.assertEqual(other.replica.add(operation.raw, ENGINE).status, ACCEPTED)
 
@@ -53,7 +53,7 @@ class Filling(unittest.TestCase):
         operation = left.by(ROOT).produce(CLAIM, body_of(CLAIM), TS)
         self.assertEqual(self.members(operation.raw), {"seq": 4, "prev": longest, "deps": [other], "lc": 4})
 
-    def test_a_device_whose_grant_lies_below_a_hundred_forks_begins_all_the_same(self) -> None:
+    def test_a_hundred_forks_do_not_keep_a_device_from_merging_its_grant(self) -> None:
         self.node.do(ROOT, GRANT, grantee=PHONE.id)
         other = self.node.copy()
         laptop = other.do(ROOT, GRANT, grantee=LAPTOP.id)
@@ -65,7 +65,7 @@ class Filling(unittest.TestCase):
         operation = self.node.by(LAPTOP).produce(CLAIM, body_of(CLAIM), TS)
         self.assertEqual((len(operation.deps), laptop in operation.deps), (64, True))
 
-    def test_of_more_heads_than_deps_may_be_those_that_matter_are_merged_first(self) -> None:
+    def test_with_too_many_heads_those_that_matter_are_merged_first(self) -> None:
         first = self.node.do(ROOT, GRANT)
         for number in range(70):
             value = envelope(EVIDENCE, PHONE, deps=[first], lc=2, body=body_of(EVIDENCE, size=number))
@@ -93,7 +93,7 @@ class Filling(unittest.TestCase):
 
 class SevenTypes(unittest.TestCase):
     def test_each_has_a_method_and_passes_the_verifier(self) -> None:
-        node = Node()
+        node = LogCopy()
         root, done = node.by(ROOT), []
 
         def keep(operation: Any) -> str:
@@ -117,18 +117,18 @@ class SevenTypes(unittest.TestCase):
 
 
 class Refusing(unittest.TestCase):
-    """It runs the verifier on its own output: what would be refused is not given out."""
+    """It runs the verifier on its own output: what would be refused is not returned."""
 
     def code(self, author: Any, kind: str, body: dict[str, Any], ts: str = TS) -> str:
-        node = Node()
+        node = LogCopy()
         node.do(ROOT, GRANT)
         before = node.replica.state_id()
-        with self.assertRaises(Refused) as caught:
+        with self.assertRaises(OperationRefused) as caught:
             node.by(author).produce(kind, body, ts)
         self.assertEqual(node.replica.state_id(), before)
         return caught.exception.code
 
-    def test_every_stage_it_can_be_made_to_miss(self) -> None:
+    def test_it_raises_the_code_of_the_stage_that_would_refuse(self) -> None:
         zero = "omp:op:sha256:" + "0" * 64
         cyclic: list[Any] = []
         cyclic.append(cyclic)

@@ -30,7 +30,7 @@ ENGINE = best_engine()
 
 
 class Key:
-    """A key for tests, signed with by hand."""
+    """A key for tests that signs by hand."""
 
     def __init__(self, number: int) -> None:
         self.seed = bytes([number]) * 32
@@ -46,7 +46,7 @@ LOG = identity_id(ROOT.public_key)
 
 
 class Writing:
-    """A log in memory, and what its writers produced: `operations`, in the order of producing."""
+    """A log in memory, and the `operations` that its writers produced, in that order."""
 
     def __init__(self) -> None:
         self.replica = Replica(LOG)
@@ -140,7 +140,7 @@ class Posting(LogCase):
             ],
         )
 
-    def test_one_before_its_ancestor_waits_and_is_let_in_with_it(self) -> None:
+    def test_an_operation_before_its_ancestor_waits_and_is_stored_with_it(self) -> None:
         first, second = WRITTEN.operations[:2]
         for _ in range(2):
             answer = self.post(second.raw)
@@ -154,7 +154,7 @@ class Posting(LogCase):
         self.assertEqual(self.get(path("/heads")).json["heads"], [second.id])
         self.assertEqual(self.get(path("/pending")).json, {"count": 0, "items": [], "rejected": []})
 
-    def test_each_half_of_the_stages_has_its_status(self) -> None:
+    def test_stages_one_to_six_are_400_and_stage_seven_403(self) -> None:
         first = WRITTEN.operations[0].raw
         for data, status, code, stage in (
             (b"", 400, "ERR_ENCODING", 1),
@@ -171,7 +171,7 @@ class Posting(LogCase):
                 error = answer.json["error"]
                 self.assertEqual((error["status"], error["details"]), (status, {"code": code, "stage": stage}))
 
-    def test_an_operation_of_another_log_is_a_matter_of_schema(self) -> None:
+    def test_an_operation_of_another_log_is_a_schema_error(self) -> None:
         other = f"/logs/{quote(identity_id(PHONE.public_key), safe='')}/operations"
         answer = self.client.request(
             "POST", other, body=WRITTEN.operations[0].raw, headers={"Content-Type": "application/json"}
@@ -208,7 +208,7 @@ class Posting(LogCase):
         self.assertEqual([one["status"] for one in answer["outcomes"]], ["deferred"] * 3)
         self.assertEqual([one["missing"] for one in answer["outcomes"]], [[second.id], [first.id], [second.id]])
 
-    def test_one_that_waited_and_is_then_refused_is_remembered(self) -> None:
+    def test_the_rejection_of_what_waited_is_kept(self) -> None:
         first = WRITTEN.operations[0]
         bad = {
             "author": STRANGER.id, "body": {"reason": "", "target": first.id}, "deps": [first.id], "lc": 2,
@@ -246,7 +246,7 @@ class Posting(LogCase):
 
 
 class Reading(LogCase):
-    """The reading routes, of a log that is there."""
+    """The reading routes, on a log that has operations."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -281,7 +281,7 @@ class Reading(LogCase):
         self.assertEqual(self.get(path("/operations?after=unknown")).status, 400)
         self.assertEqual(self.get(path("/operations?limit=1001")).status, 400)
 
-    def test_lines_are_the_exact_bytes_and_the_checker_agrees(self) -> None:
+    def test_lines_are_the_exact_bytes_and_the_definition_agrees(self) -> None:
         answer = self.get(path("/operations"), {"Accept": "application/x-ndjson"})
         self.assertEqual(answer.headers["content-type"], "application/x-ndjson")
         self.assertEqual(answer.body, b"".join(entry.raw + b"\n" for entry in WRITTEN.replica.operations()))
@@ -303,7 +303,7 @@ class Reading(LogCase):
                 self.assertEqual((answer.status, answer.body.count(b"\n")), (200, count))
         self.assertEqual(self.client.request("POST", path("/missing"), {"heads": 1}).status, 400)
 
-    def test_the_state_document_bears_its_id(self) -> None:
+    def test_the_state_document_comes_with_its_id(self) -> None:
         answer = self.get(path("/state"))
         state_id = WRITTEN.replica.state_id()
         self.assertEqual((answer.headers["etag"], answer.headers["omp-state"]), (f'"{state_id}"', state_id))
@@ -353,7 +353,7 @@ class Reading(LogCase):
 
 
 class ReadingFromSqlite(Reading):
-    """The same from SQLite."""
+    """The same reads, from SQLite."""
 
     def setUp(self) -> None:
         self.storage = f"sqlite:{self.enterContext(tempfile.TemporaryDirectory())}/omp.db"
@@ -361,7 +361,7 @@ class ReadingFromSqlite(Reading):
 
 
 class PostingToSqlite(Posting):
-    """The same to SQLite."""
+    """The same writes, to SQLite."""
 
     def setUp(self) -> None:
         self.storage = f"sqlite:{self.enterContext(tempfile.TemporaryDirectory())}/omp.db"
@@ -430,7 +430,7 @@ def listening(server: Running, last: str | None = None) -> Iterator[Iterator[dic
 class Events(LogCase):
     """``GET /logs/{log}/events``."""
 
-    def test_what_happens_is_told_as_it_happens_and_again_after_a_break(self) -> None:
+    def test_events_come_as_they_happen_and_again_after_a_break(self) -> None:
         raws = [operation.raw for operation in WRITTEN.operations]
         self.post_lines(raws[:2])
         with listening(self.server) as told:
@@ -449,7 +449,7 @@ class Events(LogCase):
         with listening(self.server, "4.1") as told:
             self.assertEqual([next(told) for _ in range(3)], heard[2:])
 
-    def test_a_fork_is_told(self) -> None:
+    def test_a_fork_is_an_event(self) -> None:
         self.fill()
         fork = {
             "author": PHONE.id, "body": {"reason": "again", "target": IDS["evidence"]},
@@ -462,13 +462,13 @@ class Events(LogCase):
         self.assertEqual([one["event"] for one in heard], ["accepted", "fork"])
         self.assertEqual((heard[1]["data"]["author"], heard[1]["data"]["seq"]), (PHONE.id, 1))
 
-    def test_an_id_that_this_log_never_gave_is_a_reset_and_nonsense_is_400(self) -> None:
+    def test_an_unknown_event_id_is_a_reset_and_nonsense_is_400(self) -> None:
         self.fill()
         with listening(self.server, "99.1") as told:
             self.assertEqual(next(told), {"id": "5.3", "event": "reset", "data": {"ops": 5}})
         self.assertEqual(self.get(path("/events"), {"Last-Event-ID": "yesterday"}).status, 400)
 
-    def test_a_reader_who_does_not_read_holds_nobody_up(self) -> None:
+    def test_a_reader_who_does_not_read_delays_nobody(self) -> None:
         self.fill()
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
         self.addCleanup(connection.close)
@@ -492,7 +492,7 @@ class Strict(LogCase):
         headers = sign(request, keyid=key.id, signer=key.sign, created=int(time.time()))
         return self.client.request("GET", where, headers=dict(headers))
 
-    def test_the_root_and_authors_read_everything_others_their_projection(self) -> None:
+    def test_the_root_and_authors_read_everything_and_others_their_projection(self) -> None:
         for key, status in ((ROOT, 200), (PHONE, 200), (READER, 403), (STRANGER, 403)):
             for rest in ("/heads", "/operations", "/state", "/claims", "/grants", "/pending"):
                 with self.subTest(key=key.id, rest=rest):
@@ -508,7 +508,7 @@ class Strict(LogCase):
                 self.assertEqual((answer.status, answer.json["error"]["message"]), (401, "Missing required signature"))
         self.assertEqual(self.get("/logs").status, 401)
 
-    def test_a_revoked_device_reads_no_more(self) -> None:
+    def test_a_revoked_device_cannot_read_any_more(self) -> None:
         log, ids = small_log()
         log.put(log.by(ROOT).revocation(TS, target=ids["grant"], reason="lost"))
         self.assertEqual(self.post(log.operations[-1].raw).status, 201)

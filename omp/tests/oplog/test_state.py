@@ -6,11 +6,10 @@ import json
 import unittest
 from typing import Any
 
-from omp.protocols.oplog.core.blocks import Ordered
-from omp.protocols.oplog.core.derivation import changed_by, item, why
+from omp.protocols.oplog.core.blocks import Blocks
+from omp.protocols.oplog.core.document import changed_by, item, why
 from omp.protocols.oplog.core.entries import SourceEntry
 from omp.protocols.oplog.core.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
-from omp.protocols.oplog.core.projection import projection
 from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.definition import check
 from omp.rules import canonical, identifiers
@@ -23,7 +22,7 @@ from omp.tests.oplog.world import (
     STRANGER,
     TRUSTING,
     TS,
-    Node,
+    LogCopy,
     World,
     body_of,
     envelope,
@@ -35,7 +34,7 @@ PHONE, LAPTOP = DEVICES[:2]
 
 class StateTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.node = Node()
+        self.node = LogCopy()
 
     def tearDown(self) -> None:
         if len(self.node.replica):
@@ -69,7 +68,7 @@ class Statuses(StateTest):
             "superseded_by": [], "taint": [],
         })  # fmt: skip
 
-    def test_refuted_goes_before_superseded_and_both_lists_are_kept(self) -> None:
+    def test_refuted_wins_over_superseded_and_both_lists_are_kept(self) -> None:
         claim, other = self.do(CLAIM), self.do(CLAIM)
         correction = self.do(CORRECTION, target=claim, replacement=other)
         self.assertEqual(self.status(claim), "superseded")
@@ -91,7 +90,7 @@ class Statuses(StateTest):
         self.do(CORRECTION, target=claim)
         self.assertEqual(self.node.object(claim)["replacement"], None)
 
-    def test_evidence_is_refuted_one_by_one(self) -> None:
+    def test_refuting_one_evidence_does_not_touch_another(self) -> None:
         one, two = self.do(EVIDENCE), self.do(EVIDENCE)
         refutations = sorted([self.do(REFUTATION, target=one), self.do(REFUTATION, target=one, reason="again")])
         self.assertEqual(self.node.object(one), {"id": one, "refuted_by": refutations, "status": "refuted"})
@@ -103,7 +102,7 @@ class Statuses(StateTest):
 
 
 class Taint(StateTest):
-    def test_it_follows_all_transitive_sources(self) -> None:
+    def test_it_passes_through_all_transitive_sources(self) -> None:
         evidence = self.do(EVIDENCE)
         claim = self.derive(evidence)
         inference = self.do(INFERENCE, inputs=[claim])
@@ -149,7 +148,7 @@ class Taint(StateTest):
         self.do(CORRECTION, target=claim, replacement=two)
         self.assertEqual([self.taint(each) for each in (first, second, neither)], [[], [], [claim]])
 
-    def test_a_refuted_source_is_excused_by_no_correction(self) -> None:
+    def test_a_correction_does_not_excuse_a_refuted_source(self) -> None:
         claim, other = self.do(CLAIM), self.do(CLAIM)
         built = self.derive(claim, other)
         self.do(CORRECTION, target=claim, replacement=other)
@@ -217,7 +216,7 @@ class Document(StateTest):
         )
         self.assertEqual(self.node.replica.state_document(), document.encode())
 
-    def test_reading_between_changes_never_gives_an_old_answer(self) -> None:
+    def test_the_state_id_is_never_out_of_date(self) -> None:
         whole = World(81).grow(90)
         replica, seen = Replica(LOG), set()
         for raw in whole.accepted():
@@ -231,22 +230,22 @@ class Document(StateTest):
         self.assertEqual(fresh.state_document(), replica.state_document())
 
 
-class Blocks(unittest.TestCase):
+class InBlocks(unittest.TestCase):
     """The ordered lists behind it, with many blocks."""
 
-    def test_adding_removing_and_rendering_keep_order(self) -> None:
+    def test_adding_removing_and_writing_keep_order(self) -> None:
         class Fake:
             def __init__(self, number: int) -> None:
                 self.number = number
 
         fakes = [Fake(number * 7919 % 3001) for number in range(3001)]
-        listed: Ordered[Any] = Ordered(lambda fake: fake.number)
+        listed: Blocks[Any] = Blocks(lambda fake: fake.number)
         for fake in fakes:
             listed.add(fake)
         self.assertEqual([fake.number for fake in listed], list(range(3001)))
 
         def text() -> bytes:
-            return b",".join(listed.renderings(lambda fake: b"%d" % fake.number))
+            return b",".join(listed.texts(lambda fakes: b",".join(b"%d" % fake.number for fake in fakes)))
 
         self.assertEqual(text(), b",".join(b"%d" % number for number in range(3001)))
         for fake in fakes[1500:]:
@@ -278,7 +277,7 @@ class Why(StateTest):
             "status": "refuted", "type": EVIDENCE, "sources": [],
         }])  # fmt: skip
 
-    def test_a_void_operation_is_changed_by_what_voids_it(self) -> None:
+    def test_changed_by_names_what_voids_an_operation(self) -> None:
         grant = self.do(GRANT, grantee=PHONE.id)
         phone = self.node.copy()
         claim = phone.do(PHONE, CLAIM)
@@ -289,7 +288,7 @@ class Why(StateTest):
         refutation = self.do(REFUTATION, target=claim)
         self.assertEqual(changed_by(self.entry(claim)), sorted([revocation, refutation, correction]))
 
-    def test_what_changed_a_status_is_told_alike_in_every_order_of_arrival(self) -> None:
+    def test_changed_by_does_not_depend_on_the_order_of_arrival(self) -> None:
         grants = [self.do(GRANT, grantee=PHONE.id) for _ in range(2)]
         phone = self.node.copy()
         claim = phone.do(PHONE, CLAIM)
@@ -322,7 +321,7 @@ class Projection(StateTest):
         self.sleep = self.derive(self.event, predicate="health.sleep")
 
     def seen(self, key: Any, now: str = TS, after: str | None = None) -> list[dict[str, Any]]:
-        return list(projection(self.node.replica, key.id, now, after))
+        return list(self.node.replica.projection(key.id, now, after))
 
     def grant(self, *predicates: str, provenance: str = "none", caps: Any = ("read",), **members: Any) -> str:
         scope = {"predicates": sorted(predicates), "provenance": provenance, **members.pop("scope", {})}
@@ -338,7 +337,7 @@ class Projection(StateTest):
         self.assertEqual(self.seen(STRANGER), [])
         self.assertEqual(self.seen(ROOT, after=self.event), items[1:])
 
-    def test_without_provenance_neither_sources_nor_taint_nor_evidence_are_told(self) -> None:
+    def test_without_provenance_sources_taint_and_evidence_are_hidden(self) -> None:
         self.grant("calendar.*")
         self.do(REFUTATION, target=self.evidence)
         self.assertEqual(self.seen(PHONE), [{
@@ -346,7 +345,7 @@ class Projection(StateTest):
             "confidence_ppm": 900_000, "status": "active", "tainted": True,
         }])  # fmt: skip
 
-    def test_with_provenance_they_are(self) -> None:
+    def test_with_provenance_they_are_shown(self) -> None:
         self.grant("*", provenance="full")
         self.do(REFUTATION, target=self.evidence)
         event, sleep = self.seen(PHONE)
@@ -355,7 +354,7 @@ class Projection(StateTest):
         self.assertEqual([(one["id"], one["status"]) for one in event["evidence"]], [(self.evidence, "refuted")])
         self.assertEqual((sleep["taint"], sleep["evidence"]), ([self.evidence], []))
 
-    def test_provenance_counts_only_where_that_grant_matches(self) -> None:
+    def test_provenance_counts_only_for_claims_that_its_grant_matches(self) -> None:
         self.grant("calendar.*", provenance="full")
         self.grant("*")
         event, sleep = self.seen(PHONE)

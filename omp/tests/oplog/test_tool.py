@@ -24,7 +24,7 @@ from omp.tools.terminal import Failed
 class Writing(LogCase):
     """What one device does without any server."""
 
-    def test_init_makes_a_root_key_that_is_its_owners_alone(self) -> None:
+    def test_init_makes_a_root_key_that_only_its_owner_can_read(self) -> None:
         log = self.phone()
         self.assertRegex(log, "omp:id:ed25519:[A-Za-z0-9_-]{43}")
         key = self.file().with_suffix(".key")
@@ -87,7 +87,7 @@ class Writing(LogCase):
         for given, kept in (("Ada", "Ada"), ("12", 12), ("007", "007"), ("true", True), ('"12"', "12"), ("[1]", [1])):
             self.done("phone", "claim", "a.b", given)
             self.assertEqual(json.loads(self.lines()[-1])["body"]["object"], kept)
-        self.assertIn("none: not JSON", self.refused("phone", "claim", "a.b", '{"title":'))
+        self.assertIn("cannot be read: not JSON", self.refused("phone", "claim", "a.b", '{"title":'))
 
     def test_an_output_is_a_file_or_an_evidence_id(self) -> None:
         self.phone()
@@ -101,7 +101,7 @@ class Writing(LogCase):
         self.done("phone", *words, output)
         self.assertEqual(json.loads(self.lines()[-1])["body"]["output"], output)
 
-    def test_a_log_is_readable_to_its_owner_only(self) -> None:
+    def test_only_its_owner_can_read_a_log(self) -> None:
         self.phone()
         self.done("phone", "claim", "a.b", "c")
         self.assertEqual(stat.S_IMODE(self.file().stat().st_mode), 0o600)
@@ -164,7 +164,7 @@ class NamingOperations(LogCase):
         for name in (claim, digits, digits[:4], text.short(claim), claim[:30]):
             self.assertIn(claim, self.done("phone", "show", name))
 
-    def test_what_names_nothing_is_said(self) -> None:
+    def test_a_name_without_operation_is_one_sentence(self) -> None:
         self.phone()
         claim = self.done("phone", "claim", "a.b", "c")
         unknown = "0" * 12 if not claim.startswith("omp:op:sha256:0000") else "1" * 12
@@ -177,13 +177,13 @@ class NamingOperations(LogCase):
         ):
             self.assertIn(words, self.refused("phone", "show", name))
 
-    def test_an_operation_of_another_type_is_named_as_what_it_is(self) -> None:
+    def test_an_operation_of_the_wrong_type_is_refused_with_its_type(self) -> None:
         self.phone()
         claim = self.done("phone", "claim", "a.b", "c")
         error = self.refused("phone", "revoke", claim)
-        self.assertIn("is of type claim-assert, and permission-grant is asked for", error)
+        self.assertIn("is of type claim-assert, but permission-grant is asked for", error)
 
-    def test_digits_that_begin_several_operations_are_ambiguous_unless_the_type_tells(self) -> None:
+    def test_ambiguous_digits_are_refused_unless_the_type_decides(self) -> None:
         ids = [f"omp:op:sha256:abcd{number}" + "0" * 59 for number in range(3)]
         entries = [SimpleNamespace(id=one, type=kind) for one, kind in zip(ids, (CLAIM, CLAIM, GRANT), strict=True)]
         replica: Any = SimpleNamespace(operations=lambda: iter(entries), entry=lambda name: None)
@@ -211,7 +211,7 @@ class Showing(LogCase):
             self.assertTrue(all(line.isprintable() for line in shown.split("\n")), words)
         self.assertEqual(self.done("phone", "show").count("\n"), 5)
 
-    def test_json_that_is_made_printable_says_the_same(self) -> None:
+    def test_printable_json_has_the_same_value(self) -> None:
         self.phone()
         claim = self.done("phone", "claim", "a.b", self.NASTY + "é🦊")
         shown = json.JSONDecoder().raw_decode(self.done("phone", "show", claim))[0]
@@ -219,7 +219,7 @@ class Showing(LogCase):
         self.assertEqual(json.loads(self.done("phone", "why", "--json", claim))["body"]["object"], self.NASTY + "é🦊")
         self.assertIn("é🦊", self.done("phone", "show", claim))
 
-    def test_long_text_is_cut_where_people_read_it(self) -> None:
+    def test_long_text_is_cut_in_lines_for_people(self) -> None:
         self.phone()
         claim = self.done("phone", "claim", "a.b", "x" * 5000)
         for words in (("show",), ("why", claim)):
@@ -269,7 +269,7 @@ class Help(LogCase):
                 examples = said.split("examples:\n")[1].splitlines()
                 self.assertTrue(all(line.startswith(f"  python -m omp log {name}") for line in examples), examples)
 
-    def test_every_example_is_a_call_that_is_understood(self) -> None:
+    def test_every_example_can_be_parsed(self) -> None:
         parser = argparse.ArgumentParser()
         log_tool.configure(parser)
         for work, _, examples in log_tool.COMMANDS:

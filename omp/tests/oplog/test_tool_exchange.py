@@ -65,7 +65,7 @@ class Exchanging(LogCase):
             self.done("phone", "why", late),
         )
 
-    def test_nothing_new_is_nothing_sent(self) -> None:
+    def test_if_nothing_is_new_nothing_is_sent(self) -> None:
         self.two_devices()
         server = self.enterContext(running_server())
         self.done("phone", "push", server.url)
@@ -95,11 +95,11 @@ class Exchanging(LogCase):
     def test_more_than_a_batch_is_sent_in_several(self) -> None:
         self.two_devices()
         server = self.enterContext(running_server())
-        with mock.patch("omp.tools.log.peers.BATCH_LINES", 1):
+        with mock.patch("omp.tools.log.peer.BATCH_LINES", 1):
             self.assertIn("pushed 2 operations", self.done("phone", "push", server.url))
         self.done("phone", "claim", "a.b", "x" * 900)
         self.done("phone", "claim", "a.b", "y" * 900)
-        with mock.patch("omp.tools.log.peers.BATCH_BYTES", 1000):
+        with mock.patch("omp.tools.log.peer.BATCH_BYTES", 1000):
             self.assertIn("pushed 2 operations", self.done("phone", "push", server.url))
 
     def test_two_servers_are_made_equal(self) -> None:
@@ -136,7 +136,7 @@ class Exchanging(LogCase):
                 printed, f"pushed 0 operations\nstate {state} here; the server does not tell this key its own"
             )
 
-    def test_a_server_behind_a_path_and_a_name_in_capitals_is_signed_for_as_it_is_reached(self) -> None:
+    def test_a_host_name_in_capitals_is_signed_as_it_is_sent(self) -> None:
         self.two_devices()
         server = self.enterContext(running_server(STRICT))
         self.assertIn("pushed 2", self.done("phone", "push", f"http://LOCALHOST:{server.port}/"))
@@ -152,7 +152,7 @@ class Exchanging(LogCase):
             gc.collect()
         self.assertEqual([str(one.message) for one in caught if one.category is ResourceWarning], [])
 
-    def test_a_server_that_is_none_is_one_sentence(self) -> None:
+    def test_a_server_that_cannot_be_reached_is_one_sentence(self) -> None:
         self.two_devices()
         for url, words in (
             ("http://127.0.0.1:1", "cannot be reached: Connection refused"),
@@ -167,7 +167,7 @@ class Exchanging(LogCase):
         head = f"HTTP/1.1 {status}\nContent-Length: {len(body)}"
         return f"http://127.0.0.1:{self.enterContext(raw_server(answering(head, body)))}"
 
-    def test_answers_that_are_none_of_this_protocol_are_noticed(self) -> None:
+    def test_answers_that_do_not_fit_the_protocol_are_refused(self) -> None:
         self.two_devices()
         before = self.file().read_bytes()
         for body in (
@@ -187,7 +187,7 @@ class Exchanging(LogCase):
             self.assertIn("cannot be taken in; the first: it has no ID, ERR_", error)
         self.assertEqual(self.file().read_bytes(), before)
 
-    def test_of_what_a_server_sends_only_what_holds_is_kept(self) -> None:
+    def test_only_valid_operations_from_a_server_are_kept(self) -> None:
         self.two_devices()
         first, second = self.lines()
         forged = second.replace(json.loads(second)["sig"].encode(), json.loads(first)["sig"].encode())

@@ -22,7 +22,7 @@ class Files(LogCase):
         self.assertIn("is there already", self.refused("phone", "init"))
         self.assertEqual(key.read_bytes(), before)
 
-    def test_init_minds_the_log_that_is_there(self) -> None:
+    def test_init_respects_an_existing_log(self) -> None:
         log = self.phone()
         self.done("phone", "claim", "a.b", "c")
         another = f"--key={self.folder / 'another.key'}"
@@ -40,7 +40,7 @@ class Files(LogCase):
             self.assertIn(f"chmod 600 {key}", self.refused("phone", "claim", "a.b", "c"))
         self.assertFalse(self.file().exists())
 
-    def test_key_files_that_are_none_are_refused(self) -> None:
+    def test_broken_key_files_are_refused(self) -> None:
         key = self.file().with_suffix(".key")
         self.assertIn("`init` makes one", self.refused("phone", "claim", "a.b", "c"))
         seed = "A" * 43
@@ -59,7 +59,7 @@ class Files(LogCase):
             key.chmod(0o600)
             self.assertIn(str(key), self.refused("phone", "claim", "a.b", "c"))
 
-    def test_paths_that_hold_no_log_are_refused(self) -> None:
+    def test_paths_that_cannot_hold_a_log_are_refused(self) -> None:
         self.phone()
         key = self.file().with_suffix(".key")
         for path in (".", "/", str(self.folder), str(self.folder / "nowhere" / "x.ndjson"), str(key)):
@@ -79,7 +79,7 @@ class Files(LogCase):
         self.assertIn("line 1", error)
         self.assertEqual(self.file().read_bytes(), before)
 
-    def test_nothing_to_read_is_said(self) -> None:
+    def test_nothing_to_read_is_one_sentence(self) -> None:
         self.assertIn("holds no operation", self.refused("phone", "show"))
         log = self.phone()
         self.assertEqual(self.done("phone", "show").splitlines()[0], f"log    {log}")
@@ -111,7 +111,7 @@ class Files(LogCase):
         self.assertEqual(sorted(one["body"]["object"] for one in made), list(range(6)))
         self.assertIn("6 operations hold", self.done("phone", "verify"))
 
-    def test_a_disk_that_is_full_leaves_the_log_as_it_was(self) -> None:
+    def test_a_full_disk_leaves_the_log_unchanged(self) -> None:
         self.phone()
         self.done("phone", "claim", "a.b", "c")
         before = self.file().read_bytes()
@@ -119,19 +119,19 @@ class Files(LogCase):
             process = self.process("phone", "claim", "a.b", "d", LARGEST_FILE=str(len(before) + room))
             said, complained = process.communicate(timeout=60)
             self.assertEqual((process.returncode, said, complained.count("\n")), (1, "", 1), complained)
-            self.assertIn("cannot be written, and is as it was", complained)
+            self.assertIn("cannot be written, and is unchanged", complained)
             self.assertEqual(self.file().read_bytes(), before)
         self.done("phone", "claim", "a.b", "d")
         self.assertIn("2 operations hold", self.done("phone", "verify"))
 
-    def test_a_key_that_does_not_fit_on_the_disk_is_taken_away_again(self) -> None:
+    def test_a_key_that_does_not_fit_on_the_disk_is_removed(self) -> None:
         process = self.process("phone", "init", LARGEST_FILE="10")
         said, complained = process.communicate(timeout=60)
         self.assertEqual((process.returncode, said, complained.count("\n")), (1, "", 1), complained)
         self.assertEqual(list(self.folder.iterdir()), [])
 
     @unittest.skipIf(hasattr(os, "geteuid") and os.geteuid() == 0, "root may write to any file")
-    def test_a_file_that_cannot_be_written_to_is_said(self) -> None:
+    def test_a_read_only_file_is_one_sentence(self) -> None:
         self.phone()
         self.done("phone", "claim", "a.b", "c")
         self.file().chmod(0o400)
@@ -150,7 +150,7 @@ class Files(LogCase):
         self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
         self.assertIn("No space left", done.stderr)
 
-    def test_a_terminal_without_the_letters_gets_escapes(self) -> None:
+    def test_a_terminal_that_lacks_a_character_gets_an_escape(self) -> None:
         self.phone()
         self.done("phone", "claim", "a.b", "né")
         done = subprocess.run(
@@ -160,7 +160,7 @@ class Files(LogCase):
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertIn(b'"n\\xe9"', done.stdout)
 
-    def test_evidence_that_cannot_be_read_is_said(self) -> None:
+    def test_evidence_that_cannot_be_read_is_one_sentence(self) -> None:
         self.phone()
         self.assertIn("cannot be read: No such file", self.refused("phone", "ingest", str(self.folder / "nowhere")))
         self.assertIn("cannot be read: Is a directory", self.refused("phone", "ingest", str(self.folder)))
@@ -191,7 +191,7 @@ class Verifying(LogCase):
         lines[number] = lines[number].replace(old, new)
         self.file().write_bytes(b"".join(lines))
 
-    def test_a_log_that_holds_gives_the_state_id_that_show_gives(self) -> None:
+    def test_a_valid_log_gives_the_state_id_that_show_prints(self) -> None:
         self.assertEqual(self.done("phone", "verify"), f"3 operations hold\n{self.state('phone')}")
 
     def test_an_export_in_any_order_from_standard_input(self) -> None:
@@ -204,19 +204,19 @@ class Verifying(LogCase):
         error = self.refused("phone", "verify")
         self.assertIn(f"Operation {self.ids[1]} does not hold: ERR_SIGNATURE. (1 of 3 operations hold)", error)
 
-    def test_a_changed_word_makes_another_operation_that_nobody_signed(self) -> None:
+    def test_a_changed_word_makes_another_operation_with_an_invalid_signature(self) -> None:
         self.changed(2, b'"three"', b'"third"')
         error = self.refused("phone", "verify")
         self.assertRegex(error, r"Operation omp:op:sha256:[0-9a-f]{64} does not hold: ERR_SIGNATURE\. \(2 of 3")
         self.assertNotIn(self.ids[2], error)
 
-    def test_a_line_that_was_taken_out_is_missed_by_what_builds_on_it(self) -> None:
+    def test_a_removed_line_is_a_missing_ancestor(self) -> None:
         self.file().write_bytes(self.lines()[0] + self.lines()[2])
         error = self.refused("phone", "verify")
         self.assertIn(f"Operation {self.ids[2]} does not hold: an ancestor is missing. (1 of 2", error)
         self.assertIn("line 2: an operation before it is missing", self.refused("phone", "show"))
 
-    def test_a_line_that_is_no_operation_is_named_by_its_number_in_the_file(self) -> None:
+    def test_a_line_that_is_not_an_operation_is_named_by_its_number(self) -> None:
         lines = self.lines()
         for line, words in ((b"junk\n", "Line 4 is not canonical JSON."), (b"{}\n", "Line 4 is not an operation.")):
             self.file().write_bytes(lines[0] + b"\n" + lines[1] + line + lines[2])

@@ -1,4 +1,4 @@
-"""The twelve stages: which code comes out, which stage wins, and that nothing else ever comes out (oplog §3.2)."""
+"""The twelve stages: the code each gives, which one comes first, and that nothing else is raised (oplog §3.2)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from omp.protocols.oplog.core.operation import (
 )
 from omp.protocols.oplog.core.producer import signed
 from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, Outcome, Replica
-from omp.protocols.oplog.core.verify import STAGES, Refused, check_bytes, operation_unverified
+from omp.protocols.oplog.core.verify import STAGES, OperationRefused, check_bytes, operation_unverified
 from omp.rules import canonical, identifiers
 from omp.rules.encodings import b64u_decode, b64u_encode
 from omp.rules.engines import handwritten_engine
-from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, STRANGER, TRUSTING, Node, World, body_of, envelope
+from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, STRANGER, TRUSTING, LogCopy, World, body_of, envelope
 
 CODES = {
     "ERR_ENCODING", "ERR_CANONICAL", "ERR_VERSION", "ERR_SCHEMA", "ERR_LIMIT", "ERR_RANGE", "ERR_SIGNATURE", "DEFER",
@@ -36,7 +36,7 @@ def code_of(data: bytes) -> str:
     """The code that stages 1 to 7 give; "" if they pass."""
     try:
         check_bytes(data, ENGINE)
-    except Refused as refused:
+    except OperationRefused as refused:
         assert STAGES[refused.stage - 1].code == refused.code
         return refused.code
     return ""
@@ -55,7 +55,7 @@ class Table(unittest.TestCase):
 class Encoding(unittest.TestCase):
     """Stages 1 and 2."""
 
-    def test_what_is_no_json_in_utf_8_is_an_encoding_error(self) -> None:
+    def test_what_is_not_json_in_utf_8_is_an_encoding_error(self) -> None:
         for data in (
             b"", b" ", b"{", RAW[:-1], RAW + b"x", RAW + b"\x00", b"\xef\xbb\xbf" + RAW, RAW.decode().encode("utf-16"),
             RAW.replace(b"dentist", b"dent\xff"), RAW.replace(b"dentist", b"\xed\xa0\x80"),
@@ -89,7 +89,7 @@ class Encoding(unittest.TestCase):
                 raw = signed(envelope(CLAIM, body=body_of(CLAIM, object=json.loads(nested))), ROOT)
                 self.assertEqual(code_of(raw), code, nested)
 
-    def test_depth_comes_before_form_and_syntax_before_depth_never_hides_it(self) -> None:
+    def test_depth_and_syntax_are_checked_before_canonical_form(self) -> None:
         self.assertEqual(code_of(b" " + b"[" * 17 + b"]" * 17), "ERR_ENCODING")
         self.assertEqual(code_of(b"[" * 100_000), "ERR_ENCODING")
         self.assertEqual(code_of(b'{"a":1,"a":2'), "ERR_ENCODING")
@@ -111,9 +111,9 @@ class Version(unittest.TestCase):
             self.assertEqual(code_of(canonical.encode(value)), "ERR_VERSION", value)
         self.assertEqual(code_of(b'{"v":"omp/0.2"}'), "ERR_SCHEMA")
 
-    def test_the_id_is_told_from_stage_four_on(self) -> None:
+    def test_refusals_from_stage_four_on_have_the_id(self) -> None:
         for data, named in ((b"{", False), (b"[]", False), (b"{}", False), (b'{"v":"omp/0.2"}', True)):
-            with self.assertRaises(Refused) as caught:
+            with self.assertRaises(OperationRefused) as caught:
                 check_bytes(data, ENGINE)
             self.assertEqual(caught.exception.id is not None, named)
         expected = identifiers.operation_id(b'omp/0.2\n{"v":"omp/0.2"}')
@@ -130,7 +130,7 @@ class Signatures(unittest.TestCase):
     def test_a_signature_by_another_key_is_refused(self) -> None:
         self.assertEqual(code_of(signed(envelope(CLAIM), DEVICES[0])), "ERR_SIGNATURE")
 
-    def test_an_author_that_is_no_point_is_refused(self) -> None:
+    def test_an_author_that_is_not_a_usable_point_is_refused(self) -> None:
         for key in (b"\x02" + bytes(31), bytes(32), b"\xff" * 32, b"\x01" + bytes(31)):
             value = {**envelope(CLAIM), "author": identifiers.key_id(key)}
             self.assertEqual(code_of(signed(value, ROOT)), "ERR_SIGNATURE", key)
@@ -143,12 +143,12 @@ class Signatures(unittest.TestCase):
         value["sig"] = b64u_encode(signature[:32] + s.to_bytes(32, "little"))
         self.assertEqual(code_of(canonical.encode(value)), "ERR_SIGNATURE")
 
-    def test_both_engines_say_the_same(self) -> None:
+    def test_both_engines_agree(self) -> None:
         for data in (RAW, RAW.replace(b"dentist", b"dentisT")):
             try:
                 check_bytes(data, handwritten_engine())
                 verdict = ""
-            except Refused as refused:
+            except OperationRefused as refused:
                 verdict = refused.code
             self.assertEqual(verdict, code_of(data))
 
@@ -157,7 +157,7 @@ class Past(unittest.TestCase):
     """Stages 8 to 11, on a log of the root, one device, evidence and a claim."""
 
     def setUp(self) -> None:
-        self.node = Node()
+        self.node = LogCopy()
         self.grant = self.node.do(ROOT, GRANT)
         self.evidence = self.node.do(DEVICES[0], EVIDENCE)
         self.claim = self.node.do(ROOT, CLAIM)
@@ -166,10 +166,10 @@ class Past(unittest.TestCase):
         value = envelope(kind, author, **{"seq": 3, "prev": self.claim, "lc": 4, **members})
         return short(self.node.replica.add(signed(value, author), TRUSTING))
 
-    def test_it_passes_as_it_is_meant(self) -> None:
+    def test_an_operation_on_the_latest_past_is_accepted(self) -> None:
         self.assertEqual(self.try_(), ACCEPTED)
 
-    def test_missing_ancestors_defer_whatever_else_is_wrong(self) -> None:
+    def test_missing_ancestors_defer_before_any_other_check_of_the_past(self) -> None:
         gone = "omp:op:sha256:" + "5" * 64
         self.assertEqual(self.try_(prev=gone, seq=1, lc=1), "deferred")
         self.assertEqual(self.try_(deps=[gone], lc=2**53 - 1), "deferred")
@@ -185,7 +185,7 @@ class Past(unittest.TestCase):
         self.assertEqual(self.try_(prev=self.evidence, seq=2), "ERR_CHAIN")
         self.assertEqual(self.try_(prev=self.grant, seq=2), ACCEPTED, "a fork")
 
-    def test_the_clock_is_beyond_all_ancestors_by_at_most_two_to_the_twenty(self) -> None:
+    def test_the_clock_is_greater_than_all_ancestors_by_at_most_two_to_the_twenty(self) -> None:
         self.assertEqual(self.try_(lc=3), "ERR_CLOCK")
         self.assertEqual(self.try_(lc=3 + 2**20 + 1), "ERR_CLOCK")
         self.assertEqual(self.try_(lc=3 + 2**20), ACCEPTED)
@@ -199,7 +199,7 @@ class Past(unittest.TestCase):
         self.assertEqual(self.try_(kind=REFUTATION, body=refutation, lc=1), "ERR_CLOCK")
         self.assertEqual(self.try_(kind=REFUTATION, body=refutation), "ERR_REF")
 
-    def test_references_name_what_is_in_the_past_and_of_a_fitting_type(self) -> None:
+    def test_references_name_operations_in_the_past_and_of_the_right_type(self) -> None:
         ids = {EVIDENCE: self.evidence, CLAIM: self.claim, GRANT: self.grant}
         inference = self.node.do(ROOT, INFERENCE, inputs=[self.claim])
         correction = self.node.do(ROOT, CORRECTION, target=self.claim)
@@ -246,7 +246,7 @@ class Past(unittest.TestCase):
 
 
 class Mutations(unittest.TestCase):
-    """Hostile input: whatever is done to valid operations, one of the twelve codes comes out, or it is valid."""
+    """Hostile input: whatever is done to a valid operation, it stays valid or gets one of the twelve codes."""
 
     def judge(self, replica: Replica, data: bytes) -> str:
         outcome = replica.add(data, TRUSTING)
@@ -324,7 +324,7 @@ class Mutations(unittest.TestCase):
                 "omp:op:sha256:" + "0" * 64, ROOT.id, LOG, "2024-05-17T09:30:00.000Z", list(TYPES), "user:x", ["*"],
             ])  # fmt: skip
 
-    def test_json_values_that_are_no_operations(self) -> None:
+    def test_json_values_that_are_not_operations_are_refused(self) -> None:
         replica = Replica(LOG)
         values: list[Any] = [None, True, 1, "x", [], {}, [{}], {"v": "omp/0.2"}, {"v": "omp/0.2", "type": []}]
         for value in values:
@@ -332,7 +332,7 @@ class Mutations(unittest.TestCase):
 
 
 class Unverified(unittest.TestCase):
-    def test_kept_bytes_give_the_operation_that_was_checked(self) -> None:
+    def test_kept_bytes_give_the_same_operation_as_checked_ones(self) -> None:
         checked, kept = check_bytes(RAW, ENGINE), operation_unverified(RAW)
         for name in checked.__slots__:
             self.assertEqual(getattr(checked, name), getattr(kept, name))

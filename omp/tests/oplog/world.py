@@ -2,7 +2,7 @@
 
 :class:`World` grows a log as hostile and confused devices would: five devices, grants three deep and deeper, forks,
 operations built on old views (as a revoked key back-dates them), revocations of one grant from several sides,
-renunciations, grants that have expired or are too wide.  Much of what it makes must be refused; that is kept too.
+renunciations, grants that have expired or are too wide.  Much of what it makes must be refused, and is kept as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from omp.rules.engines import CryptographyMissing, Engine, best_engine, secret_k
 
 ENGINE = best_engine()
 TRUSTING = Engine("trusting", lambda public_key, message, signature: True)
-"""Takes every signature: where a test is not about signatures."""
+"""Accepts every signature: for tests that are not about signatures."""
 TS = "2024-05-17T09:30:00.000Z"
 EARLY, LATE = "2024-01-01T00:00:00.000Z", "2024-12-31T23:59:59.999Z"
 
@@ -59,7 +59,7 @@ LOG = identifiers.identity_id(ROOT.public_key)
 
 
 def body_of(kind: str, **members: Any) -> dict[str, Any]:
-    """A body of this type that fits, with `members` put in."""
+    """A valid body of this type, with `members` put in."""
     operation = "omp:op:sha256:" + "0" * 64
     bodies: dict[str, dict[str, Any]] = {
         EVIDENCE: {
@@ -112,7 +112,7 @@ def envelope(kind: str, author: Key = ROOT, **members: Any) -> dict[str, Any]:
 
 
 def sealed(value: dict[str, Any]) -> bytes:
-    """The bytes of an operation with a signature that only :data:`TRUSTING` takes."""
+    """The bytes of an operation with a signature that only :data:`TRUSTING` accepts."""
     return canonical.canonicalize({**value, "sig": "A" * 86})
 
 
@@ -121,8 +121,8 @@ def first_operation(**members: Any) -> bytes:
     return signed(envelope(CLAIM, **members), ROOT)
 
 
-class Node:
-    """A replica and the producers of its keys; they sign in earnest, and verify with :data:`TRUSTING`."""
+class LogCopy:
+    """A copy of a log: a replica and its producers, which make real signatures and verify with :data:`TRUSTING`."""
 
     def __init__(self, log: str = LOG) -> None:
         self.replica = Replica(log)
@@ -131,7 +131,7 @@ class Node:
         return Producer(self.replica, key, TRUSTING)
 
     def do(self, author: Key, kind: str, ts: str = TS, **members: Any) -> str:
-        """Produce an operation and take it in; its ID."""
+        """Produce an operation and store it; returns its ID."""
         operation = self.by(author).produce(kind, body_of(kind, **members), ts)
         assert self.replica.admit(operation).status == ACCEPTED
         return operation.id
@@ -140,15 +140,15 @@ class Node:
         """All stored operations, in total order."""
         return [entry.raw for entry in self.replica.operations()]
 
-    def merge(self, *others: Node) -> None:
-        """Take in what the other nodes have."""
+    def merge(self, *others: LogCopy) -> None:
+        """Take in what the other copies have."""
         for other in others:
             for entry in other.replica.operations():
                 self.replica.add(entry.raw, TRUSTING)
 
-    def copy(self) -> Node:
-        """Another node that holds the same."""
-        node = Node(self.replica.log)
+    def copy(self) -> LogCopy:
+        """Another copy that holds the same."""
+        node = LogCopy(self.replica.log)
         node.merge(self)
         return node
 
@@ -160,9 +160,9 @@ class Node:
 
 
 class World:
-    """A random log: :meth:`step` tries one more operation; `outcomes` are all that were tried and what became of them.
+    """A random log: :meth:`step` tries one more operation; `outcomes` is all that was tried, with what became of it.
 
-    Its operations are sealed, not signed, unless `real` is true: signing by hand takes its time.
+    Its operations are sealed, not signed, unless `real` is true: signing by hand is slow.
     """
 
     def __init__(self, seed: int, real: bool = False) -> None:

@@ -172,7 +172,7 @@ class Decode(unittest.TestCase):
     def test_gives_the_value(self) -> None:
         self.assertEqual(decode(b'{"a":[1,{"b":null}],"c":"\\n"}'), {"a": [1, {"b": None}], "c": "\n"})
 
-    def test_no_json_is_stage_1_even_when_it_is_not_canonical_either(self) -> None:
+    def test_what_is_not_json_is_stage_1_even_if_it_is_not_canonical_either(self) -> None:
         for text in (
             b' {"a":1.5,',
             b'{"b":1,"a":2,"a":3',
@@ -191,7 +191,7 @@ class Decode(unittest.TestCase):
         self.assertEqual(_stage(b"[" * 17 + b"]" * 17), 1)
         self.assertEqual(_stage(b"[" * 16 + b"]" * 16), 2)
 
-    def test_max_depth_is_the_callers(self) -> None:
+    def test_the_caller_sets_the_depth(self) -> None:
         self.assertEqual(decode(b'{"a":{}}', max_depth=2), {"a": {}})
         self.assertRaises(Malformed, decode, b'{"a":{"a":{}}}', max_depth=2)
 
@@ -216,8 +216,8 @@ class Decode(unittest.TestCase):
             with self.subTest(name):
                 self.assertIn(_stage(data), (1, 2))
 
-    def test_mutations_of_canonical_bytes_get_a_stage_and_the_right_one(self) -> None:
-        # The independent judge: the standard library's parser, and its encoder set to OMP-CJ.
+    def test_mutations_of_canonical_bytes_fail_at_the_right_stage(self) -> None:
+        # An independent check: the standard library's parser, and its encoder set to OMP-CJ.
         source = random.Random(16)
         good = '{"a":[1,-2,{"b":null,"c":"\\n\\u0001\u20ac"}],"d":{"e":true,"f":9007199254740991}}'.encode()
         stages = set()

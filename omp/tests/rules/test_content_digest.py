@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from omp.rules.content_digest import DigestError, check_content_digest, content_digest
+from omp.rules.signature_base import DigestError, check_content_digest, content_digest
 
 HELLO = b'{"hello": "world"}'
 SHA_256 = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"
@@ -23,7 +23,7 @@ class Making(unittest.TestCase):
 
 
 class Checking(unittest.TestCase):
-    def test_a_right_digest_vouches_by_its_algorithm(self) -> None:
+    def test_a_right_digest_counts_by_its_algorithm(self) -> None:
         for field, known in [
             (SHA_256, {"sha-256"}),
             (SHA_512, {"sha-512"}),
@@ -33,12 +33,12 @@ class Checking(unittest.TestCase):
             with self.subTest(field):
                 self.assertEqual(check_content_digest(field, HELLO), known)
 
-    def test_unknown_algorithms_only_vouch_for_nothing(self) -> None:
+    def test_unknown_algorithms_alone_count_for_nothing(self) -> None:
         for field in ("md5=:Sd/dVLAcvNLSq16eXua5uQ==:", "unixsum=:AA==:", ""):
             with self.subTest(field):
                 self.assertEqual(check_content_digest(field, HELLO), frozenset())
 
-    def test_one_wrong_digest_spoils_the_field(self) -> None:
+    def test_one_wrong_digest_makes_the_field_wrong(self) -> None:
         for field in (SHA_256, f"{SHA_512}, {SHA_256}", f"{SHA_256}, {SHA_512.replace('WZDP', 'WZDQ')}"):
             with self.subTest(field), self.assertRaises(DigestError):
                 check_content_digest(field, HELLO + (b"" if "WZDQ" in field else b"!"))

@@ -1,4 +1,4 @@
-"""Ed25519: RFC 8032's test vectors, the acceptance rules of oplog §1.4, and engines that agree on every input."""
+"""Ed25519: RFC 8032's test vectors, the acceptance rules of omp §5, and engines that agree on every input."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ RFC_8032 = (
 
 
 def _agreed(test: unittest.TestCase, A: bytes, message: bytes, RS: bytes) -> bool:
-    """The verdict of every engine, which must be one."""
+    """The verdict of all engines, which must agree."""
     verdicts = {engine.name: engine.verify(A, message, RS) for engine in ENGINES}
     test.assertEqual(len(set(verdicts.values())), 1, (verdicts, A.hex(), message.hex(), RS.hex()))
     return verdicts["hand-written"]
@@ -196,10 +196,10 @@ class Choice(unittest.TestCase):
         self.enterContext(unittest.mock.patch.dict(sys.modules, {**gone, "cryptography": None}))
 
     @needs_cryptography
-    def test_the_fast_engine_is_chosen_where_it_is_there(self) -> None:
+    def test_the_fast_engine_is_chosen_if_it_is_installed(self) -> None:
         self.assertEqual(engines.best_engine().name, "cryptography")
 
-    def test_the_hand_written_engine_is_chosen_where_it_is_not(self) -> None:
+    def test_the_hand_written_engine_is_chosen_otherwise(self) -> None:
         self._without_cryptography()
         engine = engines.best_engine()
         self.assertEqual(engine.name, "hand-written")

@@ -1,4 +1,4 @@
-"""Texts of bytes: one text for each byte string, and nothing else is taken."""
+"""Texts of bytes: one text for each byte string, and nothing else is accepted."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Encodings(unittest.TestCase):
             self.assertEqual(b64_decode(b64_encode(data)), data)
             self.assertEqual(hex_decode(data.hex()), data)
 
-    def test_each_takes_the_letters_of_its_own_alphabet_alone(self) -> None:
+    def test_each_accepts_its_own_alphabet_only(self) -> None:
         self.assertEqual(b64u_decode("-_-_"), b"\xfb\xff\xbf")
         self.assertEqual(b64_decode("+/+/"), b"\xfb\xff\xbf")
         self.assertEqual(hex_decode("00ff"), b"\x00\xff")
 
-    def test_two_characters_are_taken_only_if_an_encoder_makes_them(self) -> None:
+    def test_two_characters_are_accepted_only_if_an_encoder_makes_them(self) -> None:
         # Of the 4,096 pairs over the alphabet, one for each byte: the four unused bits are zero.
         alphabet = string.ascii_letters + string.digits + "-_"
         taken = [a + b for a in alphabet for b in alphabet if self._takes(b64u_decode, a + b)]

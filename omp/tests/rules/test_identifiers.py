@@ -54,19 +54,19 @@ class Reading(unittest.TestCase):
             with self.subTest(text):
                 self.assertRaises(EncodingError, identifiers.public_key_of, text)
 
-    def test_the_pattern_of_a_key_takes_its_unique_encoding_alone(self) -> None:
+    def test_the_pattern_of_a_key_accepts_one_encoding_only(self) -> None:
         good = identifiers.key_id(KEY)
         last = [c for c in b64u_encode(bytes(range(256))) if identifiers.KEY_ID.fullmatch(good[:-1] + c)]
         self.assertEqual(sorted(set(last)), sorted("AEIMQUYcgkosw048"))  # 4 bits of the key, 2 that are zero
 
-    def test_the_pattern_of_a_signature_takes_its_unique_encoding_alone(self) -> None:
+    def test_the_pattern_of_a_signature_accepts_one_encoding_only(self) -> None:
         good = b64u_encode(bytes(64))
         self.assertEqual(len(good), 86)
         last = {c for c in b64u_encode(bytes(range(256))) if identifiers.SIGNATURE.fullmatch(good[:-1] + c)}
         self.assertEqual(last, set("AQgw"))  # 2 bits of the signature, 4 that are zero
         self.assertIsNone(identifiers.SIGNATURE.fullmatch(good + "A"))
 
-    def test_each_pattern_takes_its_own_kind_alone(self) -> None:
+    def test_each_pattern_accepts_its_own_kind_only(self) -> None:
         made = {
             identifiers.IDENTITY_ID: identifiers.identity_id(KEY),
             identifiers.KEY_ID: identifiers.key_id(KEY),

@@ -1,4 +1,4 @@
-"""JSON on the way in: what is taken, what is refused, and that nothing but JsonError ever comes out."""
+"""JSON on the way in: what is accepted, what is refused, and that nothing but JsonError is ever raised."""
 
 from __future__ import annotations
 
@@ -88,25 +88,24 @@ REFUSED: dict[str, bytes] = {
 
 
 class Parse(unittest.TestCase):
-    def test_takes_every_json_text_within_the_bounds(self) -> None:
+    def test_accepts_every_json_text_within_the_bounds(self) -> None:
         for name, (text, value) in TAKEN.items():
             with self.subTest(name):
                 self.assertEqual(parse(text), value)
                 self.assertEqual(parse_exact(text), value)
 
-    def test_refuses_with_json_error_alone(self) -> None:
+    def test_refuses_with_json_error_only(self) -> None:
         for name, text in REFUSED.items():
             with self.subTest(name):
                 self.assertRaises(JsonError, parse, text)
                 self.assertRaises(JsonError, parse_exact, text)
 
     def test_bounds_hold_in_long_texts_too(self) -> None:
-        # Short texts take a shorter path.
         for name, text in REFUSED.items():
             with self.subTest(name):
                 self.assertRaises(JsonError, parse, b'["' + b"x" * 1000 + b'",' + text + b"]")
 
-    def test_max_depth_is_the_callers(self) -> None:
+    def test_the_caller_sets_the_depth(self) -> None:
         self.assertEqual(parse(b"[[]]", max_depth=2), [[]])
         self.assertRaises(JsonError, parse, b"[[[]]]", max_depth=2)
         self.assertEqual(parse(b'"[[["', max_depth=0), "[[[")
@@ -160,7 +159,7 @@ class ParseExact(unittest.TestCase):
         self.assertIsInstance(real, WrittenFloat)
         self.assertEqual((integer + 1, real * 2), (42, 1.0))
 
-    def test_true_is_no_number(self) -> None:
+    def test_true_is_not_a_number(self) -> None:
         self.assertIs(parse_exact(b"true"), True)
 
 

@@ -57,7 +57,7 @@ class BareItems(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(serialize_bare_item(value), text)
 
-    def test_decimals_keep_one_digit_and_at_most_three_behind_the_point(self) -> None:
+    def test_decimals_have_one_to_three_digits_after_the_point(self) -> None:
         for value, text in [(1.0, "1.0"), (0.25, "0.25"), (1.0009, "1.001"), (0.0625, "0.062"), (-2.5, "-2.5")]:
             with self.subTest(text):
                 self.assertEqual(serialize_bare_item(value), text)
@@ -74,7 +74,7 @@ class BareItems(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(parse_item(text).value, value)
 
-    def test_base64_without_padding_or_with_unused_bits_is_taken(self) -> None:
+    def test_base64_without_padding_or_with_unused_bits_is_accepted(self) -> None:
         for text in (":aGVsbG8:", ":aGVsbG9=:"):
             with self.subTest(text):
                 self.assertEqual(parse_item(text).value, b"hello")
@@ -172,7 +172,7 @@ class Dictionaries(unittest.TestCase):
             with self.subTest(text), self.assertRaises(StructuredFieldError):
                 parse_dictionary(text)
 
-    def test_upper_case_is_taken_in_keys_only_where_asked_for_and_never_in_those_of_parameters(self) -> None:
+    def test_upper_case_is_accepted_in_keys_only_on_request_and_never_in_parameters(self) -> None:
         self.assertEqual(parse_dictionary("Sig1=();keyid=1", key=ANY_CASE_KEY)["Sig1"].params, {"keyid": 1})
         with self.assertRaises(StructuredFieldError):
             parse_dictionary("Sig1=();keyId=1", key=ANY_CASE_KEY)

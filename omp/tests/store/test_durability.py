@@ -23,6 +23,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from omp.entry import build
 from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, OBJECTS
 from omp.protocols.objects.record import ID_BYTES, Record
 from omp.store import open_store
@@ -31,7 +32,6 @@ from omp.store.sqlite import POOL, SqliteStore
 from omp.tests import TOP
 from omp.tests.harness import Client, running_server
 from omp.web.settings import SettingError
-from server import build
 
 NOBODY = 65534
 
@@ -81,7 +81,7 @@ class Killed(Temporary):
         except (OSError, HTTPException):
             return
 
-    def test_every_answered_write_is_whole_after_kill_9_and_no_other_is_half_there(self) -> None:
+    def test_after_kill_9_every_answered_write_is_there_and_none_in_part(self) -> None:
         process, port = self.serve()
         answered: dict[str, dict[str, Any]] = {}
         clients = [
@@ -190,7 +190,7 @@ class Full(Temporary):
             self.assertEqual(client.request("POST", "/objects", body).status, 201)
             self.assertEqual(client.request("GET", "/objects").json["count"], 2)
 
-    def test_files_that_cannot_grow_are_503_for_writes_and_health_and_keep_nothing_by_halves(self) -> None:
+    def test_files_that_cannot_grow_make_writes_and_health_503_and_keep_nothing_in_part(self) -> None:
         body = {"namespace": "ns", "key": "k", "content": {"fill": "x" * 20_000}}
         with running_server(storage=self.spec) as server, Client(server.port) as client:
             self.assertEqual(client.request("POST", "/objects", body).status, 201)
@@ -235,7 +235,7 @@ class Full(Temporary):
 
 
 class ReadOnly(Temporary):
-    def test_a_file_that_becomes_read_only_is_503_and_is_read_on(self) -> None:
+    def test_a_file_that_becomes_read_only_makes_writes_503_and_is_still_read(self) -> None:
         body = {"namespace": "ns", "content": {}}
         with running_server(storage=self.spec) as server, Client(server.port) as client:
             made = client.request("POST", "/objects", body)
@@ -250,7 +250,7 @@ class ReadOnly(Temporary):
             self.assertEqual(client.request("DELETE", made.headers["location"]).status, 204)
 
     def in_another_process(self, program: str) -> str:
-        """What `program` prints, run as a user whom file modes bind."""
+        """What `program` prints, run as a user to whom file modes apply."""
         if os.geteuid() == 0:
             program = f"import os\nos.setgid({NOBODY})\nos.setuid({NOBODY})\n" + program
         imports = "import sys, os\nfrom omp.store import open_store\nimport omp.store.sqlite\n"
@@ -315,7 +315,7 @@ class Damaged(Temporary):
 
 
 class Removed(Temporary):
-    def test_what_would_be_lost_with_a_removed_file_is_503_and_not_answered(self) -> None:
+    def test_writes_to_a_removed_file_are_503(self) -> None:
         body = {"namespace": "ns", "content": {}}
         with running_server(storage=self.spec) as server, Client(server.port) as client:
             made = client.request("POST", "/objects", body)

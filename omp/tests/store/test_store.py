@@ -114,7 +114,7 @@ class Contract(unittest.TestCase):
                 tx.put(name, b"k", b"v")
             self.assertEqual(rows(self.store), [])
 
-    def test_words_of_sql_are_names_of_tables_like_others(self) -> None:
+    def test_sql_keywords_are_good_table_names(self) -> None:
         self.put((b"k", b"v"), table="select")
         self.assertEqual(self.store.get("select", b"k"), b"v")
 
@@ -130,7 +130,7 @@ class Contract(unittest.TestCase):
 
     # Order.
 
-    def test_a_scan_is_in_the_order_of_the_keys_and_takes_its_bounds_as_written(self) -> None:
+    def test_a_scan_is_in_key_order_and_within_its_bounds(self) -> None:
         keys = [b"", b"\0", b"a", b"a\0", b"ab", b"b", b"\xff", b"\xff\xff"]
         self.put(*((one, one) for one in random.Random(1).sample(keys, len(keys))))
         with self.store.read() as tx:
@@ -141,7 +141,7 @@ class Contract(unittest.TestCase):
                     self.assertEqual([one for one, _ in tx.scan("t", start, end)], expected)
                     self.assertEqual([one for one, _ in tx.scan("t", start, end, reverse=True)], expected[::-1])
 
-    def test_a_transaction_scans_its_own_writes_in_their_place(self) -> None:
+    def test_a_transaction_scans_its_own_writes_in_order(self) -> None:
         self.put((b"a", b"1"), (b"c", b"1"), (b"e", b"1"))
         with self.store.write() as tx:
             tx.put("t", b"d", b"2")
@@ -171,7 +171,7 @@ class Contract(unittest.TestCase):
 
     # Atomicity.
 
-    def test_a_block_that_raises_leaves_nothing(self) -> None:
+    def test_a_block_that_raises_changes_nothing(self) -> None:
         self.put((b"stays", b"old"), (b"goes", b"old"))
         for problem in (ValueError, KeyboardInterrupt, SystemExit, GeneratorExit):
             with self.subTest(problem), self.assertRaises(problem), self.store.write() as tx:
@@ -237,7 +237,7 @@ class Contract(unittest.TestCase):
 
     # Isolation.
 
-    def test_readers_never_see_half_a_block_nor_one_that_is_undone(self) -> None:
+    def test_readers_never_see_a_block_half_done_or_undone(self) -> None:
         self.put((b"a", key(0)), (b"b", key(0)))
         done = threading.Event()
 
@@ -266,7 +266,7 @@ class Contract(unittest.TestCase):
         in_threads(7, work)
         self.assertIsNone(self.store.get("t", b"c"))
 
-    def test_a_write_is_seen_by_every_reader_once_it_was_answered(self) -> None:
+    def test_a_write_is_seen_by_every_reader_once_it_is_answered(self) -> None:
         def work(number: int) -> None:
             for turn in range(30):
                 self.put((key(number), key(turn)))
@@ -295,7 +295,7 @@ class Contract(unittest.TestCase):
         self.assertEqual((first, second), (b"1", b"1"))
         self.assertEqual(self.store.get("t", b"b"), b"2")
 
-    def test_a_block_inside_a_block_is_an_error_and_no_deadlock(self) -> None:
+    def test_a_block_inside_a_block_is_an_error_and_not_a_deadlock(self) -> None:
         with self.assertRaises(RuntimeError), self.store.write(), self.store.write():
             pass
         self.put((b"k", b"v"))
@@ -325,7 +325,7 @@ class Contract(unittest.TestCase):
 class MemoryStoreTest(Contract):
     spec = "memory"
 
-    def test_it_says_what_it_is(self) -> None:
+    def test_its_kind_and_durability_are_stated(self) -> None:
         self.assertEqual((self.store.kind, self.store.durable), ("memory", False))
 
 
@@ -345,7 +345,7 @@ class SqliteStoreTest(Contract):
         finally:
             connection.close()
 
-    def test_it_says_what_it_is(self) -> None:
+    def test_its_kind_and_durability_are_stated(self) -> None:
         self.assertEqual((self.store.kind, self.store.durable), ("sqlite", True))
 
     def test_rows_are_there_after_a_restart(self) -> None:
@@ -358,7 +358,7 @@ class SqliteStoreTest(Contract):
         self.addCleanup(again.close)
         self.assertEqual((rows(again), rows(again, "other")), ([(b"a", b"1")], [(b"a", b"1")]))
 
-    def test_the_file_and_what_lies_beside_it_are_their_owners_alone(self) -> None:
+    def test_the_file_and_its_companions_are_readable_only_by_their_owner(self) -> None:
         self.put((b"a", b"1"))
         names = sorted(os.listdir(os.path.dirname(self.path)))
         self.assertEqual(names, ["omp.db", "omp.db-lock", "omp.db-shm", "omp.db-wal"])
@@ -366,7 +366,7 @@ class SqliteStoreTest(Contract):
             mode = os.stat(os.path.join(os.path.dirname(self.path), name)).st_mode
             self.assertEqual(mode & 0o077, 0, name)
 
-    def test_a_second_process_is_refused_while_the_file_is_open_and_let_in_afterwards(self) -> None:
+    def test_a_second_process_is_refused_while_the_file_is_open_and_accepted_afterwards(self) -> None:
         with self.assertRaisesRegex(StorageError, "another process has it open"):
             open_store(self.spec)
         self.put((b"a", b"1"))
@@ -436,13 +436,13 @@ class SqliteStoreTest(Contract):
         self.store._commit = slow_commit  # type: ignore[attr-defined]
         return inside, release
 
-    def test_a_file_is_written_ahead_and_synchronized(self) -> None:
+    def test_the_file_is_in_wal_mode_with_full_synchronization(self) -> None:
         # What makes an answered write survive a power failure, which no test can bring about.
         database = self.store._db  # type: ignore[attr-defined]
         self.assertEqual(database.execute("PRAGMA journal_mode").fetchone(), ("wal",))
         self.assertEqual(database.execute("PRAGMA synchronous").fetchone(), (2,))  # FULL
 
-    def test_a_block_sees_the_file_below_a_commit_under_way_below_what_waits_for_the_next(self) -> None:
+    def test_a_block_sees_the_open_layer_over_the_committing_one_over_the_file(self) -> None:
         dice = random.Random(11)
         in_file, under_way, waiting = (
             {key(one): dice.choice([None, b"%d" % turn]) for one in dice.sample(range(60), 30)} for turn in range(3)
@@ -520,7 +520,7 @@ class SqliteStoreTest(Contract):
         self.assertEqual(len(commits), 2)
         self.assertEqual(len(rows(self.store)), 11)
 
-    def test_a_failed_commit_fails_everyone_who_built_on_it(self) -> None:
+    def test_a_failed_commit_fails_every_block_that_read_its_rows(self) -> None:
         self.put((b"a", b"before"))
         inside, release = threading.Event(), threading.Event()
         commit = self.store._commit  # type: ignore[attr-defined]
@@ -632,7 +632,7 @@ class KeyTest(unittest.TestCase):
         tuples = [(dice.choice(texts), dice.choice(numbers), dice.choice(texts)) for _ in range(500)]
         self.assertEqual(sorted(tuples, key=lambda parts: key(*parts)), sorted(tuples))
 
-    def test_a_prefix_takes_in_exactly_its_own_rows(self) -> None:
+    def test_a_prefix_covers_exactly_its_own_rows(self) -> None:
         prefix = key("ns")
         others = [key("ns2", "a"), key("ns\0", "a"), key("n", "s"), key("")]
         end = after(prefix)
@@ -640,7 +640,7 @@ class KeyTest(unittest.TestCase):
         self.assertTrue(prefix <= key("ns", "a") < end)
         self.assertEqual([one for one in others if prefix <= one < end], [])
 
-    def test_beyond_the_highest_prefix_there_is_no_end(self) -> None:
+    def test_the_highest_prefix_has_no_end(self) -> None:
         self.assertIsNone(after(b"\xff\xff"))
         self.assertIsNone(after(b""))
 

@@ -1,4 +1,4 @@
-"""The tools as HTTP clients: whatever a server or the way to it does is an answer, or one sentence."""
+"""The tools as HTTP clients: whatever the server or the network does becomes an answer or one sentence."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Addresses(unittest.TestCase):
             server = Server(url)
             self.assertEqual((server.scheme, server.authority, server.path), parts)
 
-    def test_what_is_no_base_url_is_refused(self) -> None:
+    def test_a_bad_base_url_is_refused(self) -> None:
         for url in (
             "", "x", "example.com", "example.com:80", "//h", "ftp://h", "http://", "http://:80", "http://h:0", "http://h:x",
             "http://h:99999", "http://[::1", "http://u@h", "http://u:p@h", "http://h?q", "http://h#f", "http://h/a b",
@@ -46,7 +46,7 @@ class Addresses(unittest.TestCase):
 
 class Requests(unittest.TestCase):
     def sent(self, method: str, url: str, body: bytes = b"", fields: list[tuple[str, str]] | None = None) -> bytes:
-        """What arrives at a server of a request."""
+        """What a server receives."""
         seen: list[bytes] = []
 
         def listen() -> None:
@@ -75,12 +75,12 @@ class Requests(unittest.TestCase):
     def test_a_body_is_sent_with_its_length(self) -> None:
         self.assertIn(b"\r\nContent-Length: 4\r\n\r\nbody", self.sent("POST", "http://127.0.0.1:PORT", b"body"))
 
-    def test_what_can_be_no_target_is_refused(self) -> None:
+    def test_a_bad_target_is_refused(self) -> None:
         for target in ("", "/a b", "/é", "/\n", "/\udcff"):
             with self.subTest(target), self.assertRaisesRegex(Failed, "can be no target"):
                 Server("http://127.0.0.1:1").send("GET", target)
 
-    def test_what_can_be_no_header_field_is_refused(self) -> None:
+    def test_a_bad_header_field_is_refused(self) -> None:
         self.assertEqual(header_field("X-A", "\xe9 \t~"), ("X-A", "\xe9 \t~"))
         for name, value in (("", "a"), ("a b", "a"), ("a:", "a"), ("a", "b\nc"), ("a", "b\r"), ("a", "€"), ("a", "\0")):
             with self.subTest(name=name, value=value), self.assertRaises(Failed):
@@ -112,7 +112,7 @@ class Answers(unittest.TestCase):
     def test_fields_are_found_by_lower_case_names(self) -> None:
         self.assertEqual(self.asked(answering("HTTP/1.1 200 OK\nLINK: <a>\nContent-Length: 0")).fields["link"], "<a>")
 
-    def test_an_answer_that_ends_early_is_none(self) -> None:
+    def test_an_answer_that_ends_early_is_refused(self) -> None:
         for head, body in (
             ("HTTP/1.1 200 OK\nContent-Length: 5", b"{}"),
             ("HTTP/1.1 200 OK\nContent-Length: 99999999999999999999", b"{}"),
@@ -126,11 +126,11 @@ class Answers(unittest.TestCase):
             endless = answering("HTTP/1.0 200 OK", b"x" * (2 << 20))
             self.assertIn("larger than 1 MiB", self.failure(endless))
 
-    def test_what_is_no_http_is_said(self) -> None:
+    def test_an_answer_that_is_not_http_is_reported(self) -> None:
         for head in ("SSH-2.0-OpenSSH_9.6", "HTTP/1.1 abc OK", "HTTP/1.1 200 OK\n" + "a: b\n" * 200):
             self.assertIn("does not keep to HTTP", self.failure(answering(head)))
 
-    def test_a_server_that_says_nothing_is_said(self) -> None:
+    def test_a_server_that_does_not_answer_is_reported(self) -> None:
         self.assertIn("cannot be reached", self.failure(lambda connection: None))
         with mock.patch.object(http_client, "TIMEOUT", 0.2):
             waiting = socket.create_server(("127.0.0.1", 0))
@@ -138,7 +138,7 @@ class Answers(unittest.TestCase):
             with self.assertRaisesRegex(Failed, "cannot be reached: timed out"):
                 Server(f"http://127.0.0.1:{waiting.getsockname()[1]}").ask("GET", "/")
 
-    def test_nobody_there_is_said(self) -> None:
+    def test_a_server_that_is_not_there_is_reported(self) -> None:
         for url, words in (
             ("http://127.0.0.1:1", "cannot be reached: Connection refused"),
             ("http://" + "a" * 70, "its name is no host name"),
@@ -147,17 +147,17 @@ class Answers(unittest.TestCase):
             with self.assertRaisesRegex(Failed, words):
                 Server(url).ask("GET", "/")
 
-    def test_tls_with_who_speaks_none_is_said(self) -> None:
+    def test_https_to_a_plain_server_is_reported(self) -> None:
         port = self.enterContext(raw_server(answering("HTTP/1.1 200 OK\nContent-Length: 0")))
         with self.assertRaisesRegex(Failed, "cannot be reached: "):
             Server(f"https://127.0.0.1:{port}").ask("GET", "/")
 
-    def test_a_refusal_that_comes_before_the_body_is_read_is_heard(self) -> None:
+    def test_a_refusal_that_comes_before_the_body_is_read_is_received(self) -> None:
         with running_server({"OMP_MAX_PAYLOAD_MB": "1"}) as server, self.assertRaises(Refusal) as caught:
             Server(server.url).ask("POST", "/objects", b"x" * (8 << 20), [("Content-Type", "application/json")])
         self.assertEqual(caught.exception.status, 413)
 
-    def test_an_error_is_told_in_whichever_shape_it_has(self) -> None:
+    def test_an_error_is_shown_whatever_its_shape(self) -> None:
         for value, sentence in (
             ({"detail": "no"}, "The server refused (400): no"),
             ({"error": {"code": "bad", "message": "no"}}, "The server refused (400): no"),
@@ -184,7 +184,7 @@ class Answers(unittest.TestCase):
         with raw_server(answering("HTTP/1.1 418 Teapot\nContent-Length: 5", b"short")) as port:
             self.assertEqual(Server(f"http://127.0.0.1:{port}").send("GET", "/")[::2], (418, b"short"))
 
-    def test_json_that_does_not_fit_is_no_answer_of_that_kind(self) -> None:
+    def test_json_that_does_not_fit_the_schema_is_refused(self) -> None:
         server = Server("http://h", "vault")
         self.assertEqual(server.value(http_client.Answer(200, {}, b'{"a": 1}'), SCHEMA), {"a": 1})
         for body, words in (

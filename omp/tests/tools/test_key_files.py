@@ -40,7 +40,7 @@ class KeyFiles(unittest.TestCase):
         write_members(self.path, {"a": "1", "b": "2", "c": "3"})
         self.assertEqual(read_members(self.path, ("b", "a"), ""), ["2", "1"])
 
-    def test_a_file_is_its_owners_alone_whatever_the_umask(self) -> None:
+    def test_a_file_is_readable_only_by_its_owner_whatever_the_umask(self) -> None:
         before = os.umask(0)
         self.addCleanup(os.umask, before)
         write_secret(self.path, "x")
@@ -56,7 +56,7 @@ class KeyFiles(unittest.TestCase):
         self.assertEqual(self.path.read_text(), "first")
         self.assertFalse((self.folder / "elsewhere").exists())
 
-    def test_what_was_not_written_whole_is_taken_away(self) -> None:
+    def test_a_file_that_was_not_written_whole_is_removed(self) -> None:
         with (
             mock.patch.object(os, "fsync", side_effect=OSError(28, "No space left on device")),
             self.assertRaisesRegex(Failed, "cannot be written: No space left on device"),
@@ -64,21 +64,21 @@ class KeyFiles(unittest.TestCase):
             write_secret(self.path, "x")
         self.assertFalse(self.path.exists())
 
-    def test_a_folder_that_is_not_there_is_said(self) -> None:
+    def test_a_missing_folder_is_reported(self) -> None:
         with self.assertRaisesRegex(Failed, "cannot be made: No such file or directory"):
             write_secret(self.folder / "no" / "me.key", "x")
 
-    def test_no_file_is_told_apart(self) -> None:
+    def test_a_missing_file_has_an_exception_of_its_own(self) -> None:
         with self.assertRaisesRegex(NoKeyFile, f"^There is no key file {self.path}; make one.$"):
             read_secret(self.path, "make one.")
 
-    def test_what_others_can_read_is_not_read(self) -> None:
+    def test_a_file_that_others_can_read_is_refused(self) -> None:
         write_members(self.path, {"a": "1", "b": "2"})
         for mode in (0o640, 0o604, 0o602, 0o610):
             self.path.chmod(mode)
             self.assertIn("can be read by others", self.refused())
 
-    def test_what_is_no_key_file_is_refused(self) -> None:
+    def test_a_file_that_is_no_key_file_is_refused(self) -> None:
         values: tuple[Any, ...] = ([], 7, None, {}, {"a": "1"}, {"a": "1", "b": 2}, {"a": ["1"], "b": "2"})
         for value in values:
             self.path.write_text(json.dumps(value))
@@ -88,7 +88,7 @@ class KeyFiles(unittest.TestCase):
             self.path.write_bytes(data)
             self.assertIn("must be a JSON object with a and b", self.refused())
         self.path.write_bytes(b"\xff")
-        self.assertIn("it is no text", self.refused())
+        self.assertIn("it is not text", self.refused())
 
     def test_a_folder_is_no_key_file(self) -> None:
         self.path.mkdir(mode=0o700)
@@ -111,7 +111,7 @@ class Terminal(unittest.TestCase):
             self.assertTrue(shown.replace("\n", "").isprintable())
             self.assertIn("é 🦊", shown)
 
-    def test_a_reason_is_there_whatever_the_error(self) -> None:
+    def test_every_error_has_a_reason(self) -> None:
         self.assertEqual(reason(OSError(2, "No such file or directory", "/secret")), "No such file or directory")
         self.assertEqual(reason(TimeoutError("timed out")), "timed out")
         self.assertEqual(reason(ConnectionResetError()), "ConnectionResetError")
@@ -132,7 +132,7 @@ class Terminal(unittest.TestCase):
             terminal.warn("a\nb\x1b")
         self.assertEqual(said.getvalue(), "warning: a\\nb\\x1b\n")
 
-    def test_what_fails_is_one_printable_line_with_the_name_of_the_command(self) -> None:
+    def test_a_failure_is_one_printable_line_with_the_name_of_the_command(self) -> None:
         status, said, complained = command("log", "verify", "/no\n/where\x1b")
         self.assertEqual((status, said, complained.count("\n")), (1, "", 1))
         self.assertTrue(complained.startswith("log: /no\\n/where\\x1b cannot be read"), complained)

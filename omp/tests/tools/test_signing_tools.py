@@ -1,4 +1,4 @@
-"""``python -m omp keygen`` and ``python -m omp sign``: the seed's walk in strict mode, and what users get wrong."""
+"""``python -m omp keygen`` and ``python -m omp sign``: a walk through strict mode, and common mistakes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Exports(unittest.TestCase):
             lines, ["export OMP_SIG_KEYID=sig1", f"export OMP_SIG_PUB_sig1={PUBLIC}", f"export SEED_B64U={SEED}"]
         )
 
-    def test_a_keyid_that_no_variable_can_bear_goes_into_the_json(self) -> None:
+    def test_a_keyid_that_no_variable_can_have_goes_into_the_json(self) -> None:
         lines = keygen.exports("a/b c", b64u_decode(PUBLIC), b64u_decode(SEED))
         self.assertEqual(lines[0], "export OMP_SIG_KEYID='a/b c'")
         self.assertEqual(json.loads(exported(lines[1])["OMP_SIG_KEYS"]), {"a/b c": PUBLIC})
@@ -78,7 +78,7 @@ class HandwrittenKeys:
 
 
 class Walk(unittest.TestCase):
-    """What the reference server's README has its users do; where `cryptography` is missing, with test keys."""
+    """What the OMP reference server tells its users to do; with test keys if `cryptography` is missing."""
 
     def setUp(self) -> None:
         if MISSING:

@@ -1,4 +1,4 @@
-"""``python -m omp``: every command can be found out about, and a wrong call is answered in one sentence."""
+"""``python -m omp``: every command explains itself, and a wrong call gets one sentence."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Commands(unittest.TestCase):
 
 
 class Benchmarks(unittest.TestCase):
-    """``python -m omp bench``: what can be asked of it; what it measures is no test."""
+    """``python -m omp bench``: its options; what it measures is not a test."""
 
     def test_every_benchmark_explains_itself(self) -> None:
         for name in BENCHMARKS:

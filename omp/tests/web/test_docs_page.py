@@ -1,4 +1,4 @@
-"""The page at ``/docs``: its headers everywhere, and the page itself in a real browser where there is one."""
+"""The page at ``/docs``: its headers everywhere, and the page itself in a real browser, if there is one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Served(unittest.TestCase):
 
 @unittest.skipUnless(PROGRAM, "Chromium is not installed: apt-get install chromium")
 class InABrowser(unittest.TestCase):
-    """The page as a person meets it."""
+    """The page as a person uses it."""
 
     stack: ClassVar[contextlib.ExitStack]
     server: ClassVar[Running]

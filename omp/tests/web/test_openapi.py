@@ -1,6 +1,6 @@
 """The OpenAPI document: true to the routes that dispatch, and built as OpenAPI 3.1 says.
 
-The structural rules are those of the OpenAPI Specification 3.1.0, cited by section (§4.8.x), and checked by hand on
+The structural rules are those of the OpenAPI Specification 3.1.0, cited by section (4.8.x), and checked by hand on
 the document of the whole server.
 """
 
@@ -40,13 +40,13 @@ class WholeServer(unittest.TestCase):
             cls.mounts = server.parts.application.mounts
 
     def operations(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Every operation with its path and method; never none."""
+        """Every operation with its path and method; there is at least one."""
         found = [(path, method, one) for path, item in self.document["paths"].items() for method, one in item.items()]
         self.assertGreater(len(found), 5)
         return iter(found)
 
     def schemas(self) -> Iterator[Any]:
-        """Every schema in the document, those inside of others included."""
+        """Every schema in the document, nested ones included."""
 
         def inside(schema: Any) -> Iterator[Any]:
             yield schema
@@ -75,27 +75,27 @@ class WholeServer(unittest.TestCase):
                     answer = client.request("OPTIONS", re.sub(r"\{\w+\}", "x", path))
                     self.assertIn(method.upper(), answer.headers["allow"])
 
-    def test_has_the_members_of_an_openapi_object(self) -> None:  # §4.8.1
+    def test_has_the_members_of_an_openapi_object(self) -> None:  # 4.8.1
         self.assertRegex(self.document["openapi"], r"^3\.1\.\d+$")
         self.assertLessEqual(set(self.document), {"openapi", "info", "servers", "paths", "components", "tags"})
-        self.assertTrue(self.document["info"]["title"] and self.document["info"]["version"])  # §4.8.2
-        self.assertEqual(self.document["servers"], [{"url": "/"}])  # §4.8.5: relative to the document
+        self.assertTrue(self.document["info"]["title"] and self.document["info"]["version"])  # 4.8.2
+        self.assertEqual(self.document["servers"], [{"url": "/"}])  # 4.8.5: relative to the document
 
-    def test_paths_begin_with_a_slash_and_differ_in_more_than_names(self) -> None:  # §4.8.8
+    def test_paths_begin_with_a_slash_and_differ_in_more_than_names(self) -> None:  # 4.8.8
         paths = list(self.document["paths"])
         self.assertEqual([path for path in paths if not path.startswith("/")], [])
         templates = [re.sub(r"\{\w+\}", "{}", path) for path in paths]
         self.assertEqual(len(set(templates)), len(templates))
 
-    def test_methods_are_those_of_a_path_item(self) -> None:  # §4.8.9
+    def test_methods_are_those_of_a_path_item(self) -> None:  # 4.8.9
         self.assertLessEqual({method for _, method, _ in self.operations()}, METHODS)
 
-    def test_operation_ids_are_unique_and_fit_for_code(self) -> None:  # §4.8.10
+    def test_operation_ids_are_unique_and_fit_for_code(self) -> None:  # 4.8.10
         names = [operation["operationId"] for _, _, operation in self.operations()]
         self.assertEqual(len(set(names)), len(names))
         self.assertEqual([name for name in names if not re.fullmatch("[a-z][A-Za-z0-9_]*", name)], [])
 
-    def test_every_operation_has_a_summary_and_one_declared_tag(self) -> None:  # §4.8.10, §4.8.22
+    def test_every_operation_has_a_summary_and_one_declared_tag(self) -> None:  # 4.8.10, 4.8.22
         declared = [tag["name"] for tag in self.document["tags"]]
         self.assertEqual(len(set(declared)), len(declared))
         for path, method, operation in self.operations():
@@ -104,7 +104,7 @@ class WholeServer(unittest.TestCase):
                 self.assertEqual(len(operation["tags"]), 1)
                 self.assertIn(operation["tags"][0], declared)
 
-    def test_path_parameters_are_declared_and_no_parameter_twice(self) -> None:  # §4.8.12
+    def test_path_parameters_are_declared_and_no_parameter_twice(self) -> None:  # 4.8.12
         for path, method, operation in self.operations():
             with self.subTest(f"{method} {path}"):
                 parameters = operation.get("parameters", [])
@@ -115,14 +115,14 @@ class WholeServer(unittest.TestCase):
                 self.assertTrue(all(one["required"] is True for one in parameters if one["in"] == "path"))
                 self.assertTrue(all("schema" in one for one in parameters))
 
-    def test_request_bodies_have_content_and_only_where_http_gives_them_meaning(self) -> None:  # §4.8.10, §4.8.13
+    def test_request_bodies_have_content_and_only_where_http_gives_them_meaning(self) -> None:  # 4.8.10, 4.8.13
         for path, method, operation in self.operations():
             if "requestBody" in operation:
                 with self.subTest(f"{method} {path}"):
                     self.assertIn(method, {"post", "put", "patch"})
                     self.assertTrue(operation["requestBody"]["content"])
 
-    def test_responses_are_by_status_and_each_says_what_it_means(self) -> None:  # §4.8.16, §4.8.17
+    def test_responses_are_by_status_and_each_says_what_it_means(self) -> None:  # 4.8.16, 4.8.17
         for path, method, operation in self.operations():
             with self.subTest(f"{method} {path}"):
                 responses = operation["responses"]
@@ -136,7 +136,7 @@ class WholeServer(unittest.TestCase):
                 with self.subTest(f"{method} {path} {status}"):
                     self.assertNotIn("content", operation["responses"][status])
 
-    def test_references_lead_somewhere(self) -> None:  # §4.8.23
+    def test_references_lead_somewhere(self) -> None:  # 4.8.23
         references = set(re.findall(r'"\$ref": "([^"]*)"', json.dumps(self.document)))
         self.assertTrue(references)
         for reference in references:
@@ -145,7 +145,7 @@ class WholeServer(unittest.TestCase):
                 self.assertIn(step, target, reference)
                 target = target[step]
 
-    def test_component_names_are_in_the_allowed_characters(self) -> None:  # §4.8.7
+    def test_component_names_are_in_the_allowed_characters(self) -> None:  # 4.8.7
         names = list(self.document["components"]["schemas"])
         self.assertEqual([name for name in names if not re.fullmatch(r"[A-Za-z0-9._-]+", name)], [])
 
@@ -186,7 +186,7 @@ class WholeServer(unittest.TestCase):
 
 
 class FromATable(unittest.TestCase):
-    """How a row of the table comes out."""
+    """What a row of the table becomes."""
 
     def operation(self, route: Route, **mount: Any) -> Any:
         """The operation that `route` becomes."""
@@ -194,13 +194,13 @@ class FromATable(unittest.TestCase):
         document = openapi_document([made], "1")
         return document["paths"][route.path][route.method.lower()]
 
-    def test_query_parameters_bear_their_schema_and_description(self) -> None:
+    def test_query_parameters_have_their_schema_and_description(self) -> None:
         schema = {"type": "integer", "minimum": 1, "default": 50, "description": "how many"}
         operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, query={"limit": schema}))
         expected = {"name": "limit", "in": "query", "required": False, "schema": schema, "description": "how many"}
         self.assertEqual(operation["parameters"], [expected])
 
-    def test_a_body_bears_its_schema_and_example(self) -> None:
+    def test_a_body_has_its_schema_and_example(self) -> None:
         schema = {"type": "object"}
         operation = self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"}, body=schema, example={"b": 1}))
         expected = {"required": True, "content": {"application/json": {"schema": schema, "example": {"b": 1}}}}
@@ -213,11 +213,11 @@ class FromATable(unittest.TestCase):
     def test_a_post_that_takes_nothing_has_no_body(self) -> None:
         self.assertNotIn("requestBody", self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"})))
 
-    def test_answers_come_in_the_media_types_of_the_route(self) -> None:
+    def test_answers_have_the_media_types_of_the_route(self) -> None:
         operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, produces=("text/html",)))
         self.assertEqual(operation["responses"]["200"]["content"], {"text/html": {"schema": {"type": "string"}}})
 
-    def test_what_a_route_asks_for_is_said_in_words(self) -> None:
+    def test_access_to_a_route_is_described_in_words(self) -> None:
         operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, auth="a token"))
         self.assertEqual(operation["description"], "Access: a token.")
 

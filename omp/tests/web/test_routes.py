@@ -1,4 +1,4 @@
-"""Every route of every protocol, tried: by the careless, by the hostile, and by the documentation."""
+"""Every route of every protocol, tried with bad requests, with hostile ones, and as it is documented."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class EveryRoute(unittest.TestCase):
 class Owners(unittest.TestCase):
     """Whose shape an error has."""
 
-    def test_of_two_protocols_the_one_with_the_longer_prefix_owns_a_path(self) -> None:
+    def test_the_protocol_with_the_longest_prefix_owns_a_path(self) -> None:
         outer = Mount("outer", "1", "", (), None, owns=("/a",), errors=ErrorStyle(lambda _: "outer", {}))
         inner = Mount("inner", "1", "", (), None, owns=("/a/b",), errors=ErrorStyle(lambda _: "inner", {}))
         application = Application([outer, inner], print, 1)
@@ -157,7 +157,7 @@ class Owners(unittest.TestCase):
         self.assertEqual(json.loads(answers["sold"].body)["error"]["message"], "There is none.")
         self.assertIn(("Retry-After", "5"), answers["missing"].headers)
 
-    def test_a_protocol_may_answer_a_body_that_does_not_fit_with_a_status_of_its_own(self) -> None:
+    def test_a_protocol_may_have_its_own_status_for_an_invalid_body(self) -> None:
         style = ErrorStyle(lambda error: error.code, {}, invalid_body=422)
         for place, expected in (("body", (422, "unprocessable")), ("query", (400, "bad_request"))):
             problem = InvalidRequest([{"loc": [place, "x"], "msg": "must be 1", "type": "const"}])

@@ -1,4 +1,4 @@
-"""The signature guard (objects.md §4): the modes over real sockets, the order of keys, replay, configuration."""
+"""The signature guard (omp §4): the modes over real sockets, the order of keys, replay, configuration."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ MALFORMED = [
 
 
 class Off(OverSockets):
-    def test_nothing_is_looked_at(self) -> None:
+    def test_nothing_is_checked(self) -> None:
         (objects,) = (mount for mount in self.server.parts.application.mounts if mount.name == "objects")
         self.assertIsNone(objects.guard)
         wrong = {"Content-Digest": "sha-256=:AAAA:"}
@@ -116,7 +116,7 @@ class Off(OverSockets):
 class Permissive(OverSockets):
     environ: ClassVar[Mapping[str, str]] = {"OMP_SIG_MODE": "permissive"}
 
-    def test_no_headers_are_let_through(self) -> None:
+    def test_a_request_without_headers_is_let_through(self) -> None:
         self.assertEqual(self.post().status, 201)
 
     def test_malformed_headers_are_400(self) -> None:
@@ -246,7 +246,7 @@ class Strict(OverSockets):
                 self.refused(self.client.request("GET", "/objects?a=1&a=2", headers=fields), 400)
         self.assertEqual(self.post(headers(port)).status, 201)
 
-    def test_a_nonce_counts_once_and_a_signature_that_fails_leaves_it(self) -> None:
+    def test_a_nonce_is_accepted_once_and_not_used_up_by_a_bad_signature(self) -> None:
         port = self.server.port
         nonce = str(time.time_ns())
         fields = headers(port, nonce=nonce)
@@ -255,7 +255,7 @@ class Strict(OverSockets):
         self.assertIn("nonce", self.refused(self.post(fields), 401))
         self.assertEqual(self.post(headers(port, nonce=nonce + "x")).status, 201)
 
-    def test_of_many_at_once_one_gets_to_use_a_nonce(self) -> None:
+    def test_of_many_requests_at_once_only_one_uses_a_nonce(self) -> None:
         fields = headers(self.server.port, nonce=f"race {time.time_ns()}")
         statuses = []
         barrier = threading.Barrier(8)
@@ -336,7 +336,7 @@ def request_by(keyid: str, **options: Any) -> Request:
 
 
 class Keys(unittest.TestCase):
-    """Which keys a keyid stands for: objects.md §4, first match wins."""
+    """Which keys a keyid stands for: omp §4.4, first match wins."""
 
     def verifies(self, environ: Mapping[str, str], keyid: str = "sig1", *, own_keys: bool = False) -> bool:
         try:
@@ -357,7 +357,7 @@ class Keys(unittest.TestCase):
                 with self.subTest(text):
                     self.assertEqual(decode_key(text), raw)
 
-    def test_everything_else_is_no_key(self) -> None:
+    def test_anything_else_is_not_a_key(self) -> None:
         near = (KEY[:-1], KEY + "A", PUBLIC.hex()[:-1], PUBLIC.hex() + "0", KEY[:-1] + "~")
         for text in ("", "CVmdUxWl3cfsGEco...", "é" * 43, *near):
             with self.subTest(text), self.assertRaises(ValueError):
@@ -398,7 +398,7 @@ class Keys(unittest.TestCase):
                 with self.subTest(first=places[first], good=good):
                     self.assertIs(self.verifies(environ, "Sig1"), good)
 
-    def test_the_fallback_is_for_unknown_keyids_and_off_unless_asked_for(self) -> None:
+    def test_the_fallback_is_for_unknown_keyids_and_off_by_default(self) -> None:
         wrong = b64u_encode(OTHER)
         environ = {"OMP_SIG_PUB_other": KEY, "OMP_SIG_PUB_sig2": wrong, "OMP_SIG_PUBLIC_URL": "http://h"}
         self.assertFalse(self.verifies(environ))
@@ -407,7 +407,7 @@ class Keys(unittest.TestCase):
         self.assertTrue(self.verifies({"OMP_SIG_PUBKEY": KEY, "OMP_SIG_ENV_FALLBACK": "1"}))
         self.assertTrue(self.verifies({"OMP_SIG_PUB": KEY, "OMP_SIG_ENV_FALLBACK": "1"}))
 
-    def test_a_key_id_stands_for_its_own_key_only_where_asked_for(self) -> None:
+    def test_a_key_id_stands_for_its_own_key_only_on_request(self) -> None:
         self.assertTrue(self.verifies({}, key_id(PUBLIC), own_keys=True))
         self.assertFalse(self.verifies({}, key_id(PUBLIC)))
         self.assertFalse(self.verifies({"OMP_SIG_PUB_sig1": KEY}, key_id(OTHER), own_keys=True))
@@ -416,7 +416,7 @@ class Keys(unittest.TestCase):
 
 
 class Configuration(unittest.TestCase):
-    def test_what_cannot_be_used_stops_the_start_and_names_the_variable(self) -> None:
+    def test_an_unusable_setting_stops_the_start_and_is_named(self) -> None:
         for environ in (
             {"OMP_SIG_MODE": "Strict"},
             {"OMP_SIG_MAX_AGE": "0"},
@@ -439,7 +439,7 @@ class Configuration(unittest.TestCase):
         environ = {"OMP_SIG_MODE": "", "OMP_SIG_PUB_sig1": "", "OMP_SIG_KEYS": "", "OMP_SIG_ED25519_PUB": ""}
         self.assertEqual(guard_of(environ).mode, "off")
 
-    def test_the_start_says_what_is_risky_in_mode_strict_and_only_there(self) -> None:
+    def test_start_notices_name_the_risks_of_mode_strict_only(self) -> None:
         for environ, words in [
             (STRICT, ["legacy"]),
             ({**STRICT, "OMP_SIG_LEGACY": "0"}, []),
@@ -482,7 +482,7 @@ class Replay(unittest.TestCase):
         self.now = NOW + 15.0
         self.assertFalse(self.table.fresh("a", "n", NOW + 30))
 
-    def test_what_is_past_its_window_is_forgotten_as_new_ones_come(self) -> None:
+    def test_expired_nonces_are_forgotten_as_new_ones_come(self) -> None:
         for number in range(50):
             self.table.fresh("a", f"old {number}", NOW + 10)
         self.assertEqual(self.rows(), (50, 50))
@@ -491,7 +491,7 @@ class Replay(unittest.TestCase):
             self.table.fresh("a", f"new {number}", NOW + 40)
         self.assertEqual(self.rows(), (10, 10))
 
-    def test_housekeeping_forgets_without_new_ones_and_keeps_what_is_in_its_window(self) -> None:
+    def test_housekeeping_forgets_expired_nonces_only(self) -> None:
         self.table.fresh("a", "short", NOW + 10)
         self.table.fresh("a", "long", NOW + 100)
         self.table.housekeep(NOW + 10)
@@ -507,7 +507,7 @@ class Replay(unittest.TestCase):
             ((row, value),) = tx.scan("nonces")
         self.assertEqual((len(row), len(value)), (32, 8))
 
-    def test_the_guard_forgets_too(self) -> None:
+    def test_the_housekeeping_of_a_guard_forgets_nonces(self) -> None:
         guard = guard_of(STRICT, store=self.store)
         guard.check(request_by("sig1", nonce="n"))
         with self.assertRaises(ApiError):

@@ -1,12 +1,13 @@
 """``python -m omp log``: the producer, the verifier and a peer of one log, on the command line.
 
-`init` makes a key; `grant`, `ingest`, `claim`, `correct`, `refute`, `revoke` and `infer` append an operation each and
-print its ID; `show` and `why` tell what follows from the log; `verify` runs the independent checker over any export;
-`push`, `pull` and `sync` exchange with servers.  This module is the command line; the work is in `writing`, `reading`
-and `exchange`, which stand on `selecting` (what the arguments mean), `files`, `peers` (requests) and `text` (lines for
-people).
+`init` makes a key.  `grant`, `ingest`, `claim`, `correct`, `refute`, `revoke` and `infer` each append an operation and
+print its ID.  `show` and `why` say what follows from the log.  `verify` runs the definition, which shares no code with
+the rest, over any export.  `push`, `pull` and `sync` exchange operations with servers.
 
-An operation is given by its ID or by the first digits of it, as they are shown.
+This module is the command line.  The work is in `writing`, `showing` and `exchange`; they use `selecting` (what the
+arguments mean), `files` (the log and its key on disk), `peer` (requests to a server) and `text` (lines for people).
+
+An operation is named by its ID or by its first digits, as they are shown.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from omp.protocols.oplog.core.operation import CAPABILITIES, TYPES
 from omp.tools.log.exchange import pull, push, sync
-from omp.tools.log.reading import show, verify, why
+from omp.tools.log.showing import show, verify, why
 from omp.tools.log.writing import claim, correct, grant, infer, ingest, init, refute, revoke
 
 HELP = "keep a signed operation log: claims, evidence, grants; check and exchange it"
@@ -62,11 +63,20 @@ def _of_grant(sub: argparse.ArgumentParser) -> None:
     option("--caps", default="author,read", help=f"out of {','.join(CAPABILITIES)} (default: %(default)s)")
     option("--predicates", default="*", help="patterns such as calendar.*,health.sleep (default: %(default)s, all)")
     option(
-        "--provenance", choices=("full", "none"), default="full", help="may it see what claims rest on (%(default)s)"
+        "--provenance",
+        choices=("full", "none"),
+        default="full",
+        help="whether it sees what claims are derived from (default: %(default)s)",
     )
     option("--ops", help=f"only these types, out of {','.join(TYPES)}")
     option("--parent", metavar="GRANT", help="the grant to act under (default: the first of yours that allows it)")
-    option("--max-depth", type=int, default=0, metavar="N", help="how many further grants may hang below (default: 0)")
+    option(
+        "--max-depth",
+        type=int,
+        default=0,
+        metavar="N",
+        help="how many levels of grants may follow under it (default: 0)",
+    )
     option("--not-before", metavar="TIME", help="as 2026-05-17T09:30:00.000Z")
     option("--expires", metavar="TIME", help="as 2026-05-17T09:30:00.000Z")
 
@@ -178,10 +188,10 @@ COMMANDS: tuple[_Command, ...] = (
     ),
     (sync, _of_sync, ("sync http://127.0.0.1:8787 https://backup.example",)),
 )
-"""What each does (its name is that of the subcommand), its options, its examples."""
+"""Each subcommand: the function that does it and has its name, its options, its examples."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; 0, or :class:`~omp.tools.terminal.Failed`."""
+    """Run the subcommand; returns 0 or raises :class:`~omp.tools.terminal.Failed`."""
     args.work(args)
     return 0

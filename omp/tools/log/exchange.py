@@ -1,4 +1,8 @@
-"""The subcommands of ``python -m omp log`` that exchange with servers: `push`, `pull`, `sync`."""
+"""The subcommands of ``python -m omp log`` that exchange with servers: `push`, `pull`, `sync`.
+
+Each asks a peer for its heads and sends what is in nobody's past there.  What arrives twice does no harm, so nothing
+needs to be locked between two requests; at the end the state IDs are compared.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, REJECTED, Repli
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import IDENTITY_ID
 from omp.tools.log.files import LocalLog, LogKey, log_in, opened
-from omp.tools.log.peers import Heads, Peer, Sent
+from omp.tools.log.peer import Heads, PeerLog, Sent
 from omp.tools.log.selecting import key_if_any, opened_to_read
 from omp.tools.log.text import counted
 from omp.tools.terminal import Failed, printable
@@ -20,11 +24,11 @@ def push(args: argparse.Namespace) -> None:
     """Send a server what it lacks."""
     with opened_to_read(args) as local:
         replica = local.replica
-        peer = Peer(args.url, replica.log, key_if_any(args))
-        there = peer.heads_if_told()  # where it is None all of it is sent, and what the server has is a duplicate
+        peer = PeerLog(args.url, replica.log, key_if_any(args))
+        there = peer.heads_if_told()  # None: send everything; what the server has already is a duplicate
         raws = [entry.raw for entry in replica.lacking(there.heads if there is not None else [])]
     sent = peer.send(raws)
-    _mind(peer, sent)
+    _check_taken(peer, sent)
     print(f"pushed {_operations(sent.counts[ACCEPTED])}")
     _compare(replica, peer)
 
@@ -33,8 +37,8 @@ def _operations(count: int) -> str:
     return counted(count, "operation")
 
 
-def _mind(peer: Peer, sent: Sent) -> None:
-    """Raise :class:`Failed` where a server did not take in all that it was sent."""
+def _check_taken(peer: PeerLog, sent: Sent) -> None:
+    """Raise :class:`Failed` if a server did not take in all that it was sent."""
     if sent.refused:
         operation_id, code = sent.refused[0]
         first = f"{operation_id or 'it has no ID'}, {code}"
@@ -43,8 +47,8 @@ def _mind(peer: Peer, sent: Sent) -> None:
         raise Failed(f"{peer.url} has not taken in {_operations(sent.counts[DEFERRED])}: an ancestor is missing there.")
 
 
-def _compare(replica: Replica, peer: Peer) -> None:
-    """Say whether both have the same now."""
+def _compare(replica: Replica, peer: PeerLog) -> None:
+    """Say whether both sides are now equal."""
     there = peer.heads_if_told()
     if there is None:
         print(f"state {replica.state_id()} here; the server does not tell this key its own")
@@ -65,7 +69,7 @@ def pull(args: argparse.Namespace) -> None:
     """Fetch from a server what this log lacks, and verify it."""
     key = key_if_any(args)
     log = _asked_for(args, key)
-    peer = Peer(args.url, log, key)
+    peer = PeerLog(args.url, log, key)
     with opened(args.log, log) as local:
         heads = local.replica.heads()
     lines = peer.lacking(heads)
@@ -86,7 +90,7 @@ def _asked_for(args: argparse.Namespace, key: LogKey | None) -> str:
 
 
 def _take_in(local: LocalLog, lines: Iterable[bytes]) -> int:
-    """Verify and keep operations: how many were new.  What holds is kept even where another does not."""
+    """Verify and keep operations; returns how many were new.  The good ones are kept even if others are not."""
     engine = best_engine()
     stored: list[Entry] = []
     refused: list[str] = []
@@ -110,11 +114,11 @@ def sync(args: argparse.Namespace) -> None:
     """Make two servers equal: each is sent what it lacks."""
     key = key_if_any(args)
     log = _asked_for(args, key)
-    one, two = Peer(args.url, log, key), Peer(args.other, log, key)
+    one, two = PeerLog(args.url, log, key), PeerLog(args.other, log, key)
     to_two = two.send(one.lacking(two.heads().heads))
     to_one = one.send(two.lacking(one.heads().heads))
-    _mind(two, to_two)
-    _mind(one, to_one)
+    _check_taken(two, to_two)
+    _check_taken(one, to_one)
     given = _operations(to_two.counts[ACCEPTED]), _operations(to_one.counts[ACCEPTED])
     print(f"{args.url} had {given[0]} to give, {args.other} {given[1]}")
     _compare_two(one.heads(), two.heads())
@@ -122,5 +126,5 @@ def sync(args: argparse.Namespace) -> None:
 
 def _compare_two(one: Heads, two: Heads) -> None:
     if one.state != two.state:
-        raise Failed("The two differ still: somebody wrote meanwhile; sync again.")
+        raise Failed("The two still differ, because somebody wrote meanwhile: sync again.")
     print(f"state {printable(one.state)} on both sides" if one.state else _NOTHING)

@@ -1,14 +1,14 @@
 """The files of ``python -m omp log``: a log as ndjson, and the key that writes to it.
 
 A log file holds the exact bytes of operations, one a line, each after its ancestors: what a server exports, and what
-`verify` checks.  It only grows.  An append is one write, then fsync; what a crash leaves behind the last line feed was
-never confirmed to anybody, is not read, and is cut off by the next append.  Two commands at once wait for each other
-(``flock``, where the system has it).
+`verify` checks.  It only grows.  An append is one write, then fsync.  Bytes that a crash leaves after the last line
+feed were never confirmed to anybody: they are not read, and the next append cuts them off.  Of two commands at once,
+one waits for the other (``flock``, where the system has it).
 
-Signatures are verified when an operation arrives, and not again each time the file is read: all else is.  Of a file
-that somebody else may have changed, `verify` is the judge.
+Signatures are verified when an operation arrives, and not again each time the file is read; everything else is checked
+each time.  If somebody else may have changed a file, run `verify`.
 
-A key file is JSON, ``{"log", "ed25519_seed"}``, mode 0600; the mode is looked at before the key is used.
+A key file is JSON, ``{"log", "ed25519_seed"}``, mode 0600; the mode is checked before the key is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 from omp.protocols.oplog.core.authority import root_key
 from omp.protocols.oplog.core.entries import Entry
 from omp.protocols.oplog.core.replica import ACCEPTED, DUPLICATE, Replica
-from omp.protocols.oplog.core.verify import Refused, check_bytes
+from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
 from omp.rules.engines import Engine, SecretKeys, secret_keys
 from omp.rules.identifiers import IDENTITY_ID, identity_id, key_id
@@ -71,7 +71,7 @@ _KEY_MEMBERS = ("log", "ed25519_seed")
 
 
 def make_key(path: Path, log: str | None) -> LogKey:
-    """A new key in a new file, for `log`; for a log of its own, as its root, where that is None.
+    """A new key in a new file, for `log`; if that is None, the root key of a new log.
 
     Raises :class:`Failed`, and :class:`~omp.rules.engines.CryptographyMissing`.
     """
@@ -90,7 +90,7 @@ def read_key(path: Path) -> LogKey:
     except EncodingError:
         seed = b""
     if len(seed) != 32 or not IDENTITY_ID.fullmatch(log):
-        raise Failed(f"{path} is no key file: it must hold the ID of a log, and a seed of 32 bytes in base64url.")
+        raise Failed(f"{path} is not a key file: it must hold the ID of a log, and a seed of 32 bytes in base64url.")
     return LogKey(log, seed, secret_keys())
 
 
@@ -98,7 +98,7 @@ def read_key(path: Path) -> LogKey:
 
 
 class LocalLog:
-    """A log file, open: `replica` is what it holds, :meth:`append` adds to it."""
+    """An open log file: `replica` is what it holds, :meth:`append` adds to it."""
 
     def __init__(self, path: Path, replica: Replica, file: IO[bytes] | None, end: int) -> None:
         self.path = path
@@ -108,7 +108,7 @@ class LocalLog:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Make entries that the replica has taken in durable: after this they survive a crash."""
-        assert self._file is not None  # opened to write
+        assert self._file is not None  # it was opened to write
         data = b"".join(entry.raw + b"\n" for entry in entries)
         try:
             self._file.truncate(self._end)
@@ -120,12 +120,12 @@ class LocalLog:
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(self._end)
-            raise Failed(f"{self.path} cannot be written, and is as it was: {reason(error)}.") from None
+            raise Failed(f"{self.path} cannot be written, and is unchanged: {reason(error)}.") from None
         self._end += len(data)
 
 
 def _write_whole(file: IO[bytes], data: bytes) -> None:
-    """Write all of `data`: the system may take less, and does where a disk is nearly full, before it says so."""
+    """Write all of `data`: the system may take less at a time, and does so when a disk is nearly full."""
     left = memoryview(data)
     while left:
         left = left[file.write(left) :]
@@ -133,9 +133,9 @@ def _write_whole(file: IO[bytes], data: bytes) -> None:
 
 @contextmanager
 def opened(path: Path, log: str | None, *, write: bool = False) -> Iterator[LocalLog]:
-    """The log in a file; to write, the file is made where there is none, and is this command's alone meanwhile.
+    """The log in a file.  With `write`, a missing file is made, and no other command has the file meanwhile.
 
-    `log`, where given, is the log it must be of; None: that of its first line.  Raises :class:`Failed`.
+    `log` is the log that the file must hold; None means that of its first line.  Raises :class:`Failed`.
     """
     file = _open(path, write)
     try:
@@ -143,32 +143,32 @@ def opened(path: Path, log: str | None, *, write: bool = False) -> Iterator[Loca
         yield LocalLog(path, _restored(path, data, log), file, len(data))
     finally:
         if file is not None:
-            file.close()  # and the lock with it
+            file.close()  # this gives up the lock too
 
 
 def whole_lines(data: bytes) -> bytes:
-    """What was confirmed of a log file: all that stands before its last line feed."""
+    """What was confirmed of a log file: everything up to its last line feed."""
     return data[: data.rfind(b"\n") + 1]
 
 
 def numbered(data: bytes) -> Iterable[tuple[int, bytes]]:
-    """The lines of ndjson with their numbers from 1; one without bytes is no line of it (oplog §7)."""
+    """The lines of ndjson with their numbers, from 1; empty lines count but are left out (oplog §7)."""
     return ((number, line) for number, line in enumerate(data.split(b"\n"), 1) if line)
 
 
 def _open(path: Path, write: bool) -> IO[bytes] | None:
-    """The file, to write alone; None where there is none to read."""
+    """The file, locked if it is to be written; None if there is none to read."""
     try:
         if not write:
             return path.open("rb")
-        # Readable to nobody else: it is about a person.
+        # Mode 0600: a log is about a person.
         file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)  # noqa: SIM115  # the caller's
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
         return file
     except FileNotFoundError:
         if write:
-            raise Failed(f"{path} cannot be made: there is no such folder.") from None
+            raise Failed(f"{path} cannot be made: its folder does not exist.") from None
         return None
     except OSError as error:
         raise Failed(f"{path} cannot be opened: {reason(error)}.") from None
@@ -185,7 +185,7 @@ def _restored(path: Path, data: bytes, log: str | None) -> Replica:
     lines = list(numbered(data))
     if log is None:
         if not lines:
-            raise Failed(f"{path} holds no operation, and no key file beside it says of which log it is.")
+            raise Failed(f"{path} holds no operation, and no key file beside it says which log it is for.")
         log = _log_of(path, *lines[0])
     replica = Replica(log)
     for number, line in lines:
@@ -199,12 +199,12 @@ def _restored(path: Path, data: bytes, log: str | None) -> Replica:
 def _log_of(path: Path, number: int, line: bytes) -> str:
     try:
         return check_bytes(line, _TRUSTING).log
-    except Refused as refusal:
+    except OperationRefused as refusal:
         raise Failed(f"{path}, line {number}: {refusal.message}.") from None
 
 
 def log_in(path: Path) -> str | None:
-    """The identity ID of the log in a file; None where there is none yet."""
+    """The identity ID of the log in a file; None if it holds none yet."""
     file = _open(path, write=False)
     if file is None:
         return None

@@ -1,7 +1,7 @@
 """Which key, which log, which operation: what the arguments of ``python -m omp log`` mean.
 
 The key of ``phone.ndjson`` is ``phone.key``, unless ``--key`` says otherwise.  An operation is named by its ID or by
-the first digits of it, as they are shown.
+its first digits, as they are shown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def key_path(args: argparse.Namespace) -> Path:
 
 
 def key_if_any(args: argparse.Namespace) -> LogKey | None:
-    """The key, for what can be done without; one that is asked for by name must be there."""
+    """The key, for commands that can do without one.  If it was named with --key, it must exist."""
     try:
         return read_key(key_path(args))
     except NoKeyFile:
@@ -54,19 +54,19 @@ def opened_to_read(args: argparse.Namespace) -> AbstractContextManager[LocalLog]
 
 
 def find(replica: Replica, text: str, *kinds: str) -> Entry:
-    """The operation that an ID, or its first digits, names; of one of `kinds`, where there are any."""
+    """The operation that an ID, or its first digits, names; if `kinds` are given, it must be of one of them."""
     if OPERATION_ID.fullmatch(text):
         found = [entry for entry in [replica.entry(text)] if entry is not None]
     else:
         digits = text.removeprefix(OPERATION_PREFIX).removesuffix("…")
         if not _PREFIX.fullmatch(digits):
-            raise Failed(f"{text!r} is no operation ID, nor its first four or more hex digits.")
+            raise Failed(f"{text!r} is no operation ID, and not the first four or more hex digits of one.")
         found = [entry for entry in replica.operations() if entry.id.startswith(OPERATION_PREFIX + digits)]
     if not found:
         raise Failed(f"There is no operation {text} in this log.")
     fitting = [entry for entry in found if not kinds or entry.type in kinds]
     if not fitting:
-        raise Failed(f"{text} is of type {found[0].type}, and {' or '.join(kinds)} is asked for.")
+        raise Failed(f"{text} is of type {found[0].type}, but {' or '.join(kinds)} is asked for.")
     if len(fitting) > 1:
         raise Failed(f"{text} begins {len(fitting)} operations: {' '.join(short(entry.id) for entry in fitting[:5])}")
     return fitting[0]

@@ -1,16 +1,15 @@
 """How ``python -m omp log`` shows operations to people: one line each, IDs by their first digits.
 
-The lines are made to be read: text of others is made printable, long text is cut, and a deep derivation is not
-indented for ever.  What a program wants is the state document (`show --json`), the derivation (`why --json`) and the
-operations themselves (`show ID`).
+The lines are for people: text by others is made printable, so that it cannot move the cursor or forge a line; long text
+is cut; a deep derivation is indented only so far.  Programs should take the state document (`show --json`), the
+derivation (`why --json`) or the operations themselves (`show ID`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from omp.protocols.oplog.core.derivation import changed_by
-from omp.protocols.oplog.core.document import sorted_ids
+from omp.protocols.oplog.core.document import changed_by, sorted_ids
 from omp.protocols.oplog.core.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, SourceEntry
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
 from omp.protocols.oplog.core.replica import Replica
@@ -20,7 +19,7 @@ from omp.tools.terminal import printable
 
 SHOWN_DIGITS = 12
 SHOWN_LETTERS = 120
-"""Of a text that somebody wrote: an operation may hold thousands."""
+"""How much is shown of text that somebody wrote: an operation may hold thousands of characters."""
 SHOWN_LEVELS = 20
 _NAMES = {CLAIM: "claim", EVIDENCE: "evidence", GRANT: "grant", INFERENCE: "inference"}
 
@@ -35,7 +34,7 @@ def short(operation_id: str) -> str:
 
 
 def counted(count: int, name: str) -> str:
-    """A number of things.
+    """A number of things, in words.
 
     >>> counted(1, "operation"), counted(2, "operation")
     ('1 operation', '2 operations')
@@ -57,7 +56,7 @@ def summary(replica: Replica) -> Iterator[str]:
 
 
 def tree(replica: Replica, claim: SourceEntry) -> Iterator[str]:
-    """What a claim rests on, depth first, each level indented: what `why` prints."""
+    """What a claim is derived from, depth first, each level indented: what `why` prints."""
     met: set[SourceEntry] = set()
     trail: list[tuple[SourceEntry, int]] = [(claim, 0)]
     while trail:
@@ -87,22 +86,22 @@ def _cause(replica: Replica, operation_id: str) -> str:
     """What changed a status: its type, its ID, and why its author said so."""
     entry = replica.entry(operation_id)
     assert entry is not None  # it changed something, so it is stored
-    told = entry.envelope()["body"]["reason"]
-    return f"{entry.type} {short(operation_id)}" + (f": {_told(told)}" if told else "")
+    said = entry.envelope()["body"]["reason"]
+    return f"{entry.type} {short(operation_id)}" + (f": {_shown(said)}" if said else "")
 
 
 def _content(entry: Entry) -> str:
     body = entry.envelope()["body"]
     if isinstance(entry, ClaimEntry):
         value = canonical.encode({"object": body["object"]})[len(b'{"object":') : -1].decode()
-        return f"{_told(body['subject'])} {entry.predicate} {_told(value)}"
+        return f"{_shown(body['subject'])} {entry.predicate} {_shown(value)}"
     if isinstance(entry, EvidenceEntry):
         return f"{body['source']} {body['media_type']}, {counted(body['size'], 'byte')}"
     if isinstance(entry, GrantEntry):
         return f"{', '.join(body['caps'])} on {' '.join(body['scope']['predicates'])} for {entry.grantee}"
-    return f"{_told(body['model'])} on {_listed(body['inputs'])}: {_told(body['purpose'])}"
+    return f"{_shown(body['model'])} on {_listed(body['inputs'])}: {_shown(body['purpose'])}"
 
 
-def _told(text: str) -> str:
-    """Text of somebody else's, safe to show and not too long."""
+def _shown(text: str) -> str:
+    """Text by somebody else, made safe to show and not too long."""
     return printable(text if len(text) <= SHOWN_LETTERS else text[:SHOWN_LETTERS] + "…")

@@ -1,6 +1,6 @@
 """The subcommands of ``python -m omp log`` that append: each makes one operation and prints its ID.
 
-What is made has passed the verifier, so it holds wherever it is sent.
+An operation has passed the verifier before it is written, so other nodes accept it too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE, Operation
 from omp.protocols.oplog.core.producer import Producer
 from omp.protocols.oplog.core.replica import Replica
-from omp.protocols.oplog.core.verify import Refused
+from omp.protocols.oplog.core.verify import OperationRefused
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import EVIDENCE_ID, IDENTITY_ID, evidence_id
 from omp.rules.json_text import JsonError, parse
@@ -32,7 +32,7 @@ def _now() -> str:
 
 
 class _Desk(NamedTuple):
-    """Where operations are written: the log, its key, what makes them."""
+    """What a subcommand writes with: the key, the log, and the producer of its operations."""
 
     key: LogKey
     replica: Replica
@@ -43,39 +43,42 @@ class _Desk(NamedTuple):
         return find(self.replica, text, *kinds).id
 
     def under_a_grant(self, given: str | None, capability: str, make: Callable[[str | None], Operation]) -> Operation:
-        """What `make` makes of a grant's ID: the given one, or the first of this key's that will do; None: the root."""
+        """What `make` returns for a grant's ID: for the `given` one, or the first of this key's grants that will do.
+
+        The root needs no grant: `make` gets None.
+        """
         if self.key.is_root or given is not None:
             return make(self.id(given, GRANT) if given is not None else None)
-        refusal: Refused | None = None
+        refusal: OperationRefused | None = None
         for grant in self.replica.grants_in_force(self.key.id, capability, _now()):
             try:
                 return make(grant.id)
-            except Refused as error:
+            except OperationRefused as error:
                 refusal = error
         raise refusal or Failed(f"This key has no grant in force that lets it {capability}.")
 
 
 def _append(args: argparse.Namespace, make: Callable[[_Desk, str], Operation]) -> None:
-    """Make an operation on top of the log, take it in, make it durable, and print its ID."""
+    """Make an operation on the current heads, store it in the file, and print its ID."""
     key = read_key(key_path(args))
     with opened(args.log, key.log, write=True) as local:
         desk = _Desk(key, local.replica, Producer(local.replica, key, best_engine()))
         try:
             operation = make(desk, _now())
-        except Refused as refusal:
+        except OperationRefused as refusal:
             raise Failed(f"It would be refused ({refusal.code}): {refusal.message}.") from None
         local.append(local.replica.admit(operation).stored)
     print(operation.id)
 
 
 def init(args: argparse.Namespace) -> None:
-    """Make a key: the root key of a new log, or a device's key for a log that there is."""
+    """Make a key: the root key of a new log, or a device's key for an existing log."""
     path = key_path(args)
     if args.device_of is not None and not IDENTITY_ID.fullmatch(args.device_of):
         raise Failed("--device-of must be the ID of a log, omp:id:ed25519:…")
     there = log_in(args.log)
     if there is not None and there != args.device_of:
-        raise Failed(f"{args.log} holds a log already, {there}; --device-of makes a key for it.")
+        raise Failed(f"{args.log} holds a log already, {there}; --device-of makes another key for it.")
     key = make_key(path, args.device_of)
     if key.is_root:
         print(f"new log, its root key in {path}", file=sys.stderr)
@@ -132,9 +135,9 @@ def ingest(args: argparse.Namespace) -> None:
 
 
 def _media_type(name: str) -> str:
-    """What the name of a file says about its content."""
+    """The media type by the name of a file."""
     media_type, encoding = mimetypes.guess_type(name)
-    # For what is compressed, the type is that of what is inside, and the bytes that are hashed are not of it.
+    # For a compressed file the guess is the type of what is inside; the bytes that are hashed are not of that type.
     return media_type if media_type is not None and encoding is None else "application/octet-stream"
 
 
@@ -157,12 +160,12 @@ def claim(args: argparse.Namespace) -> None:
 
 
 def _object(text: str) -> Any:
-    """JSON; what is none is text, unless it begins as an object, an array or a string does."""
+    """The JSON value in `text`; text that is not JSON is a string, unless it begins as an object, array or string."""
     try:
         return parse(text.encode())
     except (JsonError, UnicodeEncodeError) as error:
         if text.lstrip()[:1] in ("{", "[", '"'):
-            raise Failed(f"The object begins as JSON does, and is none: {error}.") from None
+            raise Failed(f"The object begins like JSON but cannot be read: {error}.") from None
         return text
 
 

@@ -1,14 +1,14 @@
-"""Who may append what: oplog §4 up to the words "Expiry binds honest writers only", and stage 12 of §3.2.
+"""Who may append what: the first half of oplog §4 (root, Auth(O), coverage, attenuation), and stage 12 of §3.2.
 
 The root may do everything.  Any other key acts under grants, and only under those in the operation's own past:
-Auth(O).  Whether a grant covers an operation is one table, :data:`_COVERS`, with a row a type; attenuation is one
-function, :func:`attenuates`, with a line a rule.
+Auth(O).  Whether a grant covers an operation is one table, :data:`_COVERS`, with a row for each type; attenuation is
+one function, :func:`attenuates`, with a line for each rule.
 
-Everything here looks at past(O) alone, never at what else the node holds: so the verdict, and Auth(O) itself, are the
+Everything here looks at past(O) alone, never at what else this node holds.  So the verdict, and Auth(O) itself, are the
 same on every node and in every order of arrival, and are settled once and for all when an operation is stored.  What a
-revocation does to operations it is concurrent with is void.py.
+revocation does to operations that are concurrent with it is void.py's part.
 
-Patterns and time are needed by readers too (§6): :func:`matches`, :func:`in_force`.
+Two functions serve readers too (§6): :func:`matches` for patterns, :func:`in_force` for times.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from omp.protocols.oplog.core.candidate import Candidate
+from omp.protocols.oplog.core.causality import Candidate
 from omp.protocols.oplog.core.entries import ClaimEntry, Entry, GrantEntry
 from omp.protocols.oplog.core.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
 from omp.rules import identifiers
@@ -33,7 +33,7 @@ def matches(predicate: str, patterns: Iterable[str]) -> bool:
     >>> matches("calendar.event", ["calendar.*"]), matches("calendars", ["calendar.*"])
     (True, False)
     """
-    # P is Q or starts with "Q.": with a point behind each, both are "starts with".
+    # Q.* matches P if P is Q or starts with "Q.".  With a point put behind P both are one test: it starts with "Q.".
     return any(
         pattern == "*" or pattern == predicate or (pattern[-2:] == ".*" and f"{predicate}.".startswith(pattern[:-1]))
         for pattern in patterns
@@ -41,12 +41,12 @@ def matches(predicate: str, patterns: Iterable[str]) -> bool:
 
 
 def in_force(grant: GrantEntry, ts: str) -> bool:
-    """``not_before`` ≤ `ts` < ``expires`` where they are not null; timestamps compare as strings (§1.3)."""
+    """Whether ``not_before`` ≤ `ts` < ``expires``; a null one is no bound.  Timestamps compare as strings (§1.3)."""
     return (grant.not_before is None or grant.not_before <= ts) and (grant.expires is None or ts < grant.expires)
 
 
 def authorize(candidate: Candidate) -> str | None:
-    """Stage 12: set ``candidate.auth`` to Auth(O); a sentence where the author may not do this."""
+    """Stage 12: set ``candidate.auth`` to Auth(O); a sentence if the author may not do this, else None."""
     operation, author = candidate.operation, candidate.author
     if operation.type == GRANT and (problem := _grantee_problem(candidate)):
         return problem
@@ -70,22 +70,22 @@ def _root_problem(candidate: Candidate) -> str | None:
 
 
 def _grantee_problem(candidate: Candidate) -> str | None:
-    """§4: authority flows down only."""
+    """§4: authority flows down only, so that no key can give itself, or a key above it, what it was given."""
     operation = candidate.operation
     grantee = operation.body["grantee"]
     if grantee in (root_key(operation.log), operation.author):
         return "the grantee must be another key than the root and the author"
     for parent in candidate.named["parent"]:
-        assert isinstance(parent, GrantEntry)  # stage 11 saw to it
+        assert isinstance(parent, GrantEntry)  # stage 11 checked it
         if any(grant.grantee == grantee for grant in parent.lineage()):
             return "the grantee holds a grant above this one already"
     return None
 
 
 def _auth(candidate: Candidate) -> tuple[GrantEntry, ...]:
-    """Auth(O) of an operation by another key than the root; empty where nothing allows it."""
+    """Auth(O) of an operation by a key other than the root; empty if nothing allows it."""
     if renounced := _renounced(candidate):
-        # §4: no capability, type or time is asked for; whoever holds a grant may give it up.
+        # §4: whoever holds a grant may give it up, whatever its capabilities, types and times.
         return () if _revoked_in_past(renounced, candidate) else (renounced,)
     covers = _COVERS[candidate.operation.type]
     return tuple(
@@ -99,7 +99,7 @@ def _auth(candidate: Candidate) -> tuple[GrantEntry, ...]:
 
 
 def _renounced(candidate: Candidate) -> GrantEntry | None:
-    """The grant that a revocation gives up, where its author is the target's grantee."""
+    """The grant that a revocation gives up, if its author is the target's grantee."""
     if candidate.operation.type == REVOCATION:
         (target,) = candidate.named["target"]
         assert isinstance(target, GrantEntry)
@@ -109,7 +109,10 @@ def _renounced(candidate: Candidate) -> GrantEntry | None:
 
 
 def _revoked_in_past(grant: GrantEntry, candidate: Candidate) -> bool:
-    """Whether a revocation in past(O), void or not, targets the grant or an ancestor."""
+    """Whether a revocation in past(O) targets the grant or an ancestor.
+
+    Void or not: whether it is void depends on what else has arrived, and the verdict on O must not.
+    """
     holds = candidate.past.holds
     return any(holds(revocation) for above in grant.lineage() for revocation in above.revocations)
 
@@ -118,7 +121,7 @@ def _revoked_in_past(grant: GrantEntry, candidate: Candidate) -> bool:
 
 
 def _admits(grant: GrantEntry, candidate: Candidate) -> bool:
-    """What every operation needs of a grant that covers it, whatever its type."""
+    """What a grant must have to cover any operation, whatever its type."""
     operation = candidate.operation
     return (
         "author" in grant.caps and (grant.ops is None or operation.type in grant.ops) and in_force(grant, operation.ts)
@@ -126,7 +129,7 @@ def _admits(grant: GrantEntry, candidate: Candidate) -> bool:
 
 
 def _evidence(grant: GrantEntry, candidate: Candidate) -> bool:
-    return True  # nothing more
+    return True  # nothing more: evidence has no predicate, and asserts nothing yet
 
 
 def _claim(grant: GrantEntry, candidate: Candidate) -> bool:
@@ -134,41 +137,46 @@ def _claim(grant: GrantEntry, candidate: Candidate) -> bool:
 
 
 def _correction(grant: GrantEntry, candidate: Candidate) -> bool:
-    return _reads_as_covered(grant, [*candidate.named["target"], *candidate.named["replacement"]])
+    # Both claims: who may write about calendars must not be able to replace a calendar claim by one about health.
+    return _in_scope(grant, [*candidate.named["target"], *candidate.named["replacement"]])
 
 
 def _refutation(grant: GrantEntry, candidate: Candidate) -> bool:
+    # Refuted evidence taints claims of every predicate, so only a grant over all of them may refute it.
     (target,) = candidate.named["target"]
-    return _reads_as_covered(grant, [target]) if isinstance(target, ClaimEntry) else "*" in grant.predicates
+    return _in_scope(grant, [target]) if isinstance(target, ClaimEntry) else "*" in grant.predicates
 
 
-def _reads_as_covered(grant: GrantEntry, claims: Iterable[Entry]) -> bool:
+def _in_scope(grant: GrantEntry, claims: Iterable[Entry]) -> bool:
     return all(isinstance(claim, ClaimEntry) and matches(claim.predicate, grant.predicates) for claim in claims)
 
 
 def _grant(grant: GrantEntry, candidate: Candidate) -> bool:
+    # Under the very grant that it names as parent: no other grant of the same key can lend it what that one lacks.
     return (
         "delegate" in grant.caps and grant in candidate.named["parent"] and attenuates(grant, candidate.operation.body)
     )
 
 
 def _revocation(grant: GrantEntry, candidate: Candidate) -> bool:
+    # A strict ancestor: authority over a grant lies above it, and giving up one's own is a renunciation (_renounced).
     (target,) = candidate.named["target"]
-    return isinstance(target, GrantEntry) and grant in target.lineage()[1:]  # a strict ancestor
+    return isinstance(target, GrantEntry) and grant in target.lineage()[1:]
 
 
 def _inference(grant: GrantEntry, candidate: Candidate) -> bool:
+    # What a model was called on, its caller has read: so evidence, which provenance hides, needs provenance "full".
     inputs = candidate.named["inputs"]
     claims = [entry for entry in inputs if isinstance(entry, ClaimEntry)]
     return (
         "infer" in grant.caps
         and grant in candidate.named["grant"]
-        and _reads_as_covered(grant, claims)
-        and (len(claims) == len(inputs) or grant.provenance == "full")  # the others are evidence
+        and _in_scope(grant, claims)
+        and (len(claims) == len(inputs) or grant.provenance == "full")  # inputs that are no claims are evidence
     )
 
 
-_COVERS: dict[str, Callable[[GrantEntry, Candidate], bool]] = {
+_COVERS: dict[str, Callable[[GrantEntry, Candidate], bool]] = {  # §4, "G covers O": by the type of O
     EVIDENCE: _evidence,
     CLAIM: _claim,
     CORRECTION: _correction,
@@ -180,16 +188,16 @@ _COVERS: dict[str, Callable[[GrantEntry, Candidate], bool]] = {
 
 
 def attenuates(parent: GrantEntry, body: dict[str, Any]) -> bool:
-    """Whether a grant with this body gives nothing that `parent` does not have: §4, rule by rule."""
+    """Whether a grant with this `body` gives nothing that `parent` does not have: §4, rule by rule."""
     scope, not_before, expires = body["scope"], body["not_before"], body["expires"]
     return (
         parent.caps.issuperset(body["caps"])
-        # As a predicate, a pattern matches just those that cover it: Q.* begins with "Q.", and * matches * alone.
+        # A pattern taken as a predicate matches exactly the patterns that cover it: Q.* begins with "Q.", * is only *.
         and all(matches(pattern, parent.predicates) for pattern in scope["predicates"])
         and (scope["provenance"] == "none" or parent.provenance == "full")
         and (parent.ops is None or ("ops" in scope and parent.ops.issuperset(scope["ops"])))
         and body["max_depth"] < parent.max_depth
-        # A null one is not allowed where the parent has one.
+        # If the parent has a bound, null (no bound) would be wider.
         and (parent.not_before is None or (not_before is not None and not_before >= parent.not_before))
         and (parent.expires is None or (expires is not None and expires <= parent.expires))
     )

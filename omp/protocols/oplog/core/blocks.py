@@ -1,9 +1,9 @@
-"""Entries kept in order, in blocks: an insert costs one block, and what was made of a block is kept until it changes.
+"""Entries in sorted order, kept in blocks: an insert moves one block, and the text of a block is kept until it changes.
 
-A log lists its operations in total order (oplog §3.3) and the objects of its state by ID (oplog §5), and both
-grow at any place: the IDs are hashes.  One sorted list would move, on average, half of itself for each insert, and
-the state document would be written anew for every change.  Blocks of at most 256 entries bound the first, and the
-`rendering` kept with each block the second.
+A log lists its operations in total order (oplog §3.3) and the objects of its state document by ID (§5).  Both lists
+grow anywhere, since IDs are hashes.  In one sorted list each insert would move half of it on average, and each change
+would write the whole state document anew.  Blocks of at most 256 entries bound the first cost; the text that is kept
+with each block bounds the second.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ _BLOCK = 256
 
 
 class _Block(Generic[E]):
-    __slots__ = ("entries", "rendering")
+    __slots__ = ("entries", "text")
 
     def __init__(self, entries: list[E]) -> None:
         self.entries = entries
-        self.rendering: bytes | None = None
+        self.text: bytes | None = None
+        """What `write` made of the entries in :meth:`Blocks.texts`; None after a change."""
 
 
-class Ordered(Generic[E]):
-    """Entries ascending by `key`, which must be unique to each of them."""
+class Blocks(Generic[E]):
+    """Entries ascending by `key`, which must differ between any two of them."""
 
     __slots__ = ("_blocks", "_key", "_length")
 
@@ -41,11 +42,12 @@ class Ordered(Generic[E]):
         return self._length
 
     def __iter__(self) -> Iterator[E]:
+        """All entries, in order.  Do not change the blocks meanwhile."""
         for block in self._blocks:
             yield from block.entries
 
     def after(self, key: Any) -> Iterator[E]:
-        """The entries with a greater key, in order; it costs as much as is taken of it."""
+        """The entries with a greater key, in order.  Lazy: the cost is that of the entries taken."""
         at = self._find(key)
         for number in range(at, len(self._blocks)):
             entries = self._blocks[number].entries
@@ -63,9 +65,9 @@ class Ordered(Generic[E]):
         at = self._find(key)
         block = self._blocks[at]
         entries = block.entries
-        block.rendering = None
+        block.text = None
         if self._key(entries[-1]) < key:
-            entries.append(entry)  # the usual case of the total order
+            entries.append(entry)  # the usual case in total order
         else:
             entries.insert(bisect_left(entries, key, key=self._key), entry)
         if len(entries) > _BLOCK:
@@ -73,7 +75,7 @@ class Ordered(Generic[E]):
 
     def _split(self, at: int) -> None:
         entries = self._blocks[at].entries
-        # At the end of all, where a log in total order grows, blocks are left nearly full.
+        # In total order a log grows at its end: there, leave the first half nearly full.
         keep = _BLOCK - _BLOCK // 16 if at == len(self._blocks) - 1 else _BLOCK // 2
         self._blocks[at : at + 1] = [_Block(entries[:keep]), _Block(entries[keep:])]
 
@@ -83,24 +85,24 @@ class Ordered(Generic[E]):
         at = self._find(key)
         block = self._blocks[at]
         del block.entries[bisect_left(block.entries, key, key=self._key)]
-        block.rendering = None
+        block.text = None
         self._length -= 1
         if not block.entries:
-            del self._blocks[at]
+            del self._blocks[at]  # _find asks each block for its first entry
 
     def changed(self, entry: E) -> None:
-        """`entry` is to be rendered again."""
-        self._blocks[self._find(self._key(entry))].rendering = None
+        """What is written of `entry` has changed."""
+        self._blocks[self._find(self._key(entry))].text = None
 
-    def renderings(self, render: Callable[[E], bytes]) -> list[bytes]:
-        """What `render` gives for all entries, in order, joined by commas within each block."""
-        out = []
+    def texts(self, write: Callable[[list[E]], bytes]) -> list[bytes]:
+        """What `write` makes of the entries of each block, in order; it is called for changed blocks only."""
+        texts = []
         for block in self._blocks:
-            if block.rendering is None:
-                block.rendering = b",".join(map(render, block.entries))
-            out.append(block.rendering)
-        return out
+            if block.text is None:
+                block.text = write(block.entries)
+            texts.append(block.text)
+        return texts
 
     def _find(self, key: Any) -> int:
-        """The number of the block that holds `key` or would: the last one that begins at or before it."""
+        """The number of the block that holds `key` or would hold it: the last that begins at or before it."""
         return max(0, bisect_right(self._blocks, key, key=lambda block: self._key(block.entries[0])) - 1)

@@ -1,79 +1,37 @@
-"""Causal order: which operations are in the past of which (oplog, "Notation"; §3.1, §3.4).
+"""Causal order: which operations are in the past of which (oplog §3.1, §3.4).
 
-``past(O)`` is everything reachable from O over ``prev`` and ``deps``.  It may hold a hundred thousand operations, so
-it is never written down.  Every author's operations form chains over ``prev``: one, or with forks several, each
-beginning at its first operation or at the operation it branches off from.  With any operation, a past holds all
-earlier ones of its chain; so the past of O is known by **one number a chain**: the highest ``seq`` in it.  That is a
-version vector, indexed by chain and not by author, so that equivocating authors fit in.
+``past(O)`` is everything that can be reached from O over ``prev`` and ``deps``, without O itself.  It may hold a
+hundred thousand operations, so it is never written down.  Instead: an author's operations form chains over ``prev``
+(one chain, or several if the author forked, each beginning at its first operation or where it branches off).  If a past
+holds an operation, it holds all earlier ones of the same chain.  So **one number for each chain** describes past(O):
+the highest ``seq`` in it.  That is a version vector, indexed by chain and not by author, so that authors who equivocate
+fit in.
 
-The vectors are not kept for each operation either.  Along a chain they only grow, so each chain keeps the steps by
-which its knowledge of other chains grew; a vector's entry is found by bisection in them, and a fork looks further in
+Even vectors are not kept for each operation.  Along a chain they only grow, so each chain keeps the *steps* by which
+its knowledge of other chains grew.  An entry of a vector is found by bisection in these steps, and a branch looks on in
 the chain it branched off from.  An operation costs memory and time for what it newly merges, however many chains there
-are, and "is X in past(O)?" costs a bisection, plus one for each fork on the way down.
+are; "is X in past(O)?" costs one bisection, plus one for each fork on the way down.
 
-Handled here: chains, forks, pasts of operations still to be placed.  The caller must place operations after their
-ancestors.
+:class:`Past` is the past of an operation that is not stored yet, and :class:`Candidate` is such an operation with all
+that stages 8 to 12 find out about it.
+
+Handled here: chains, forks, pasts.  The caller must place operations after their ancestors.
 """
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
+from typing import Protocol
 
-from omp.protocols.oplog.core.entries import Entry, GrantEntry
+from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry
+from omp.protocols.oplog.core.operation import Operation
 
-
-class Chain:
-    """Consecutive operations of one author, each the ``prev`` of the next, from ``seq`` `first` on.
-
-    `base` is the operation that the first one has as ``prev``: None, or where the author forked.  `steps` are
-    (``seq``, other chain, the highest ``seq`` known of it from there on), ascending; `seen` has the same by chain:
-    the first and the last of the three, as two arrays.
-    """
-
-    __slots__ = ("author", "base", "entries", "first", "seen", "steps")
-
-    def __init__(self, author: Author, base: Entry | None) -> None:
-        self.author = author
-        self.base = base
-        self.first = base.seq + 1 if base is not None else 1
-        self.entries: list[Entry] = []
-        self.steps: list[tuple[int, Chain, int]] = []
-        self.seen: dict[Chain, tuple[array[int], array[int]]] = {}
-
-    def learn(self, seq: int, chain: Chain, upto: int) -> None:
-        """From the operation with this ``seq`` on, `chain` is known up to `upto`."""
-        self.steps.append((seq, chain, upto))
-        seqs, uptos = self.seen.setdefault(chain, (array("Q"), array("Q")))
-        seqs.append(seq)
-        uptos.append(upto)
-
-    def after(self, seq: int) -> list[Entry]:
-        """The operations of this chain with a greater ``seq``."""
-        return self.entries[max(0, seq - self.first + 1) :]
-
-
-class Author:
-    """A key and what it has signed in this log.
-
-    `by_seq` holds its operations by ``seq`` (from 1, at index 0), of a fork the one stored first; `forks` all
-    operations of each ``seq`` that has several (§3.4); `grants` the grants that name it as grantee.
-    """
-
-    __slots__ = ("by_seq", "chains", "forks", "grants", "is_root", "key")
-
-    def __init__(self, key: str, is_root: bool) -> None:
-        self.key = key
-        self.is_root = is_root
-        self.chains: list[Chain] = []
-        self.by_seq: list[Entry] = []
-        self.forks: dict[int, list[Entry]] = {}
-        self.grants: list[GrantEntry] = []
+# --- Pasts of stored operations ---------------------------------------------------------------------------------
 
 
 def reach(entry: Entry, chain: Chain) -> int:
-    """The highest ``seq`` of `chain` among `entry` and its past; 0 where there is none."""
+    """The highest ``seq`` of `chain` among `entry` and its past; 0 if there is none."""
     at, seq = entry.chain, entry.seq
     while True:
         if at is chain:
@@ -91,8 +49,11 @@ def in_past(ancestor: Entry, entry: Entry) -> bool:
     return ancestor is not entry and reach(entry, ancestor.chain) >= ancestor.seq
 
 
+# --- The past of an operation on its way in ---------------------------------------------------------------------
+
+
 class Past:
-    """past(O) of an operation that is not placed yet: what its ``prev`` knows, and what its ``deps`` add to that."""
+    """past(O) of an operation without a place yet: what its ``prev`` knows, and what its ``deps`` add to that."""
 
     __slots__ = ("added", "prev")
 
@@ -103,12 +64,12 @@ class Past:
             self._add(dep)
 
     def _add(self, entry: Entry) -> None:
-        """Add `entry` and its past: of its chain, the steps since what is known of it already."""
-        new: list[tuple[Entry, int]] = []  # the last operation of a chain, and what of the chain is known already
+        """Add `entry` and its past: of each chain it brings in, only the steps that are not known already."""
+        new: list[tuple[Entry, int]] = []  # the last operation of a chain, and the highest seq of it known already
         at: Entry | None = entry
         while at is not None and at.seq > (known := self.upto(at.chain)):
             new.append((at, known))
-            at = at.chain.base  # what the chain branched off from may be new too
+            at = at.chain.base  # the chain that this one branched off from may be new too
         for last, known in new:
             steps = last.chain.steps
             self._raise(last.chain, last.seq)
@@ -135,8 +96,41 @@ def _seq_of(step: tuple[int, Chain, int]) -> int:
     return step[0]
 
 
+class LogView(Protocol):
+    """What stages 8 to 12 ask of a log."""
+
+    def entry(self, operation_id: str, /) -> Entry | None:
+        """The stored operation with this ID, or None."""
+
+    def author(self, key: str, /) -> Author:
+        """What is known of a key: its chains, and the grants that name it."""
+
+
+class Candidate:
+    """An operation on its way into the log, with what stages 8 to 12 found out about it (§3.2).
+
+    Each stage writes down what it found, and later stages build on it; what was found is then what is stored.  `prev`
+    and `deps` are the stored ancestors, `missing` the IDs of those that are not stored (stage 8).  `past` is past(O);
+    `named` are the entries that the body names, by member, in the order of the body (stage 11).  `auth` is Auth(O)
+    (stage 12).
+    """
+
+    __slots__ = ("auth", "author", "deps", "log", "missing", "named", "operation", "past", "prev")
+
+    def __init__(self, operation: Operation, log: LogView) -> None:
+        self.operation = operation
+        self.log = log
+        self.author = log.author(operation.author)
+        self.missing: list[str] = []
+        self.prev: Entry | None = None
+        self.deps: list[Entry] = []
+        self.past: Past
+        self.named: dict[str, list[Entry]] = {}
+        self.auth: tuple[GrantEntry, ...] = ()
+
+
 def place(entry: Entry, author: Author, past: Past) -> None:
-    """Give `entry`, whose ``seq`` is set, its place behind its ``prev``: at the end of that chain, or on a new one."""
+    """Give a new `entry` its place behind its ``prev``: at the end of that chain, or on a new chain if it forks."""
     prev = past.prev
     if prev is not None and prev.chain.entries[-1] is prev:
         chain = prev.chain
@@ -147,7 +141,7 @@ def place(entry: Entry, author: Author, past: Past) -> None:
     chain.entries.append(entry)
     for other, upto in past.added.items():
         chain.learn(entry.seq, other, upto)
-    # Stored sets are closed, so the operations with lower seq are there: seq is at most one beyond the last.
+    # The stored set is closed, so the operations with lower seq are there: seq is at most one beyond the last.
     if entry.seq > len(author.by_seq):
         author.by_seq.append(entry)
     else:

@@ -1,41 +1,61 @@
-"""What a replica keeps of every stored operation: one small record each, one class a type.
+"""What a replica keeps: an entry for each stored operation, chains and authors for each key, and how entries are made.
 
-An entry holds the exact bytes, the few members that the rules ask for again and again, and the links to other
-entries that stages 8 to 12 resolved.  Everything else is read from the bytes when somebody asks for it
-(:meth:`Entry.envelope`).  A log has hundreds of thousands of entries, so they are slotted, share the strings and
-tuples that many of them have in common, and point at each other instead of repeating 78-character IDs.
+An **entry** (oplog §2.2, one class for each type) holds the exact bytes, the few members that the rules ask for again
+and again, and links to the other entries that stages 8 to 12 resolved.  Everything else is read from the bytes when it
+is asked for (:meth:`Entry.envelope`).  A log may have a million entries, so they are slotted, share the strings and
+tuples that many of them have in common, and point at each other instead of repeating IDs of 78 characters.
 
-The static links (``prev``, sources, targets, Auth) never change after an entry is stored.  What changes is kept in the
-second group of slots of each class, and each such slot names the module that alone writes it.
+A **chain** (§3.1) is a run of consecutive operations by one key; an **author** is a key with its chains.  An author who
+forks has several chains.
+
+What an operation says never changes after it is stored: ``prev``, sources, targets, Auth(O).  What does change has
+slots of its own, and each of these names the one module that writes it.
+
+:func:`entry_of` is the only place that makes an entry.  It runs when an operation has passed all twelve stages, so it
+checks nothing.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from sys import intern
+from typing import Any, ClassVar
 
-from omp.protocols.oplog.core.operation import CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, REFUTATION, REVOCATION
+from omp.protocols.oplog.core.operation import (
+    CLAIM,
+    CORRECTION,
+    EVIDENCE,
+    GRANT,
+    INFERENCE,
+    REFUTATION,
+    REVOCATION,
+    Operation,
+)
 
-if TYPE_CHECKING:
-    from omp.protocols.oplog.core.causality import Chain
+Named = Mapping[str, Sequence[Any]]
+"""The entries that a body names, by member.  Stage 11 has made sure that each is of a type that §2.2 allows there."""
 
 
 class Entry:
     """A stored operation.
 
-    ``chain`` and ``seq`` are its place in the causal order (causality.py); ``auth`` is Auth(O) of oplog §4, empty for
-    the root's operations; ``void`` is kept by void.py.
+    ``auth`` is Auth(O) of §4, empty for operations by the root.  ``chain`` is its place in the causal order (written by
+    causality.py), ``void`` whether a revocation cut it off (void.py).
     """
 
     __slots__ = ("auth", "chain", "id", "lc", "raw", "seq", "void")
     type: ClassVar[str]
-    raw: bytes
-    id: str
-    lc: int
-    seq: int
     chain: Chain
-    auth: tuple[GrantEntry, ...]
-    void: bool
+
+    def __init__(self, operation: Operation, named: Named) -> None:
+        self.raw = operation.raw
+        self.id = operation.id
+        self.lc = operation.lc
+        self.seq = operation.seq
+        self.auth: tuple[GrantEntry, ...] = ()
+        self.void = False
 
     def envelope(self) -> dict[str, Any]:
         """The whole operation, parsed from its bytes."""
@@ -49,50 +69,66 @@ class Entry:
 
 
 class SourceEntry(Entry):
-    """An operation that claims or inferences may build on: a node of the derivation graph (oplog §5).
+    """An operation that claims and inferences may build on: a node of the derivation graph (§5).
 
-    ``sources`` are the entries it builds on; ``dependents`` those that build on it, ``taint`` the sources that taint
-    it (both kept by state.py).
+    ``sources`` are the entries it builds on.  ``dependents`` are those that build on it, and ``taint`` the sources that
+    taint it (both written by state.py).
     """
 
     __slots__ = ("dependents", "sources", "taint")
-    sources: tuple[SourceEntry, ...]
-    dependents: list[SourceEntry] | tuple[()]
-    taint: frozenset[SourceEntry]
+
+    def __init__(self, operation: Operation, named: Named, sources: Sequence[SourceEntry] = ()) -> None:
+        super().__init__(operation, named)
+        self.sources = tuple(sources)
+        # Most entries have none of these for ever: the empty tuple is shared, an empty list would not be.
+        self.dependents: list[SourceEntry] | tuple[()] = ()
+        self.taint: frozenset[SourceEntry] = frozenset()
 
 
 class EvidenceEntry(SourceEntry):
-    """evidence-ingest; ``refuted_by`` are the non-void refutations of it (state.py)."""
+    """evidence-ingest.  ``refuted_by`` are the non-void refutations that target it (state.py)."""
 
     __slots__ = ("refuted_by",)
     type = EVIDENCE
-    refuted_by: list[RefutationEntry] | tuple[()]
+
+    def __init__(self, operation: Operation, named: Named) -> None:
+        super().__init__(operation, named)
+        self.refuted_by: list[RefutationEntry] | tuple[()] = ()
 
 
 class ClaimEntry(SourceEntry):
-    """claim-assert; ``refuted_by`` and ``superseded_by`` are non-void operations that target it (state.py)."""
+    """claim-assert.  ``refuted_by`` and ``superseded_by`` are the non-void operations that target it (state.py)."""
 
     __slots__ = ("predicate", "refuted_by", "superseded_by")
     type = CLAIM
-    predicate: str
-    refuted_by: list[RefutationEntry] | tuple[()]
-    superseded_by: list[CorrectionEntry] | tuple[()]
+
+    def __init__(self, operation: Operation, named: Named) -> None:
+        super().__init__(operation, named, named["derived_from"])
+        self.predicate: str = intern(operation.body["predicate"])
+        self.refuted_by: list[RefutationEntry] | tuple[()] = ()
+        self.superseded_by: list[CorrectionEntry] | tuple[()] = ()
 
 
 class InferenceEntry(SourceEntry):
-    """inference-call; its sources are its inputs."""
+    """inference-call.  Its sources are its inputs."""
 
     __slots__ = ()
     type = INFERENCE
 
+    def __init__(self, operation: Operation, named: Named) -> None:
+        super().__init__(operation, named, named["inputs"])
+
 
 class CorrectionEntry(Entry):
-    """correction of the claim ``target``."""
+    """correction of the claim ``target``, by the claim ``replacement`` or by none."""
 
     __slots__ = ("replacement", "target")
     type = CORRECTION
-    target: ClaimEntry
-    replacement: ClaimEntry | None
+
+    def __init__(self, operation: Operation, named: Named) -> None:
+        super().__init__(operation, named)
+        self.target: ClaimEntry = named["target"][0]
+        self.replacement: ClaimEntry | None = _one_or_none(named["replacement"])
 
 
 class RefutationEntry(Entry):
@@ -100,14 +136,18 @@ class RefutationEntry(Entry):
 
     __slots__ = ("target",)
     type = REFUTATION
-    target: ClaimEntry | EvidenceEntry
+
+    def __init__(self, operation: Operation, named: Named) -> None:
+        super().__init__(operation, named)
+        self.target: ClaimEntry | EvidenceEntry = named["target"][0]
 
 
 class GrantEntry(Entry):
-    """permission-grant, its terms spelled out: every operation of its grantee is measured by them.
+    """permission-grant, with all its terms: every operation of its grantee is measured against them.
 
-    ``parent`` and ``depth`` are those of oplog §4.  ``children`` (grants under it), ``revocations`` (every stored one
-    that targets it) and ``cuts`` (the effective ones that are no renunciations) are kept by void.py.
+    ``parent`` and ``depth`` are those of §4.  void.py writes ``children`` (the grants directly under it),
+    ``revocations`` (every stored one that targets it) and ``cuts`` (those of them that are effective and no
+    renunciations).
     """
 
     __slots__ = (
@@ -115,19 +155,23 @@ class GrantEntry(Entry):
         "predicates", "provenance", "revocations",
     )  # fmt: skip
     type = GRANT
-    grantee: str
-    caps: frozenset[str]
-    predicates: tuple[str, ...]
-    provenance: str
-    ops: frozenset[str] | None
-    max_depth: int
-    not_before: str | None
-    expires: str | None
-    parent: GrantEntry | None
-    depth: int
-    children: list[GrantEntry]
-    revocations: list[RevocationEntry]
-    cuts: list[RevocationEntry]
+
+    def __init__(self, operation: Operation, named: Named) -> None:
+        super().__init__(operation, named)
+        body, scope = operation.body, operation.body["scope"]
+        self.grantee: str = body["grantee"]
+        self.caps: frozenset[str] = frozenset(map(intern, body["caps"]))
+        self.predicates: tuple[str, ...] = tuple(scope["predicates"])
+        self.provenance: str = scope["provenance"]
+        self.ops: frozenset[str] | None = frozenset(scope["ops"]) if "ops" in scope else None
+        self.max_depth: int = body["max_depth"]
+        self.not_before: str | None = body["not_before"]
+        self.expires: str | None = body["expires"]
+        self.parent: GrantEntry | None = _one_or_none(named["parent"])
+        self.depth: int = 1 if self.parent is None else self.parent.depth + 1
+        self.children: list[GrantEntry] = []
+        self.revocations: list[RevocationEntry] = []
+        self.cuts: list[RevocationEntry] = []
 
     def lineage(self) -> list[GrantEntry]:
         """This grant and its ancestors over ``parent``, upwards: at most 9, since ``max_depth`` falls from 8."""
@@ -141,25 +185,111 @@ class GrantEntry(Entry):
     def below(self) -> list[GrantEntry]:
         """This grant and all that descend from it."""
         grants = [self]
-        for grant in grants:
+        for grant in grants:  # grows while it is walked
             grants += grant.children
         return grants
 
 
 class RevocationEntry(Entry):
-    """revocation of the grant ``target``; ``renounces`` where the grantee itself gives it up (oplog §4)."""
+    """revocation of the grant ``target``; ``renounces`` is true if the grantee itself gives it up (§4)."""
 
     __slots__ = ("renounces", "target")
     type = REVOCATION
-    target: GrantEntry
-    renounces: bool
+
+    def __init__(self, operation: Operation, named: Named) -> None:
+        super().__init__(operation, named)
+        self.target: GrantEntry = named["target"][0]
+        self.renounces = self.target.grantee == operation.author
+
+
+def _one_or_none(entries: Sequence[Any]) -> Any:
+    return entries[0] if entries else None
+
+
+_CLASSES: dict[str, Callable[[Operation, Named], Entry]] = {
+    EVIDENCE: EvidenceEntry,
+    CLAIM: ClaimEntry,
+    CORRECTION: CorrectionEntry,
+    REFUTATION: RefutationEntry,
+    GRANT: GrantEntry,
+    REVOCATION: RevocationEntry,
+    INFERENCE: InferenceEntry,
+}
+
+
+def entry_of(operation: Operation, named: Named, auth: tuple[GrantEntry, ...], prev: Entry | None) -> Entry:
+    """The entry of an operation that has passed all stages; it has no place in the causal order yet.
+
+    `named` are the entries its body names (stage 11), `auth` is Auth(O) (stage 12), `prev` its author's entry before
+    it.
+    """
+    entry = _CLASSES[operation.type](operation, named)
+    # Most operations act under the same grants as the one before them, so they share one tuple.
+    entry.auth = prev.auth if prev is not None and prev.auth == auth else auth
+    return entry
+
+
+# --- Keys and their chains --------------------------------------------------------------------------------------
+
+
+class Chain:
+    """Consecutive operations by one author, each the ``prev`` of the next; the first has ``seq`` `first`.
+
+    `base` is the ``prev`` of the first one: None, or the operation at which the author forked.  `steps` records how
+    the chain's knowledge of other chains grew, as triples (``seq``, other chain, highest ``seq`` known of it from there
+    on), ascending.  `seen` has the same for each other chain: the first members of its triples, and the last ones, as
+    two arrays.  causality.py explains what they are for.
+    """
+
+    __slots__ = ("author", "base", "entries", "first", "seen", "steps")
+
+    def __init__(self, author: Author, base: Entry | None) -> None:
+        self.author = author
+        self.base = base
+        self.first = base.seq + 1 if base is not None else 1
+        self.entries: list[Entry] = []
+        self.steps: list[tuple[int, Chain, int]] = []
+        self.seen: dict[Chain, tuple[array[int], array[int]]] = {}
+
+    def learn(self, seq: int, chain: Chain, upto: int) -> None:
+        """From the operation with this ``seq`` on, `chain` is known up to `upto`."""
+        self.steps.append((seq, chain, upto))
+        seqs, uptos = self.seen.setdefault(chain, (array("Q"), array("Q")))
+        seqs.append(seq)
+        uptos.append(upto)
+
+    def after(self, seq: int) -> list[Entry]:
+        """The operations of this chain with a greater ``seq``."""
+        return self.entries[max(0, seq - self.first + 1) :]
+
+
+class Author:
+    """A key and what it has signed in this log.
+
+    `by_seq` holds its operations by ``seq`` (``seq`` 1 at index 0); where the key forked, the one that was stored
+    first.  `forks` maps each ``seq`` that was used twice or more to all its operations (§3.4).  `grants` are those that
+    name the key as grantee.
+    """
+
+    __slots__ = ("by_seq", "chains", "forks", "grants", "is_root", "key")
+
+    def __init__(self, key: str, is_root: bool) -> None:
+        self.key = key
+        self.is_root = is_root
+        self.chains: list[Chain] = []
+        self.by_seq: list[Entry] = []
+        self.forks: dict[int, list[Entry]] = {}
+        self.grants: list[GrantEntry] = []
+
+
+# --- Sort keys --------------------------------------------------------------------------------------------------
 
 
 def total_order(entry: Entry) -> tuple[int, str]:
-    """The key of oplog §3.3: ascending (``lc``, operation ID).  It extends the causal order."""
+    """The sort key of §3.3, (``lc``, operation ID), ascending.  It extends the causal order."""
     return entry.lc, entry.id
 
 
 def by_id(entry: Entry) -> str:
-    """The key of the lists of oplog §5 that are sorted by ID."""
+    """The sort key of the lists of §5 that are sorted by ID."""
     return entry.id

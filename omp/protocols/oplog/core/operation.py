@@ -5,15 +5,15 @@ them beside the document:
 
 * :data:`ENVELOPE` and :data:`BODIES`: the members of the envelope and of the seven bodies, each with its grammar
   (stage 4);
-* :data:`LIMITS`: how long things may be (stage 5).  Lengths are never grammar: a subject of 300 characters is well
-  formed, and too long;
-* :data:`RANGES`: how great numbers may be (stage 6);
+* :data:`LIMITS`: how long things may be (stage 5).  A length is never part of a grammar: a subject of 300 characters is
+  well formed, but too long;
+* :data:`RANGES`: the bounds of numbers (stage 6);
 * :data:`REFERENCES`: which members name operations, and of which types (stage 11).
 
-:class:`Operation` is what stages 1 to 7 make of bytes: checked by itself, not yet against the log.
+:class:`Operation` is what stages 1 to 7 make of bytes: checked by itself, but not yet against the log.
 
 Handled here: everything that can be said of one operation's members alone.  The caller must have decoded canonical
-bytes: the values are those of OMP-CJ, so an ``int`` is within ±(2^53 − 1) and strings hold no lone surrogates.
+bytes.  Then the values are those of OMP-CJ: integers are within ±(2^53 − 1), and strings hold no lone surrogates.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ TYPES = (EVIDENCE, CLAIM, CORRECTION, REFUTATION, GRANT, REVOCATION, INFERENCE)
 
 CAPABILITIES = ("author", "delegate", "infer", "read")
 MAX_CLOCK_STEP = 2**20
-"""§2.1: how far ``lc`` may be ahead of the greatest clock among the operations it builds on."""
+"""§2.1: how far ``lc`` may be ahead of the greatest clock below it, so that nobody can use up the range."""
 
 
 class Operation:
-    """One operation that passed stages 1 to 7: `raw` its exact bytes, `id` its operation ID, the rest its members."""
+    """An operation that passed stages 1 to 7: `raw` is its exact bytes, `id` its operation ID, the rest its members."""
 
     __slots__ = ("author", "body", "deps", "id", "lc", "log", "prev", "raw", "seq", "ts", "type")
 
@@ -61,7 +61,7 @@ class Operation:
         self.body: dict[str, Any] = envelope["body"]
 
     def parents(self) -> list[str]:
-        """The operations it builds on: ``prev`` first, then ``deps`` in their order (§3.2, stage 8)."""
+        """The IDs it builds on: ``prev`` first, then ``deps`` in their order (§3.2, stage 8)."""
         return [self.prev, *self.deps] if self.prev is not None else self.deps
 
 
@@ -75,14 +75,15 @@ def preimage(envelope: Mapping[str, Any]) -> bytes:
 
 
 class Grammar(NamedTuple):
-    """What a member may be: a test, and the words that end the sentence "… must be"."""
+    """What a member may be: a test, and words that complete the sentence "… must be"."""
 
     accepts: Callable[[Any], bool]
     words: str
 
 
 def _text(pattern: str, words: str) -> Grammar:
-    # §1.1: a pattern is matched against the whole string and means ASCII.
+    # §1.1: a pattern is matched against the whole string and means ASCII.  "$" would let a line feed at the end pass,
+    # and \d digits of every script.
     fullmatch = re.compile(pattern, re.ASCII | re.DOTALL).fullmatch
     return Grammar(lambda value: type(value) is str and fullmatch(value) is not None, words)
 
@@ -97,7 +98,7 @@ def _or_null(grammar: Grammar) -> Grammar:
 
 
 def _array(of: Grammar, *, empty: bool = False, ordered: bool = False) -> Grammar:
-    """A list without duplicates; `ordered`: sorted too (every list of §2.2 is one or the other)."""
+    """A list without duplicates; with `ordered`, sorted too.  Every list of §2.2 is one or the other."""
     accepts = of.accepts
 
     def fits(value: Any) -> bool:
@@ -105,6 +106,7 @@ def _array(of: Grammar, *, empty: bool = False, ordered: bool = False) -> Gramma
             return False
         return all(a < b for a, b in pairwise(value)) if ordered else len(set(value)) == len(value)
 
+    # Without duplicates, and sorted where order means nothing: so that one meaning has one form, and one ID.
     kind = "sorted list" if ordered else "list"
     return Grammar(fits, f"a {'' if empty else 'non-empty '}{kind} without duplicates; each element {of.words}")
 
@@ -114,6 +116,8 @@ _TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\
 
 def is_timestamp(value: Any) -> bool:
     """§1.3: ``YYYY-MM-DDTHH:MM:SS.mmmZ``, a date of the calendar from year 1 on, no leap second.
+
+    With one form for each instant, timestamps are compared as strings.
 
     >>> is_timestamp("2024-02-29T23:59:59.999Z"), is_timestamp("2023-02-29T00:00:00.000Z")
     (True, False)
@@ -133,7 +137,7 @@ def _is_name(name: str) -> bool:
 
 
 def _names_are_plain(value: Any) -> bool:
-    """§1.1: every member name anywhere matches ``^[a-z0-9_]+$``.  The depth is at most 16 by stage 1."""
+    """§1.1: every member name anywhere matches ``^[a-z0-9_]+$``.  Recursion is safe: stage 1 bounds the depth by 16."""
     if type(value) is dict:
         return all(map(_is_name, value)) and all(map(_names_are_plain, value.values()))
     if type(value) is list:
@@ -153,7 +157,7 @@ OPERATION_ID = _text(identifiers.OPERATION_ID.pattern, "an operation ID, omp:op:
 EVIDENCE_ID = _text(identifiers.EVIDENCE_ID.pattern, "an evidence ID, omp:ev:sha256:… with 64 hex digits")
 SIGNATURE = _text(identifiers.SIGNATURE.pattern, "a signature, 86 characters of base64url")
 TIMESTAMP = Grammar(is_timestamp, "a timestamp like 2024-05-17T09:30:00.000Z")
-INTEGER = Grammar(lambda value: type(value) is int, "an integer")  # true is no integer
+INTEGER = Grammar(lambda value: type(value) is int, "an integer")  # isinstance would let true pass
 OBJECT = Grammar(lambda value: type(value) is dict, "an object")
 STRING = Grammar(lambda value: type(value) is str, "a string")
 NON_EMPTY = Grammar(lambda value: type(value) is str and value != "", "a string of 1 character or more")
@@ -222,7 +226,7 @@ _SCOPE_WITHOUT_OPS = {name: grammar for name, grammar in SCOPE.items() if name !
 
 
 def schema_problem(envelope: Mapping[str, Any]) -> str | None:
-    """Stage 4: the first thing in which a decoded operation departs from §2, as a sentence; None if it fits."""
+    """Stage 4: the first way in which a decoded operation departs from §2, as a sentence; None if it does not."""
     return (
         _members_problem("", envelope, ENVELOPE, extensible=True)
         or _deps_problem(envelope)
@@ -254,6 +258,7 @@ def _extensions_problem(path: str, unknown: Mapping[str, Any], extensible: bool)
 
 
 def _deps_problem(envelope: Mapping[str, Any]) -> str | None:
+    # §2.1: prev is an ancestor already, and to name it twice would be a second form of the same operation.
     if envelope["prev"] in envelope["deps"]:
         return "deps must not repeat the value of prev"
     return None
@@ -266,12 +271,14 @@ def _body_problem(kind: str, body: Mapping[str, Any]) -> str | None:
         scope = body["scope"]
         return _members_problem("body.scope.", scope, SCOPE if "ops" in scope else _SCOPE_WITHOUT_OPS)
     if kind == CLAIM and not body["derived_from"] and not body["method"].startswith("user:"):
-        # §2.2: provenance is mandatory.
+        # §2.2: provenance is mandatory.  A claim from nothing must at least say that a person made it.
         return "body.derived_from must not be empty unless body.method starts with user:, a direct statement"
     return None
 
 
 # --- Limits and ranges ------------------------------------------------------------------------------------------
+
+# The bounds keep the work for one operation small, whoever signed it: 64 merges, 512 look-ups, 64 KiB of hashing.
 
 MAX_OPERATION_BYTES = 65_536
 
@@ -279,7 +286,7 @@ Measure = Callable[[Mapping[str, Any]], int]
 
 
 class Limit(NamedTuple):
-    """§1.5: the member at `path` (from the envelope) may measure at most `bound` `unit`."""
+    """§1.5: `measure` of the member at `path` (from the envelope down) may be at most `bound`, counted in `unit`."""
 
     path: str
     bound: int
@@ -351,7 +358,7 @@ def limit_problem(raw: bytes, envelope: Mapping[str, Any]) -> str | None:
 
 
 class Range(NamedTuple):
-    """Stage 6: the integer at `path` lies in `low` … `high`; None is no bound but that of OMP-CJ."""
+    """Stage 6: the integer at `path` is at least `low` and at most `high`; None means no bound but that of OMP-CJ."""
 
     path: str
     low: int
@@ -383,7 +390,7 @@ def range_problem(envelope: Mapping[str, Any]) -> str | None:
 
 # --- References -------------------------------------------------------------------------------------------------
 
-REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {  # §2.2: members typed as operation IDs, and what they may name
+REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {  # §2.2: members that are operation IDs, and the types they name
     EVIDENCE: {},
     CLAIM: {"derived_from": (EVIDENCE, CLAIM, INFERENCE)},
     CORRECTION: {"target": (CLAIM,), "replacement": (CLAIM,)},
@@ -395,7 +402,7 @@ REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {  # §2.2: members typed as
 
 
 def references(kind: str, body: Mapping[str, Any]) -> Iterator[tuple[str, list[str], tuple[str, ...]]]:
-    """The members of a body that name operations: (name, the IDs in it, the types they may have)."""
+    """The members of a body that name operations, each as (name, the IDs in it, the types those may have)."""
     for name, types in REFERENCES[kind].items():
         value = body[name]
         yield name, value if type(value) is list else [] if value is None else [value], types

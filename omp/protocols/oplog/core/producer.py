@@ -1,9 +1,9 @@
 """The producer: builds, canonicalizes and signs operations of one key (oplog §1.4, §2; conformance class Producer).
 
-It fills what follows from the log: ``seq`` and ``prev`` from the key's own chain, ``deps`` with the current heads,
-``lc`` with the greatest clock among them + 1 (§2.1).  Lists that §2.2 wants sorted are sorted.  Before an operation is
-given out, the verifier runs on its bytes, all twelve stages: so a producer cannot produce what a verifier would
-refuse, and what it would refuse comes out as the verifier's own :class:`Refused`.
+It fills in what follows from the log: ``seq`` and ``prev`` from the key's own chain, ``deps`` with the current heads,
+``lc`` with the greatest clock among them + 1 (§2.1).  It sorts the lists that §2.2 wants sorted.  Before it returns an
+operation it runs the verifier on its bytes, all twelve stages.  So it cannot produce what others would refuse; what
+they would refuse is raised as the verifier's own :class:`OperationRefused`.
 
 What is produced is not in the log yet: the caller admits it (:meth:`Replica.admit`) and sends its ``raw`` bytes to
 others.  Time is an argument: `ts`, a timestamp of §1.3.
@@ -29,7 +29,7 @@ from omp.protocols.oplog.core.operation import (
 )
 from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.state import status_of
-from omp.protocols.oplog.core.verify import Refused, check_bytes, judge
+from omp.protocols.oplog.core.verify import OperationMalformed, check_bytes, judge
 from omp.rules import canonical, identifiers
 from omp.rules.encodings import b64u_encode
 from omp.rules.engines import Engine
@@ -38,7 +38,7 @@ _MAX_DEPS = 64  # §1.5
 
 
 class Signer(Protocol):
-    """A secret key: `public_key` is 32 bytes, `sign` gives the 64-byte Ed25519 signature of a message."""
+    """A secret key: `public_key` is 32 bytes, `sign` returns the 64-byte Ed25519 signature of a message."""
 
     @property
     def public_key(self) -> bytes: ...
@@ -47,7 +47,7 @@ class Signer(Protocol):
 
 
 class Producer:
-    """Makes the operations of `signer` in the log that `replica` holds; `engine` verifies them."""
+    """Makes operations by `signer` in the log that `replica` holds; `engine` verifies them."""
 
     def __init__(self, replica: Replica, signer: Signer, engine: Engine) -> None:
         self.key = identifiers.key_id(signer.public_key)
@@ -56,9 +56,9 @@ class Producer:
         self._engine = engine
 
     def produce(self, kind: str, body: dict[str, Any], ts: str, extensions: dict[str, Any] | None = None) -> Operation:
-        """The next operation of this key: of type `kind`, with this `body`, and ``x_…`` members `extensions`.
+        """The next operation of this key: of type `kind`, with this `body`; `extensions` are ``x_…`` members.
 
-        Raises :class:`Refused` where a verifier would refuse it.
+        Raises :class:`OperationRefused` if a verifier would refuse it.
         """
         prev = self._last()
         deps = self._deps(prev, body)
@@ -81,14 +81,15 @@ class Producer:
         return operation
 
     def _last(self) -> Entry | None:
-        """The end of this key's chain; of the longest, should the key have forked."""
+        """The end of this key's chain; if the key has forked, of the longest one."""
         ends = [chain.entries[-1] for chain in self._replica.author(self.key).chains]
         return max(ends, key=lambda entry: (entry.seq, total_order(entry)), default=None)
 
     def _deps(self, prev: Entry | None, body: dict[str, Any]) -> list[Entry]:
-        """The heads, but for `prev`; of more than §1.5 allows, first those that bring in what `body` names.
+        """The heads without `prev`; if there are more than §1.5 allows, those that matter most.
 
-        Then those that bring in this key's own grants: whoever forks may have made all the rest.
+        First those with what `body` names in their past, then those with this key's own grants: an author who forks can
+        make any number of heads, and must not be able to crowd these out.
         """
         if prev is None and self._replica.is_root(self.key):
             return []  # §4: the root's first operation begins the log
@@ -105,7 +106,7 @@ class Producer:
         ]
         return list(dict.fromkeys([*bringing, *heads]))[:_MAX_DEPS]
 
-    # --- The seven types: §2.2
+    # --- The seven types of §2.2
 
     def evidence_ingest(
         self, ts: str, *, evidence: str, media_type: str, size: int, source: str, observed_at: str | None = None
@@ -127,7 +128,7 @@ class Producer:
         method: str,
         derived_from: Iterable[str] = (),
     ) -> Operation:
-        """Assert a claim; `confidence_ppm` in parts per million; `derived_from` may be empty for a ``user:`` method."""
+        """Assert a claim; `confidence_ppm` is in parts per million.  Only ``user:`` methods need no `derived_from`."""
         body = {
             "subject": subject, "predicate": predicate, "object": object, "confidence_ppm": confidence_ppm,
             "method": method, "derived_from": list(derived_from),
@@ -135,7 +136,7 @@ class Producer:
         return self.produce(CLAIM, body, ts)
 
     def correction(self, ts: str, *, target: str, replacement: str | None = None, reason: str = "") -> Operation:
-        """Supersede the claim `target`, by the claim `replacement` where there is one."""
+        """Supersede the claim `target`, by the claim `replacement` or by none."""
         return self.produce(CORRECTION, {"target": target, "replacement": replacement, "reason": reason}, ts)
 
     def refutation(self, ts: str, *, target: str, reason: str = "") -> Operation:
@@ -180,21 +181,21 @@ class Producer:
         grant: str | None = None,
         output: str | None = None,
     ) -> Operation:
-        """Record that `model` was called on `inputs`; `grant` is what allows it, null for the root."""
+        """Record that `model` was called on `inputs`; `grant` is the grant that allows it, None for the root."""
         body = {"purpose": purpose, "model": model, "inputs": list(inputs), "grant": grant, "output": output}
         return self.produce(INFERENCE, body, ts)
 
 
 def signed(envelope: dict[str, Any], signer: Signer) -> bytes:
-    """The canonical bytes of an envelope without ``sig``, with the signature put in: §1.4.  Nothing else is checked.
+    """The canonical bytes of an envelope without ``sig``, with its signature put in: §1.4.  Nothing else is checked.
 
-    Raises :class:`Refused` for a value that has no canonical form.
+    Raises :class:`OperationMalformed` for a value that has no canonical form.
     """
     try:
         preimage = f"{envelope['v']}\n".encode() + canonical.canonicalize(envelope)
         return canonical.canonicalize({**envelope, "sig": b64u_encode(signer.sign(preimage))})
     except canonical.CanonicalError as error:
-        raise Refused("ERR_CANONICAL", 2, str(error)) from None
+        raise OperationMalformed("ERR_CANONICAL", 2, str(error)) from None
 
 
 def _strings_in(body: dict[str, Any]) -> Iterable[str]:

@@ -1,18 +1,23 @@
 """The replicator: one log, as far as it has arrived (oplog §3, §5).
 
 :class:`Replica` takes operations in any order and keeps what follows from them: the stored set and its total order,
-heads, forks, what waits and for what, statuses, taint, the state document and its ID.  Two replicas that stored the
-same operations give the same state document, whatever the order of arrival.
+heads, forks, what waits and for what, statuses, taint, the state document and its ID.  Two replicas that have stored
+the same operations have the same state document, whatever the order of arrival.
 
-One way in, in two steps.  Stages 1 to 7 look at bytes alone and cost the most: :func:`verify.check_bytes`, outside any
-lock.  Then :meth:`Replica.admit` runs stages 8 to 12 against the log and, if they pass, appends: it is the only
-place that does.  :meth:`Replica.add` is both in a row.
+There is one way in, in two steps.  Stages 1 to 7 look at bytes alone and are the expensive ones:
+:func:`verify.check_bytes`, called without any lock.  Then :meth:`Replica.admit` runs stages 8 to 12 against the log
+and, if they pass, stores the operation.  :meth:`Replica.add` is both in a row.
 
-Invariant: the stored set is closed (every ancestor of a member is a member), and all that is derived from it is up to
-date when :meth:`admit` returns.
+Storing has two acts.  :meth:`Replica._append` is **the one append**: it makes the entry, gives it its place in the
+causal order and puts it into the stored set; nothing else ever adds to that set, and nothing removes from it.
+:meth:`Replica._follow_up` then brings everything derived up to date: heads, lists, void, statuses, taint, the state
+document, the waiting pool.  What waited for the operation is tried next, in the same call.
 
-Handled here: everything of §3 to §5 but bytes.  The caller must let one thread in at a time (nothing here locks),
-keep the bytes of what was accepted where they survive, and give them back, ancestors first, after a restart
+Invariant: the stored set is closed (each ancestor of a member is a member), and when :meth:`admit` returns, all that is
+derived from it is up to date.
+
+Handled here: everything of §3 to §5 but the bytes.  The caller must let one thread in at a time (nothing here locks),
+keep the bytes of what was accepted where they survive, and give them back after a restart, ancestors first
 (:meth:`Replica.restore`).
 """
 
@@ -23,32 +28,36 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.core.authority import in_force, root_key
-from omp.protocols.oplog.core.blocks import Ordered
-from omp.protocols.oplog.core.candidate import Candidate
-from omp.protocols.oplog.core.causality import Author, Past, place
-from omp.protocols.oplog.core.document import LISTS, StateDocument, forks_of, sorted_ids
-from omp.protocols.oplog.core.entries import Entry, GrantEntry, total_order
-from omp.protocols.oplog.core.operation import Operation
+from omp.protocols.oplog.core.blocks import Blocks
+from omp.protocols.oplog.core.causality import Candidate, Past, place
+from omp.protocols.oplog.core.document import LISTS, StateDocument, forks_of, projection, sorted_ids
+from omp.protocols.oplog.core.entries import Author, Entry, GrantEntry, entry_of, total_order
+from omp.protocols.oplog.core.operation import CLAIM, Operation
 from omp.protocols.oplog.core.state import DerivedState, status_of
-from omp.protocols.oplog.core.storing import entry_of
-from omp.protocols.oplog.core.verify import Deferred, Refused, check_bytes, judge, operation_unverified
+from omp.protocols.oplog.core.verify import (
+    OperationDeferred,
+    OperationRefused,
+    check_bytes,
+    judge,
+    operation_unverified,
+)
 from omp.protocols.oplog.core.void import Voidness
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.rules.engines import Engine
 
 ACCEPTED, DUPLICATE, DEFERRED, REJECTED = "accepted", "duplicate", "deferred", "rejected"
 REJECTED_KEPT = 100
-"""§7: how many of those that waited and were then rejected are remembered."""
+"""§7: how many recent rejections of operations that had waited are kept."""
 
 
 class Event(NamedTuple):
-    """Something that happened to the log: `kind` and, by kind, the members of `data`.
+    """Something that happened to the log.  The members of `data` depend on `kind`:
 
     * ``accepted``: ``id``, ``type``, ``author``, ``void``;
-    * ``rejected``: ``id``, ``code``: an operation that had waited;
-    * ``fork``: ``author``, ``seq``, ``ops``: the operation of this ``seq`` stored first and the new one (§3.4);
-    * ``status``: ``id``, ``type``, ``status``: a stored operation whose object in the state document is another now, or
-      that turned void or valid.
+    * ``rejected``: ``id``, ``code``, of an operation that had waited;
+    * ``fork``: ``author``, ``seq``, ``ops``: the first stored operation with this ``seq``, and the new one (§3.4);
+    * ``status``: ``id``, ``type``, ``status``, of a stored operation whose object in the state document, or whose
+      ``void``, has changed.
     """
 
     kind: str
@@ -56,10 +65,11 @@ class Event(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of an operation: §7's ``status`` and ``id``, with `code`, `stage`, `message` where it was rejected.
+    """What became of an operation: ``status`` and ``id`` as in §7.
 
-    `missing`: what it waits for, where it is deferred.  `stored`: the entries that this call added to the log, in the
-    order of storing: the operation itself, then those that had waited for it.  `events`: all that happened, in order.
+    `code`, `stage` and `message` say why it was rejected; `missing` are the IDs it waits for if it is deferred.
+    `stored` are the entries that this call added to the log, in the order of storing: the operation itself, then those
+    that had waited for it.  `events` is all that happened, in order.
     """
 
     status: str
@@ -72,24 +82,24 @@ class Outcome(NamedTuple):
     events: tuple[Event, ...] = ()
 
 
-def rejected(refusal: Refused) -> Outcome:
+def rejected(refusal: OperationRefused) -> Outcome:
     """The outcome of an operation that :func:`check_bytes` refused."""
     return Outcome(REJECTED, refusal.id, refusal.code, refusal.stage, refusal.message)
 
 
 class Replica:
-    """One log: `log` is its identity ID; `pool` is where operations wait, shared by the replicas of a node."""
+    """One log.  `log` is its identity ID; `pool` is where operations wait, shared by all replicas of a node."""
 
     def __init__(self, log: str, pool: WaitingPool | None = None) -> None:
         self.log = log
         self.rejected: deque[tuple[str, str]] = deque(maxlen=REJECTED_KEPT)
-        """(ID, code) of those that waited and were then rejected, the newest first."""
+        """(ID, code) of the recent rejections of operations that had waited, the newest first."""
         self._root = root_key(log)
         self._pool = pool if pool is not None else WaitingPool()
         self._entries: dict[str, Entry] = {}
         self._authors: dict[str, Author] = {}
-        self._order: Ordered[Entry] = Ordered(total_order)
-        self._kinds: dict[str, Ordered[Entry]] = {kind: Ordered(total_order) for kind in LISTS}
+        self._order: Blocks[Entry] = Blocks(total_order)
+        self._kinds: dict[str, Blocks[Entry]] = {kind: Blocks(total_order) for kind in LISTS}
         self._heads: dict[Entry, None] = {}
         self._voidness = Voidness(self._kept_author)
         self._derived = DerivedState()
@@ -101,76 +111,88 @@ class Replica:
         """All twelve stages for one operation's bytes."""
         try:
             operation = check_bytes(data, engine, self.log, self.known)
-        except Refused as refusal:
+        except OperationRefused as refusal:
             return rejected(refusal)
         return self.admit(operation)
 
     def admit(self, operation: Operation) -> Outcome:
-        """Stages 8 to 12, and the append.  What waited for the operation is tried again in the same call."""
+        """Stages 8 to 12, and storing.  What waited for the operation is tried again in the same call."""
         if operation.id in self._entries:
             return Outcome(DUPLICATE, operation.id)
         try:
             candidate = judge(operation, self)
-        except Deferred as deferred:
+        except OperationDeferred as deferred:
             self._pool.add(operation, deferred.missing, bool(self._entries), self._is_known(operation.author))
             return Outcome(DEFERRED, operation.id, missing=tuple(deferred.missing))
-        except Refused as refusal:
+        except OperationRefused as refusal:
             return rejected(refusal)
         stored: list[Entry] = []
         events: list[Event] = []
-        self._append(candidate, stored, events)
-        for entry in stored:  # grows while it runs
+        self._store(candidate, stored, events)
+        for entry in stored:  # grows while it is walked
             for waiter in self._pool.arrived(self.log, entry.id):
                 self._retry(waiter, stored, events)
         return Outcome(ACCEPTED, operation.id, stored=tuple(stored), events=tuple(events))
 
     def _retry(self, operation_id: str, stored: list[Entry], events: list[Event]) -> None:
+        """Judge an operation whose last missing ancestor has just been stored."""
         operation = self._pool.take(self.log, operation_id)
         assert operation is not None  # the pool named it
         try:
-            self._append(judge(operation, self), stored, events)
-        except Refused as refusal:
+            self._store(judge(operation, self), stored, events)
+        except OperationRefused as refusal:
             self.rejected.appendleft((operation_id, refusal.code))
             events.append(Event("rejected", {"id": operation_id, "code": refusal.code}))
 
     def restore(self, data: bytes) -> Sequence[Event]:
-        """Take back, into a new replica, the bytes of an operation accepted before; its ancestors come first.
+        """Take back, into a new replica, the bytes of an operation that was accepted before; its ancestors come first.
 
-        Gives the events that it caused when it was stored, in the same order.
+        Returns the events that it caused when it was stored, in the same order.
         """
         events: list[Event] = []
         operation = operation_unverified(data)
         if operation.id not in self._entries:
-            self._append(judge(operation, self), [], events)
+            self._store(judge(operation, self), [], events)
         return events
 
-    def _append(self, candidate: Candidate, stored: list[Entry], events: list[Event]) -> None:
-        """The one append: the operation passed all stages, and everything derived is brought up to date."""
-        if not self._entries:
-            self._pool.log_started(self.log)
-            self._pool.key_known(self.log, self._root)
-        entry = entry_of(candidate)
-        author = self._authors.setdefault(candidate.operation.author, candidate.author)
+    def _store(self, candidate: Candidate, stored: list[Entry], events: list[Event]) -> None:
+        entry = self._append(candidate)
+        stored.append(entry)
+        events += self._follow_up(entry, candidate)
+
+    def _append(self, candidate: Candidate) -> Entry:
+        """The one append, for an operation that passed all stages: after this it is in the stored set."""
+        operation = candidate.operation
+        entry = entry_of(operation, candidate.named, candidate.auth, candidate.prev)
+        author = self._authors.setdefault(operation.author, candidate.author)
         place(entry, author, candidate.past)
-        flipped = self._voidness.add(entry)
-        touched = self._derived.add(entry, flipped)
         self._entries[entry.id] = entry
-        self._order.add(entry)
-        if entry.type in self._kinds:
-            self._kinds[entry.type].add(entry)
+        return entry
+
+    def _follow_up(self, entry: Entry, candidate: Candidate) -> Iterable[Event]:
+        """Bring everything derived up to date after an append; returns what happened."""
         for parent in (candidate.prev, *candidate.deps):
             if parent is not None:
                 self._heads.pop(parent, None)
         self._heads[entry] = None
+        self._order.add(entry)
+        if entry.type in self._kinds:
+            self._kinds[entry.type].add(entry)
+        # Void first, then the statuses that follow from it, then the taint that follows from them, then the text.
+        void_changed = self._voidness.add(entry)
+        changed = self._derived.add(entry, void_changed)
         self._document.add(entry)
-        for one in touched:
-            self._document.changed(one)
-        for one in flipped:
-            self._document.flipped(one)
+        for other in changed:
+            self._document.changed(other)
+        for other in void_changed:
+            self._document.void_changed(other)
+        # What waits is ranked by whether its log exists and its author is known: both may just have changed.
+        if len(self._entries) == 1:
+            self._pool.log_started(self.log)
+            self._pool.key_known(self.log, self._root)
         if isinstance(entry, GrantEntry):
             self._pool.key_known(self.log, entry.grantee)
-        stored.append(entry)
-        events += _events(entry, author, dict.fromkeys([*flipped, *touched]))
+        return _events(entry, entry.chain.author, dict.fromkeys([*void_changed, *changed]))
 
     # --- What the verifier asks
 
@@ -179,22 +201,22 @@ class Replica:
         return self._entries.get(operation_id)
 
     def author(self, key: str) -> Author:
-        """What is known of a key; of a stranger, nothing, and nothing is kept."""
+        """What is known of a key.  For a stranger that is nothing, and nothing is kept: anybody can make up keys."""
         return self._authors.get(key) or Author(key, key == self._root)
 
     def _kept_author(self, key: str) -> Author:
         return self._authors.setdefault(key, self.author(key))
 
     def _is_known(self, key: str) -> bool:
-        # Only those who signed something stored, or are named by a stored grant, are kept; the root is known always.
+        # _authors holds who signed a stored operation or is named by a stored grant; the root is always known.
         return key == self._root or key in self._authors
 
     def known(self, operation_id: str) -> bytes | None:
-        """The bytes held under this ID, stored or waiting: for :func:`check_bytes`."""
+        """The bytes held under this ID, stored or waiting; None if there are none.  For :func:`check_bytes`."""
         entry = self._entries.get(operation_id)
         if entry is not None:
             return entry.raw
-        operation = self._pool.get(self.log, operation_id)
+        operation = self._pool.operations.get((self.log, operation_id))
         return operation.raw if operation is not None else None
 
     # --- Reading
@@ -203,15 +225,15 @@ class Replica:
         return len(self._entries)
 
     def heads(self) -> list[str]:
-        """The IDs of the operations that no other references, sorted: §3.1."""
+        """The IDs of the operations that no other one references, sorted: §3.1."""
         return sorted_ids(self._heads)
 
     def state_id(self) -> str:
-        """The state ID: §5.  Computed after a change when first asked for, remembered until the next."""
+        """The state ID: §5.  It is computed when first asked for after a change, and then remembered."""
         return self._document.state_id(len(self), self._heads, self._authors.values())
 
     def state_document(self) -> bytes:
-        """The state document: its canonical bytes."""
+        """The canonical bytes of the state document: §5."""
         return b"".join(self._document.pieces(len(self), self._heads, self._authors.values()))
 
     def forks(self) -> list[dict[str, Any]]:
@@ -219,33 +241,42 @@ class Replica:
         return forks_of(self._authors.values())
 
     def operations(self, after: str | None = None, kind: str | None = None) -> Iterator[Entry]:
-        """The stored operations, or those of one type of :data:`LISTS`, in total order, `after` an operation exclusive.
+        """The stored operations, or those of one type of :data:`LISTS`, in total order.
 
-        KeyError if `after` is not stored.  Lazy: it costs what is taken, and must not be held across an append.
+        `after` is an operation ID: only those after it.  KeyError if it is not stored.  Lazy: the cost is that of the
+        entries taken; do not hold the iterator across an append.
         """
         order = self._order if kind is None else self._kinds[kind]
         return iter(order) if after is None else order.after(total_order(self._entries[after]))
 
     def lacking(self, heads: Iterable[str]) -> list[Entry]:
-        """In total order, all stored operations but `heads` and their pasts, unknown IDs ignored: §7, ``missing``."""
+        """All stored operations but `heads` and their pasts, in total order: §7, ``missing``.  Ignores unknown IDs."""
         has = Past(None, (self._entries[head] for head in heads if head in self._entries))
         chains = (chain for author in self._authors.values() for chain in author.chains)
         return sorted((entry for chain in chains for entry in chain.after(has.upto(chain))), key=total_order)
 
     def pending(self) -> list[tuple[str, list[str]]]:
-        """What waits, the oldest first: (ID, what it waits for)."""
+        """What waits, the oldest first: (ID, IDs it waits for)."""
         return self._pool.items(self.log)
 
     def missing(self, operation_id: str) -> list[str] | None:
-        """What a waiting operation waits for; None if it does not wait."""
+        """The IDs an operation waits for; None if it does not wait."""
         return self._pool.missing(self.log, operation_id)
 
     def is_root(self, key: str) -> bool:
         """Whether `key` is the root key of this log."""
         return key == self._root
 
+    def projection(self, key: str, now: str, after: str | None = None) -> Iterator[dict[str, Any]]:
+        """What `key` sees of the claims at `now` (a timestamp of §1.3), in total order, `after` as above: §6.
+
+        Lazy, as :meth:`operations`.
+        """
+        root, grants = self.is_root(key), self.grants_in_force(key, "read", now)
+        return projection(self.operations(after, CLAIM), grants, root) if root or grants else iter(())
+
     def grants_in_force(self, key: str, capability: str, now: str) -> list[GrantEntry]:
-        """The active grants of `key` with this capability, within their times at `now` (a timestamp of §1.3)."""
+        """The active grants of `key` that have this capability and are within their times at `now` (§1.3)."""
         return [
             grant
             for grant in self.author(key).grants

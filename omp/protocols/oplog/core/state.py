@@ -1,20 +1,20 @@
 """Derived state: statuses and taint of claims, evidence and inferences, kept up to date (oplog §5).
 
-A status is computed from what an entry carries (:func:`status_of`); this module keeps what it carries.  The work is
-taint.  The taint of X is the set of all transitive sources S of X whose status is not active, except that a superseded
-S does not taint X where a non-void correction of S names as replacement X or a transitive source of X: X rests on the
-correction.
+A status is computed from what an entry carries (:func:`status_of`); this module keeps up to date what it carries.  The
+hard part is taint.  The taint of X is the set of all transitive sources S of X whose status is not active, with one
+exception: a superseded S does not taint X if a non-void correction of S names as its replacement X itself or a
+transitive source of X.  Who builds on the correction is not tainted by what it corrected.
 
-:class:`DerivedState` follows it along the derivation graph in both directions:
+:class:`DerivedState` follows taint along the derivation graph in both directions:
 
-* a **new** entry collects the taint of its sources, and its sources that are not active, and leaves out the superseded
-  ones whose replacement it rests on;
-* when a stored S **changes** (its status, or while superseded its replacements), the entries that derive from S, and
-  only they, are asked whether S taints them now.
+* a **new** entry collects the taint of its sources, adds its sources that are not active, and leaves out the superseded
+  ones whose replacement it builds on;
+* when a stored S **changes** (its status, or its replacements while it is superseded), each entry that derives from S,
+  and no other, is asked whether S taints it now.
 
-Void operations do nothing here, and turn void or valid by void.py's word.  Handled here: any order of arrival, since
-each change leaves the state that the definition gives for what is stored.  The caller must add entries after their
-sources, and say which entries changed their ``void``.
+Void operations have no effect here; void.py says which are void.  Order of arrival does not matter: each change leaves
+the state that §5 defines for what is stored.  The caller must add entries after their sources, and say which entries
+have changed their ``void``.
 """
 
 from __future__ import annotations
@@ -61,26 +61,26 @@ def is_effective(claim: ClaimEntry) -> bool:
 
 
 def replacement_of(claim: ClaimEntry) -> ClaimEntry | None:
-    """The replacement that the last correction in total order names."""
+    """The replacement that the last correction in total order names; None if it names none, or there is none."""
     return claim.superseded_by[-1].replacement if claim.superseded_by else None
 
 
 class DerivedState:
-    """Keeps ``dependents``, ``taint``, ``refuted_by`` and ``superseded_by`` of every entry."""
+    """Keeps ``dependents``, ``taint``, ``refuted_by`` and ``superseded_by`` of every entry up to date."""
 
-    def add(self, entry: Entry, flipped: Iterable[Entry]) -> list[Entry]:
-        """Take in a new entry, and the stored ones that turned void or valid with it.
+    def add(self, entry: Entry, void_changed: Iterable[Entry]) -> list[Entry]:
+        """Take in a new entry, and the stored ones whose ``void`` has changed because of it.
 
-        Gives the stored entries whose object in the state document is another now, each once, without `entry` itself.
+        Returns the stored entries whose object in the state document has changed, each once, without `entry` itself.
         """
         before: dict[Entry, _Bearing | None] = {}
         if isinstance(entry, SourceEntry):
             self._link(entry)
         elif not entry.void:
             self._apply(entry, before)
-        for turned in flipped:
-            self._apply(turned, before)
-        # Statuses first, all of them; then the taint that follows from them.
+        for changed in void_changed:
+            self._apply(changed, before)
+        # All statuses first, then the taint that follows from them.
         touched = dict.fromkeys(before)
         for source, bearing in before.items():
             if isinstance(source, SourceEntry) and bearing != _bearing(source):
@@ -97,9 +97,9 @@ class DerivedState:
                 source.dependents = [entry]
 
     def _apply(self, entry: Entry, before: dict[Entry, _Bearing | None]) -> None:
-        """Put what `entry` does into effect, or take it back, as it is not void or void now.
+        """Put what `entry` does into effect if it is not void, and take it back if it is.
 
-        Notes what that touches in `before`, with its bearing before; None where that is not known any more.
+        What that touches is noted in `before`, with its bearing before the change; None if that is no longer known.
         """
         if isinstance(entry, RefutationEntry):
             target = entry.target
@@ -116,9 +116,9 @@ class DerivedState:
 
 
 def _with_or_without(entry: E, entries: list[E] | tuple[()], key: Callable[[E], Any]) -> list[E] | tuple[()]:
-    """`entries`, ordered by `key`, with `entry` where it is not void, without it where it is.
+    """`entries`, ordered by `key`: with `entry` if it is not void, without it if it is.
 
-    Most operations are refuted and corrected by none: the empty tuple, which is no object of its own.
+    Most operations are neither refuted nor corrected, so nothing is the empty tuple, which all of them share.
     """
     if entry.void:
         assert isinstance(entries, list)  # it was in effect before
@@ -133,7 +133,7 @@ def _with_or_without(entry: E, entries: list[E] | tuple[()], key: Callable[[E], 
 # --- Taint ------------------------------------------------------------------------------------------------------
 
 _Bearing = tuple[bool, frozenset[SourceEntry]]
-"""What an entry does to those that derive from it: whether it taints, and the replacements that excuse it."""
+"""What an entry does to those that derive from it: (whether it taints them, the replacements that excuse them)."""
 
 
 def _bearing(entry: SourceEntry) -> _Bearing:
@@ -150,7 +150,7 @@ def _inherited_taint(entry: SourceEntry) -> frozenset[SourceEntry]:
     if not found:
         return _NO_TAINT
     taint = frozenset(one for one in found if not _rests_on_correction(entry, one))
-    # Entries in one line of derivation share one set.
+    # Entries along one derivation mostly have the same taint, and share one set.
     return next((source.taint for source in entry.sources if source.taint == taint), taint)
 
 
@@ -158,28 +158,31 @@ def _rests_on_correction(entry: SourceEntry, superseded: SourceEntry) -> bool:
     """Whether a new `entry` has a replacement of `superseded` among its transitive sources."""
     targets = _replacements(superseded)
     known: dict[SourceEntry, bool] = {}
-    # A source that `superseded` taints has no such replacement among its own, nor is it one.
+    # A source that `superseded` taints neither is such a replacement nor has one among its sources: skip it.
     return bool(targets) and any(
         superseded not in one.taint and _derives_from(one, targets, known) for one in entry.sources
     )
 
 
 def _replacements(entry: SourceEntry) -> frozenset[SourceEntry]:
-    """The claims that excuse a transitive source of theirs: the replacements of a claim that is superseded."""
+    """The replacements of a superseded claim: it does not taint those who build on one of them."""
     if not isinstance(entry, ClaimEntry) or status_of(entry) != "superseded":
         return _NO_TAINT
     return frozenset(one.replacement for one in entry.superseded_by if one.replacement is not None)
 
 
 def _derives_from(entry: SourceEntry, targets: frozenset[SourceEntry], known: dict[SourceEntry, bool]) -> bool:
-    """Whether `entry` is one of the `targets` or has one among its transitive sources; `known` keeps answers."""
+    """Whether `entry` is one of the `targets` or has one among its transitive sources; `known` keeps the answers.
+
+    A walk over the graph without recursion: an entry stays on the trail until all its sources are known.
+    """
     trail = [entry]
     while trail:
         at = trail[-1]
         if at in known:
             trail.pop()
             continue
-        # Derivation follows causality: below an entry with no target in its past there is none.
+        # Sources lie in the past: an entry without a target in its past derives from none, and the walk stops there.
         if at in targets or not any(in_past(target, at) for target in targets):
             known[at] = at in targets
             continue
@@ -192,10 +195,10 @@ def _derives_from(entry: SourceEntry, targets: frozenset[SourceEntry], known: di
 
 
 def _spread(source: SourceEntry) -> list[SourceEntry]:
-    """Ask every transitive dependent of `source` whether `source` taints it now; gives those that changed."""
+    """Bring the taint of every transitive dependent of `source` up to date; returns those that have changed."""
     taints, targets = _bearing(source)
     known: dict[SourceEntry, bool] = {}
-    made: dict[frozenset[SourceEntry], frozenset[SourceEntry]] = {}  # so that entries go on sharing their sets
+    made: dict[frozenset[SourceEntry], frozenset[SourceEntry]] = {}  # old set -> new one: entries that shared still do
     changed = []
     for entry in _dependents(source):
         tainted = taints and not (targets and _derives_from(entry, targets, known))

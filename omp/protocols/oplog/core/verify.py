@@ -1,16 +1,16 @@
 """The verifier: the twelve stages of oplog §3.2, as the table :data:`STAGES`.
 
-They run in order, and the first that fails names the code.  Stages 1 to 7 look at the bytes alone
-(:func:`check_bytes`): they are the expensive ones, hold no lock, and give an :class:`Operation`.  Stages 8 to 12 look
-at the operation's causal past (:func:`judge`), never at what else the node holds: so the verdict is the same on every
-node and in every order of arrival.
+They run in order, and the first that fails names the code.  Stages 1 to 7 look at bytes alone (:func:`check_bytes`):
+they are the expensive ones, need no lock, and give an :class:`Operation`.  Stages 8 to 12 look at the operation's
+causal past (:func:`judge`), never at what else this node holds: so the verdict is the same on every node and in every
+order of arrival.
 
-The first failing stage comes out as :class:`Refused`, with its code, its number and one sentence; a missing ancestor
-is no error but waits, so it is the subclass :class:`Deferred`, with the IDs it waits for.  Whatever the bytes, nothing
-else is raised: that, and which code, is what the vectors pin down.
+The first failing stage is raised as :class:`OperationRefused`, with its code, its number and one sentence.  A missing
+ancestor is not an error: the operation waits, so that is the subclass :class:`OperationDeferred`, with the IDs it waits
+for.  Whatever the bytes are, nothing else is raised.  The vectors pin down that, and which code it is.
 
-Handled here: all that a stranger can put into bytes.  The caller must bound the size of what it reads, and keep the
-log still while :func:`judge` runs and until its verdict is acted on.
+Handled here: everything that a stranger can put into bytes.  The caller must bound the size of what it reads, and must
+keep the log unchanged while :func:`judge` runs and until its verdict is acted on.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.core.authority import authorize
-from omp.protocols.oplog.core.candidate import Candidate, LogView
-from omp.protocols.oplog.core.causality import Past
+from omp.protocols.oplog.core.causality import Candidate, LogView, Past
 from omp.protocols.oplog.core.operation import (
     MAX_CLOCK_STEP,
     VERSION,
@@ -36,10 +35,14 @@ from omp.rules.encodings import b64u_decode
 from omp.rules.engines import Engine
 
 
-class Refused(Exception):
-    """An operation that a stage turned down: `code`, `stage` and a sentence for the sender.
+class OplogError(Exception):
+    """The base of everything that the operation log raises about a peer's mistake."""
 
-    `id` is its operation ID where there is one: from stage 4 on (§7).
+
+class OperationRefused(OplogError):
+    """A stage refused an operation: `code`, `stage` (its number) and `message`, a sentence for the sender.
+
+    `id` is the operation ID, or None before stage 4 (§7).
     """
 
     def __init__(self, code: str, stage: int, message: str, operation_id: str | None = None) -> None:
@@ -50,8 +53,12 @@ class Refused(Exception):
         self.id = operation_id
 
 
-class Deferred(Refused):
-    """Stage 8: ancestors are `missing`, ``prev`` first, then in the order of ``deps``."""
+class OperationMalformed(OperationRefused):
+    """Refused by stages 1 to 6: it is not in the form of an operation, whoever signed it."""
+
+
+class OperationDeferred(OperationRefused):
+    """Stage 8: the ancestors `missing` are not stored, ``prev`` first, then in the order of ``deps``."""
 
     def __init__(self, code: str, stage: int, missing: list[str], operation_id: str) -> None:
         super().__init__(code, stage, "it waits for operations that are not here yet", operation_id)
@@ -62,7 +69,7 @@ class Deferred(Refused):
 
 
 class _Draft:
-    """Bytes on their way to an :class:`Operation`; each stage finds what the ones before it left."""
+    """Bytes on their way to an :class:`Operation`; each stage leaves here what later ones need."""
 
     __slots__ = ("data", "engine", "envelope", "known", "log", "not_canonical", "operation_id", "preimage")
 
@@ -78,7 +85,7 @@ class _Draft:
 
 
 def _encoding(draft: _Draft) -> str | None:
-    # One decoder settles stages 1 and 2, and says which of them failed: the second is reported when its turn comes.
+    # One decoder settles stages 1 and 2 and says which of them failed; stage 2 reports it when its turn comes.
     try:
         draft.envelope = canonical.decode(draft.data)
     except canonical.Malformed as error:
@@ -89,10 +96,14 @@ def _encoding(draft: _Draft) -> str | None:
 
 
 def _canonical(draft: _Draft) -> str | None:
+    # Nothing is ever canonicalized for a sender.  If two texts could mean one operation, a signature would cover bytes
+    # that nobody has sent, and two nodes could keep different bytes without knowing it.
     return draft.not_canonical
 
 
 def _version(draft: _Draft) -> str | None:
+    # The version comes before the schema, since it says which schema.  It also opens the preimage (§1.4), so that a
+    # signature made for one version, or for another protocol, means nothing in this one.
     if draft.envelope.get("v") != VERSION:
         return f"v must be {VERSION}"
     draft.preimage = preimage(draft.envelope)
@@ -108,6 +119,7 @@ def _schema(draft: _Draft) -> str | None:
 
 
 def _limits(draft: _Draft) -> str | None:
+    # Before the signature: what is too large must not cost a verification.
     return limit_problem(draft.data, draft.envelope)
 
 
@@ -116,9 +128,10 @@ def _ranges(draft: _Draft) -> str | None:
 
 
 def _signature(draft: _Draft) -> str | None:
-    assert draft.operation_id is not None  # since stage 3
+    # The last stage without a lock.  From here on each byte is known to come from the author it names.
+    assert draft.operation_id is not None  # stage 3 set it
     if draft.known(draft.operation_id) == draft.data:
-        return None  # the very bytes that are stored need no second look
+        return None  # these very bytes were verified when they first came
     public_key = identifiers.public_key_of(draft.envelope["author"])
     if not draft.engine.verify(public_key, draft.preimage, b64u_decode(draft.envelope["sig"])):
         return "sig is not the author's signature of this operation"
@@ -129,6 +142,7 @@ def _signature(draft: _Draft) -> str | None:
 
 
 def _ancestors(candidate: Candidate) -> str | None:
+    # Only with all of them here is the past complete, and only then can the rest be judged as it is judged elsewhere.
     operation, entry = candidate.operation, candidate.log.entry
     for parent in operation.parents():
         if (found := entry(parent)) is None:
@@ -141,6 +155,7 @@ def _ancestors(candidate: Candidate) -> str | None:
 
 
 def _chain(candidate: Candidate) -> str | None:
+    # An author numbers its own operations without gaps, so nobody can leave one out and hide it.
     operation, prev = candidate.operation, candidate.prev
     if (prev is None) != (operation.seq == 1):
         return "prev must be null where seq is 1, and nowhere else"
@@ -150,6 +165,7 @@ def _chain(candidate: Candidate) -> str | None:
 
 
 def _clock(candidate: Candidate) -> str | None:
+    # The upper bound is against a sender who sets lc to the greatest integer: nobody could ever append after that.
     greatest = max((dep.lc for dep in candidate.deps), default=0)
     if candidate.prev is not None:
         greatest = max(greatest, candidate.prev.lc)
@@ -159,6 +175,7 @@ def _clock(candidate: Candidate) -> str | None:
 
 
 def _references(candidate: Candidate) -> str | None:
+    # In the past, and not merely stored here: else the verdict would depend on what else this node happens to hold.
     operation = candidate.operation
     candidate.past = past = Past(candidate.prev, candidate.deps)
     for name, ids, types in references(operation.type, operation.body):
@@ -179,7 +196,7 @@ def _references(candidate: Candidate) -> str | None:
 
 
 class Stage(NamedTuple):
-    """One stage of §3.2: `check` returns None, or the sentence that says what is wrong."""
+    """One stage of §3.2: `check` returns None, or a sentence that says what is wrong."""
 
     number: int
     name: str
@@ -203,6 +220,7 @@ STAGES = (
 )
 _OF_THE_BYTES = STAGES[:7]
 _OF_THE_PAST = STAGES[7:]
+_OF_THE_FORM = STAGES[:6]
 
 
 def _nothing_known(operation_id: str) -> bytes | None:
@@ -212,34 +230,39 @@ def _nothing_known(operation_id: str) -> bytes | None:
 def check_bytes(
     data: bytes, engine: Engine, log: str | None = None, known: Callable[[str], bytes | None] = _nothing_known
 ) -> Operation:
-    """Stages 1 to 7, without the question whether it is a duplicate: the operation whose exact bytes are `data`.
+    """Stages 1 to 7: the operation whose exact bytes are `data`.  Whether it is a duplicate is not asked.
 
-    `log`, where given, is the log it was sent to (§7); `known` gives the bytes that are held under an operation ID, so
-    that the same bytes are not verified again (:meth:`Replica.known`).  Raises :class:`Refused`.
+    `log`, if given, is the log it was sent to (§7).  `known` maps an operation ID to the bytes that are held under it,
+    so that the same bytes are not verified twice (:meth:`Replica.known`).  Raises :class:`OperationMalformed` for
+    stages 1 to 6, :class:`OperationRefused` for stage 7.
     """
     draft = _Draft(data, engine, log, known)
     for stage in _OF_THE_BYTES:
         if problem := stage.check(draft):
-            raise Refused(stage.code, stage.number, problem, draft.operation_id)
+            refusal = OperationMalformed if stage in _OF_THE_FORM else OperationRefused
+            raise refusal(stage.code, stage.number, problem, draft.operation_id)
     assert draft.operation_id is not None
     return Operation(data, draft.operation_id, draft.envelope)
 
 
 def operation_unverified(data: bytes) -> Operation:
-    """The operation in bytes that passed :func:`check_bytes` once and were kept by ourselves since: no stage runs."""
+    """The operation in bytes that passed :func:`check_bytes` once and that we have kept ourselves since.
+
+    No stage runs: never call it with bytes that somebody sent.
+    """
     envelope: Mapping[str, Any] = canonical.decode(data)
     return Operation(data, identifiers.operation_id(preimage(envelope)), envelope)
 
 
 def judge(operation: Operation, log: LogView) -> Candidate:
-    """Stages 8 to 12 for an operation that is not stored: what they found out.
+    """Stages 8 to 12 for an operation that is not stored: what they found out about it.
 
-    Raises :class:`Refused`, or its subclass :class:`Deferred`.
+    Raises :class:`OperationDeferred` if ancestors are missing, :class:`OperationRefused` for the other stages.
     """
     candidate = Candidate(operation, log)
     for stage in _OF_THE_PAST:
         if problem := stage.check(candidate):
             if candidate.missing:
-                raise Deferred(stage.code, stage.number, candidate.missing, operation.id)
-            raise Refused(stage.code, stage.number, problem, operation.id)
+                raise OperationDeferred(stage.code, stage.number, candidate.missing, operation.id)
+            raise OperationRefused(stage.code, stage.number, problem, operation.id)
     return candidate

@@ -1,6 +1,7 @@
-"""What a revocation does to operations it is concurrent with: void, effective, grant status (oplog §4, second half).
+"""What a revocation does to operations that are concurrent with it: void, effective, grant status (oplog §4).
 
-Revocation wins over what is concurrent with it.  The document defines it by recursion over the whole log: an
+A key that was revoked could still sign operations that leave the revocation out of their past, and date them back.  So
+revocation wins over what is concurrent with it.  The document defines it by recursion over the whole log: an
 operation O by another key than the root is **void** iff every grant G in Auth(O) is *cut* for it, which is that
 
 1. the operation of G or of an ancestor of G is void, or
@@ -16,31 +17,32 @@ The recursion ends because authority flows down: what decides about O are revoca
 Auth(O), and the authority for those lies strictly above.  With the **level** of O the greatest depth in Auth(O) (the
 root's operations have level 0), O depends on lower levels alone.
 
-:class:`Voidness` keeps the answer up to date.  A new operation is settled by one look: nothing stored has it in its
-past.  A revocation that becomes effective, or ceases to be, opens the question again for the operations under its
-target that it does not know.  They are asked level by level, ascending: each once, after all it depends on.
+:class:`Voidness` keeps the answer up to date.  A new operation is settled at once: nothing stored has it in its past.
+A revocation that becomes effective, or ceases to be, reopens the question for the operations under its target that are
+not in its past.  They are settled level by level, ascending: each once, after everything it depends on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from omp.protocols.oplog.core.causality import Author, in_past, reach
-from omp.protocols.oplog.core.entries import Entry, GrantEntry, RevocationEntry
+from omp.protocols.oplog.core.causality import in_past, reach
+from omp.protocols.oplog.core.entries import Author, Entry, GrantEntry, RevocationEntry
 
 
 class Voidness:
-    """Keeps ``void`` of every entry, and ``children``, ``revocations`` and ``cuts`` of every grant.
+    """Keeps ``void`` of every entry, and ``children``, ``revocations`` and ``cuts`` of every grant, up to date.
 
-    `author` gives the :class:`Author` of a key.
+    `author` maps a key ID to its :class:`Author`.
     """
 
     def __init__(self, author: Callable[[str], Author]) -> None:
         self._author = author
-        self._open: dict[int, dict[Entry, None]] = {}  # by level, in the order of asking
+        self._open: dict[int, dict[Entry, None]] = {}
+        """The stored operations to be settled again, by level, each once."""
 
     def add(self, entry: Entry) -> list[Entry]:
-        """Settle a new, placed entry and what it changes: the stored entries whose ``void`` is another now."""
+        """Settle a new entry that has its place, and what it changes: the stored entries whose ``void`` has changed."""
         # No stored revocation can have a new operation in its past.
         entry.void = bool(entry.auth) and all(any(above.cuts for above in grant.lineage()) for grant in entry.auth)
         if isinstance(entry, GrantEntry):
@@ -50,7 +52,7 @@ class Voidness:
         elif isinstance(entry, RevocationEntry):
             entry.target.revocations.append(entry)
             if not entry.void:
-                self._turned(entry)
+                self._reopen(entry)
         return self._settle() if self._open else []
 
     def _settle(self) -> list[Entry]:
@@ -62,13 +64,13 @@ class Voidness:
                     entry.void = void
                     changed.append(entry)
                     if isinstance(entry, RevocationEntry):
-                        self._turned(entry)
+                        self._reopen(entry)
         return changed
 
-    def _turned(self, revocation: RevocationEntry) -> None:
-        """`revocation` became effective, or ceases to be: ask again about all it may cut."""
+    def _reopen(self, revocation: RevocationEntry) -> None:
+        """`revocation` has become effective, or has ceased to be: settle again all that it may cut."""
         if revocation.renounces:
-            return  # it voids nothing
+            return  # a renunciation voids nothing
         target = revocation.target
         if revocation.void:
             target.cuts.remove(revocation)
@@ -86,18 +88,18 @@ def _level(entry: Entry) -> int:
 
 
 def cutting(grant: GrantEntry, entry: Entry) -> list[RevocationEntry]:
-    """The effective revocations, no renunciations, by which `grant` is cut for the stored `entry`."""
+    """The effective revocations, renunciations aside, that cut `grant` for the stored `entry`."""
     return [revocation for above in grant.lineage() for revocation in above.cuts if not in_past(entry, revocation)]
 
 
 def effective_revocations(grant: GrantEntry) -> list[RevocationEntry]:
-    """The effective revocations, renunciations too, that target the grant or an ancestor: ``revoked_by`` of §5."""
+    """The effective revocations, renunciations included, of the grant or an ancestor: ``revoked_by`` of §5."""
     return [revocation for above in grant.lineage() for revocation in above.revocations if not revocation.void]
 
 
 def grant_status(grant: GrantEntry) -> str:
-    """``void``, ``revoked`` or ``active``: §4.  Expiry is not in it: :func:`authority.in_force`."""
+    """``void``, ``revoked`` or ``active``: §4.  It does not depend on the time: for that see :func:`in_force`."""
     if grant.void:
         return "void"
-    # §4 names a void ancestor too; by the proof above the grant is void then itself.
+    # §4 names a void ancestor too; by the proof above, the grant itself is void then.
     return "revoked" if effective_revocations(grant) else "active"

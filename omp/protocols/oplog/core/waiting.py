@@ -1,10 +1,11 @@
-"""The bounded pool in which operations wait for their ancestors: oplog §3.2, "DEFER is not an error".
+"""The bounded pool in which operations wait for their ancestors (oplog §3.2, stage 8: ``DEFER``).
 
-What waits is signed by some key but allowed by nobody yet, so anyone can fill the pool.  It is bounded per log and over
-all logs, and what a stranger sends goes first: :data:`RANKS`.  What is put out counts as never delivered.
+A waiting operation is signed by some key, but nobody knows yet whether that key may write: authority is checked against
+the past, which is incomplete.  So anyone can fill the pool.  It is therefore bounded, for each log and over all logs,
+and what a stranger sent is evicted first: :data:`RANKS`.  What is evicted counts as never delivered.
 
-A pool serves all logs of a node.  Handled here: bounds, the order of going out, who waits for what.  The caller (a
-replica) must say when a log has its first stored operation and when a stored grant names a key.
+One pool serves all logs of a node.  Handled here: bounds, the order of eviction, who waits for what.  The caller (a
+replica) must say when a log has its first stored operation, and when a stored grant names a key.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import NamedTuple
 from omp.protocols.oplog.core.operation import Operation
 
 RANKS = ("in a log with nothing stored", "by a key that no stored grant names", "the rest")
-"""The order of going out; within a rank, the oldest first."""
+"""The order of eviction; within a rank, the oldest goes first."""
 _NOTHING_STORED, _STRANGER, _KNOWN = range(3)
 
 
 class Bounds(NamedTuple):
-    """§3.2: how much may wait; sizes in bytes of the operations as sent."""
+    """§3.2: how much may wait.  Sizes are in bytes of the operations as they were sent."""
 
     operations_a_log: int = 10_000
     bytes_a_log: int = 64 << 20
@@ -46,7 +47,11 @@ def _queues() -> tuple[_Queue, _Queue, _Queue]:
 
 
 class _LogQueues:
-    """What waits in one log: `by_id`, by rank, and the IDs `waiting_for` each missing ancestor."""
+    """What waits in one log.
+
+    `by_id` holds it, the oldest first; `queues` by rank; `waiting_for` maps each missing ancestor to the IDs of those
+    that wait for it; `size` is in bytes.
+    """
 
     __slots__ = ("by_id", "queues", "size", "waiting_for")
 
@@ -61,6 +66,8 @@ class WaitingPool:
     """The operations that wait, of all logs of a node."""
 
     def __init__(self, bounds: Bounds | None = None) -> None:
+        self.operations: dict[tuple[str, str], Operation] = {}
+        """What waits, by (log, operation ID).  Others may look something up in it, also without a lock."""
         self._bounds = bounds or Bounds()
         self._logs: dict[str, _LogQueues] = {}
         self._queues = _queues()
@@ -68,10 +75,10 @@ class WaitingPool:
         self._age = 0
 
     def add(self, operation: Operation, missing: list[str], started: bool, known_key: bool) -> None:
-        """Let `operation` wait for `missing`; it, or others, may be put out for it.
+        """Let `operation` wait for `missing`, the IDs of ancestors.  If there is too much, something is evicted.
 
-        `started`: the log has stored operations; `known_key`: its author is the root or named by a stored grant.
-        Delivered again while it waits, it keeps its place and its first bytes.
+        `started`: the log has stored operations.  `known_key`: its author is the root, or a stored grant names it.
+        An operation that waits already keeps its place and its first bytes.
         """
         log = self._logs.setdefault(operation.log, _LogQueues())
         if operation.id in log.by_id:
@@ -81,6 +88,7 @@ class WaitingPool:
         waiting = _Waiting(operation, missing, rank, self._age)
         self._enqueue(log, waiting)
         log.by_id[operation.id] = waiting
+        self.operations[operation.log, operation.id] = operation
         for ancestor in missing:
             log.waiting_for.setdefault(ancestor, {})[operation.id] = None
         log.size += len(operation.raw)
@@ -88,6 +96,7 @@ class WaitingPool:
         self._shrink(log)
 
     def _shrink(self, log: _LogQueues) -> None:
+        """Evict until both bounds hold again: in this log first, so that one log cannot push out those of others."""
         bounds = self._bounds
         while len(log.by_id) > bounds.operations_a_log or log.size > bounds.bytes_a_log:
             self.take(*_first(log.queues))
@@ -95,11 +104,12 @@ class WaitingPool:
             self.take(*_first(self._queues))
 
     def take(self, log_id: str, operation_id: str) -> Operation | None:
-        """Take an operation out; None if it does not wait."""
+        """Take an operation out and return it; None if it does not wait."""
         log = self._logs.get(log_id)
         waiting = log.by_id.pop(operation_id, None) if log is not None else None
         if log is None or waiting is None:
             return None
+        del self.operations[log_id, operation_id]
         self._dequeue(log, waiting)
         log.size -= len(waiting.operation.raw)
         self._size -= len(waiting.operation.raw)
@@ -114,12 +124,12 @@ class WaitingPool:
         return waiting.operation
 
     def forget(self, log_id: str) -> None:
-        """Put out all that waits in a log."""
+        """Take out all that waits in a log."""
         for operation_id, _ in self.items(log_id):
             self.take(log_id, operation_id)
 
     def arrived(self, log_id: str, operation_id: str) -> list[str]:
-        """An ancestor is stored now: the IDs of those that wait for nothing else any more, the oldest first."""
+        """`operation_id` has been stored: the IDs of those that waited for it and for nothing else, oldest first."""
         log = self._logs.get(log_id)
         ready = []
         for waiter in log.waiting_for.pop(operation_id, {}) if log is not None else {}:
@@ -130,14 +140,15 @@ class WaitingPool:
         return ready
 
     def log_started(self, log_id: str) -> None:
-        """The log has its first stored operation: what waits there is no longer of rank 0."""
+        """The log has its first stored operation: what waits there leaves rank 0."""
         self._promote(log_id, [_NOTHING_STORED], _STRANGER)
 
     def key_known(self, log_id: str, key: str) -> None:
-        """A stored grant names `key`, or it is the root's: what it has waiting goes last."""
+        """`key` is the root, or a stored grant names it: what it has waiting is evicted last."""
         self._promote(log_id, [_NOTHING_STORED, _STRANGER], _KNOWN, key)
 
     def _promote(self, log_id: str, ranks: Iterable[int], to: int, key: str | None = None) -> None:
+        """Move what waits in these ranks (by `key`, if given) to another rank, where it keeps its place by age."""
         log = self._logs.get(log_id)
         if log is None:
             return
@@ -153,7 +164,7 @@ class WaitingPool:
             self._dequeue(log, waiting)
             waiting.rank = to
             self._enqueue(log, waiting)
-        for queue in (log.queues[to], self._queues[to]):
+        for queue in (log.queues[to], self._queues[to]):  # what moved is at the end: sort by age again
             in_order = sorted(queue.items(), key=lambda item: item[1].age)
             queue.clear()
             queue.update(in_order)
@@ -168,12 +179,10 @@ class WaitingPool:
 
     def get(self, log_id: str, operation_id: str) -> Operation | None:
         """The operation that waits under this ID, or None."""
-        log = self._logs.get(log_id)
-        waiting = log.by_id.get(operation_id) if log is not None else None
-        return waiting.operation if waiting is not None else None
+        return self.operations.get((log_id, operation_id))
 
     def missing(self, log_id: str, operation_id: str) -> list[str] | None:
-        """What an operation waits for, ``prev`` first, then in the order of ``deps``; None if it does not wait."""
+        """The IDs an operation waits for, ``prev`` first, then in the order of ``deps``; None if it does not wait."""
         log = self._logs.get(log_id)
         waiting = log.by_id.get(operation_id) if log is not None else None
         return list(waiting.missing) if waiting is not None else None
@@ -185,4 +194,5 @@ class WaitingPool:
 
 
 def _first(queues: tuple[_Queue, _Queue, _Queue]) -> tuple[str, str]:
+    """The name of what goes next: the oldest of the lowest rank."""
     return next(iter(next(queue for queue in queues if queue)))

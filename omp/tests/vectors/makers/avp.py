@@ -1,4 +1,4 @@
-"""The vectors of AVP: what a client computes, the login, and the request and answer of each operation.
+"""The vectors of AVP: what a client computes (§8, §10), the login (§3), the requests and answers of a life (§4).
 
 Everything is made from fixed seeds: the "randomness" of a case is SHAKE-128 of its name and a counter.  Sealing and
 wrapping need the package ``cryptography``, as the client does.
@@ -11,11 +11,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from omp.protocols.avp import joining, member, sealing
-from omp.protocols.avp.joining import Address
-from omp.protocols.avp.member import Keys
-from omp.protocols.avp.repository import Policy
-from omp.protocols.avp.routes import Vault, served
+from omp.protocols.avp import member, sealing, served
+from omp.protocols.avp.member import Address, Keys
+from omp.protocols.avp.repository import VaultPolicy
+from omp.protocols.avp.routes import Vault
 from omp.protocols.avp.sessions import Sessions
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64_decode, b64_encode, b64u_encode
@@ -24,7 +23,6 @@ from omp.store.memory import MemoryStore
 from omp.web.messages import Request
 from omp.web.routes import Application
 
-SPEC = "AVP 0.4, HTTP/JSON profile"
 NOW = 1_760_000_000  # epoch seconds of every exchange
 REPO = "3b1f9c64/vault"  # the slash has to be percent-encoded in paths
 
@@ -32,8 +30,8 @@ REPO = "3b1f9c64/vault"  # the slash has to be percent-encoded in paths
 def generate() -> dict[str, Any]:
     """Relative path → document."""
     return {
-        f"avp/{kind}.json": {"kind": f"avp/{kind}", "description": description, "spec": SPEC, "cases": list(cases())}
-        for kind, description, cases in _SETS
+        f"avp/{kind}.json": {"kind": f"avp/{kind}", "description": description, "spec": spec, "cases": list(cases())}
+        for kind, spec, description, cases in _SETS
     }
 
 
@@ -49,7 +47,7 @@ class FixedBytes:
         return hashlib.shake_128(f"{self._name} {self._count}".encode()).digest(size)
 
 
-# --- what a client computes -----------------------------------------------------------------------------------
+# --- What a client computes -----------------------------------------------------------------------------------
 
 
 def _aad_cases() -> Iterable[dict[str, Any]]:
@@ -150,17 +148,17 @@ def _key_binding_cases() -> Iterable[dict[str, Any]]:
 def _join_token_cases() -> Iterable[dict[str, Any]]:
     random = FixedBytes("join tokens")
     keys = member.new_keys(random)
-    token = joining.encode_invite_request(keys.member_id, keys.x25519_public_key)
+    token = member.encode_invite_request(keys.member_id, keys.x25519_public_key)
     invite = {"v": 1, "ed25519PublicKey": keys.member_id, "x25519PublicKey": keys.x25519_public_key}
     address = Address("vault.example:8443", REPO)
     locators = {
-        "locator": joining.encode_locator(address),
-        "locator with everything": joining.encode_locator(address, sealing.SCHEME, 4, "https://idp.example/jwks.json"),
-        "locator, not ASCII": joining.encode_locator(Address("vault.example", "ключ")),
+        "locator": member.encode_locator(address),
+        "locator with everything": member.encode_locator(address, sealing.SCHEME, 4, "https://idp.example/jwks.json"),
+        "locator, not ASCII": member.encode_locator(Address("vault.example", "ключ")),
     }
     yield {"name": "invite request", "type": "invite", "token": token, "decoded": invite, "canonical": True}
     for name, text in locators.items():
-        decoded = joining.decode_locator(text)
+        decoded = member.decode_locator(text)
         yield {"name": name, "type": "locator", "token": text, "decoded": decoded, "canonical": True}
     unknown = {"later": [1], "v": 1, "repoId": "r", "host": "h"}
     text = b64u_encode(json.dumps(unknown).encode())
@@ -190,7 +188,7 @@ def _address_cases() -> Iterable[dict[str, Any]]:
         yield {"name": f"refused: {text}", "address": text, "host": None, "repoId": None}
 
 
-# --- exchanges with a server ----------------------------------------------------------------------------------
+# --- Exchanges with a server ----------------------------------------------------------------------------------
 
 
 class Exchange:
@@ -199,7 +197,7 @@ class Exchange:
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         store = MemoryStore()
         sessions = Sessions(store, best_engine(), lambda: NOW, random_bytes, max_nonces=16)
-        vault = Vault(store, sessions, Policy(), max_envelope=4 << 20, max_repos=16)
+        vault = Vault(store, sessions, VaultPolicy(), max_envelope=4 << 20, max_repos=16)
         self._application = Application([served(vault, 5 << 20)], print, 5 << 20)
         self._tokens: dict[str, str] = {}
 
@@ -321,50 +319,57 @@ def _steps(exchange: Exchange, keys: Mapping[str, Keys], random: Callable[[int],
 
 
 def _invite(keys: Keys) -> dict[str, Any]:
-    token = joining.encode_invite_request(keys.member_id, keys.x25519_public_key)
-    return joining.decode_invite_request(token)
+    token = member.encode_invite_request(keys.member_id, keys.x25519_public_key)
+    return member.decode_invite_request(token)
 
 
-_SETS: tuple[tuple[str, str, Callable[[], Iterable[dict[str, Any]]]], ...] = (
+_SETS: tuple[tuple[str, str, str, Callable[[], Iterable[dict[str, Any]]]], ...] = (
     (
         "aad",
+        "avp §8.2",
         "What an envelope's ciphertext is bound to: UTF8(repoId) || 0x1F || int64BE(payloadVersion) || "
         "int64BE(keyEpoch). `aad` is hex.",
         _aad_cases,
     ),
     (
         "payload",
+        "avp §8.3",
         "AES-256-GCM under `dataKey` (base64), 12-byte IV, tag appended, AAD as in avp/aad from the envelope's own "
         "members. `plaintext` (base64) is what opens; null: it must not open.",
         _payload_cases,
     ),
     (
         "key-wrap",
+        "avp §8.4",
         "X25519-HKDF-SHA256-AESGCM-v1. All values base64. `wrappedKey` opens to `dataKey` with `recipientPrivateKey`; "
         "null: it must not open. With `ephemeralPrivateKey` and the IV of `wrappedKey`, wrapping gives it again.",
         _key_wrap_cases,
     ),
     (
         "key-binding",
+        "avp §8.5",
         "The member's Ed25519 signature `keyBindingSig` over the UTF-8 of `message`, which is both public keys in "
         "base64 with a bar between; `holds` says whether it is one.",
         _key_binding_cases,
     ),
     (
         "join-token",
+        "avp §10.1, §10.2",
         "base64url without padding over compact JSON. `type` says what is expected, `decoded` what it holds; null: it "
         "must be refused. Where `canonical`, encoding `decoded` in its order of members gives `token`.",
         _join_token_cases,
     ),
-    ("address", "avp://host/repoId and its parts; null: it must be refused.", _address_cases),
+    ("address", "avp §10.3", "avp://host/repoId and its parts; null: it must be refused.", _address_cases),
     (
         "login",
+        "avp §3.1, §3.2",
         "A challenge answered with a fixed nonce, and the token request after it: `status` is its answer. A server "
         "under test has its own nonces: sign them with `ed25519Seed` as `token` shows.",
         _login_cases,
     ),
     (
         "lifecycle",
+        "avp §4, §6",
         "Requests in order, each by a `caller` (a member of `members`, who logged in before; null: no token), and what "
         "answers: `status`, and the whole `answer`, or its `code` where it is an error.",
         _lifecycle_cases,

@@ -1,7 +1,7 @@
 """Vectors of canonical JSON: RFC 8785 (values, numbers), OMP-CJ (bytes and their stage), identifiers (oplog §1.2).
 
-What is expected stands in the tables, not in what the code answers, but for the texts of the random doubles: those
-were compared with an ECMAScript engine's.
+What is expected is in the tables and not computed by the code, except for the texts of the random doubles: those were
+compared with an ECMAScript engine's.
 """
 
 from __future__ import annotations

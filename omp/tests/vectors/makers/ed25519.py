@@ -1,8 +1,8 @@
-"""Vectors of Ed25519: deterministic signatures, and every way in which oplog §1.4 refuses one.
+"""Vectors of Ed25519: deterministic signatures, and every way in which omp §5 refuses one.
 
-The refused ones are made by solving the equation that a lax verifier checks, so that each passes all rules but one:
-with A or R shifted by a point of small order the cofactored equation still holds; with a key of small order S = r
-fits any message whose k is a multiple of the order.
+The refused ones solve the equation that a lax verifier checks, so that each passes all rules but one.  With A or R
+shifted by a point of small order, the cofactored equation still holds; with a key of small order, S = r fits any
+message whose k is a multiple of the order.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def generate() -> dict[str, Any]:
         "ed25519/verify.json": {
             "kind": "ed25519/verify",
             "description": "Which signatures are accepted, under rules that leave no two verifiers apart.",
-            "spec": "RFC 8032 §5.1.7; oplog §1.4",
+            "spec": "RFC 8032 §5.1.7; omp §5",
             "cases": [
                 {"name": name, "public_key": A.hex(), "message": message.hex(), "signature": RS.hex(), "valid": valid}
                 for valid, triples in ((True, _accepted()), (False, _refused()))

@@ -1,7 +1,7 @@
 """Vectors of HTTP Message Signatures: digests, signature bases, and whole requests to judge.
 
-Which status a request gets, and whether a base can be made at all, is written down here case by case and held against
-the code by the runner; signatures and bases are computed.
+Which status a request gets, and whether it has a signature base at all, is written down here case by case, and the
+runner compares the code with it; signatures and bases are computed.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from omp.rules.content_digest import content_digest
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64_encode, b64u_encode
 from omp.rules.http_signatures import sign, sign_legacy
-from omp.rules.signature_base import SignedRequest, signature_base
+from omp.rules.signature_base import SignedRequest, content_digest, signature_base
 from omp.rules.structured_fields import InnerList, parse_list
 
 Case = dict[str, Any]
@@ -39,7 +38,7 @@ def generate() -> dict[str, Any]:
         for name, description, spec, cases in (
             ("content_digest", "Content-Digest against a content.", "RFC 9530 §2, §5", _digests()),
             ("signature_base", "Covered components of requests.", "RFC 9421 §2", _bases()),
-            ("verify", "Signed requests to judge.", "RFC 9421 §3.2; objects.md §4", _judged()),
+            ("verify", "Signed requests to judge.", "RFC 9421 §3.2; omp §4", _judged()),
         )
     }
 

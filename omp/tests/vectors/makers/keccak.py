@@ -1,4 +1,4 @@
-"""Vectors of Keccak-256: lengths around the ends of its 136-byte blocks, and the digests everybody knows."""
+"""Vectors of Keccak-256: lengths around the ends of its 136-byte blocks, and well-known digests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def generate() -> dict[str, Any]:
         "keccak/keccak256.json": {
             "kind": "keccak/keccak256",
             "description": "Keccak-256 with the original padding (0x01), as Ethereum uses it; it is not SHA3-256.",
-            "spec": "The Keccak reference, version 3.0; FIPS 202 for the permutation",
+            "spec": "nexus §1.3; the Keccak reference, version 3.0; FIPS 202 for the permutation",
             "cases": cases,
         }
     }

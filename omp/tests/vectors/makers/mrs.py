@@ -1,7 +1,7 @@
 """The vectors of MRS: distances, polygons, intersections at the awkward places, a small registry, signed requests.
 
-Lengths are rounded to a tenth of a millimetre and areas to nine digits, so that the files do not hang on the last bit
-of anybody's sine; a reader compares with a tolerance.
+Lengths are rounded to a tenth of a millimetre and areas to nine digits, so that the files do not depend on the last
+bit of anybody's sine; a reader compares with a tolerance.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from random import Random
 from typing import Any
 
 from omp.protocols.mrs.geometry import GeometryError, Space, distance, unit_vector
-from omp.protocols.mrs.key_documents import key_document
+from omp.protocols.mrs.keys import key_document
 from omp.protocols.mrs.polygons import Polygon
-from omp.protocols.mrs.spaces import read_space
+from omp.protocols.mrs.registration import read_space
 from omp.rules import ed25519
 from omp.rules.encodings import b64_encode
 from omp.rules.http_signatures import sign
 from omp.rules.signature_base import SignedRequest
 
-SPEC = "MRS server specification 0.5.0, §5.1, §5.3, §5.5, §6.2, §8"
+SPEC = "mrs §5, §6, §8.2, §9, §10.4"
 Position = tuple[float, float]
 
 SYDNEY, FIJI, MCMURDO = (-33.8568, 151.2153), (-16.8, 180.0), (-77.85, 166.67)

@@ -1,4 +1,4 @@
-"""The vectors of NEXUS: addresses, recoveries, merged profiles; signed requests are in the module beside."""
+"""The vectors of NEXUS: addresses, recoveries, merged profiles.  Signed requests are in :mod:`.nexus_requests`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 
-from omp.protocols.nexus.defaults import BUILT_IN, read_defaults
-from omp.protocols.nexus.ethereum import address, checksummed, signature_text
+from omp.protocols.nexus.defaults import BUILT_IN
+from omp.protocols.nexus.ethereum import (
+    G,
+    N,
+    Signature,
+    address,
+    checksummed,
+    public_key_slowly,
+    recover,
+    sign_slowly,
+    signature_text,
+)
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.profile import DoesNotFit, Overrides, checked, effective_profile, merged
-from omp.protocols.nexus.secp256k1 import G, N, Signature, public_key_slowly, recover, sign_slowly
+from omp.protocols.nexus.profile import DoesNotFit, Overrides, checked, effective_profile, merged, read_defaults
 from omp.tests.vectors.makers.nexus_requests import SECRET, hex_signature, request_cases
-
-SPEC = "NEXUS REST API, §I.2, §II, §V"
 
 
 def generate() -> dict[str, Any]:
@@ -21,16 +28,19 @@ def generate() -> dict[str, Any]:
     return {
         "nexus/address.json": _document(
             "address",
+            "nexus §2",
             "The public key (x ‖ y, 64 bytes, hex), the address, and its EIP-55 form, of a secret key.",
             _address_cases(),
         ),
         "nexus/checksum.json": _document(
             "checksum",
+            "nexus §2.2",
             "EIP-55: the mixed-case form of an address.",
             _checksum_cases(),
         ),
         "nexus/recovery.json": _document(
             "recovery",
+            "nexus §3.3, §3.5",
             "Public-key recovery (SEC 1 §4.1.6) from a 32-byte `digest` and a `signature` (r ‖ s ‖ v as text). Either "
             "`publicKey` and `address` are recovered, or `error` says why not: encoding, v, r_range, s_range, high_s, "
             "no_point, infinity.",
@@ -38,6 +48,7 @@ def generate() -> dict[str, Any]:
         ),
         "nexus/signed-request.json": _document(
             "signed-request",
+            "nexus §3",
             "Signed requests: the `authorization` field, the `endpoint`, the exact text of the `body`. `accepted` says "
             "whether it is authenticated (a refusal is answered 401). Accepted ones show the `payload` that was "
             "signed and its Keccak-256, `hash`: signed as it is or, where `personal`, as an EIP-191 message. `madeBy` "
@@ -46,16 +57,17 @@ def generate() -> dict[str, Any]:
         ),
         "nexus/profile.json": _document(
             "profile",
+            "nexus §4, §5",
             "Effective profiles: `template` (null: the built-in one), `writes` one after the other (`endpoint`, "
             "`overrides`; one that is refused with 422 has `refused`, the field, and changes nothing), and the "
-            "`profile` that GET /config answers then.",
+            "`profile` that GET /config answers after them.",
             _profile_cases(),
         ),
     }
 
 
-def _document(kind: str, description: str, cases: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"kind": f"nexus/{kind}", "description": description, "spec": SPEC, "cases": list(cases)}
+def _document(kind: str, spec: str, description: str, cases: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"kind": f"nexus/{kind}", "description": description, "spec": spec, "cases": list(cases)}
 
 
 # --- Addresses -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The signed requests among the vectors of NEXUS: recorded from other libraries, of every form, and refused.
+"""The signed requests among the vectors of NEXUS: recorded from other libraries, in every form, and refused ones.
 
 Recorded requests are constants here (:data:`RECORDED`): ethers 6.17.0 and eth-keys 0.8.0 signed them, with the key
 :data:`SECRET`, as their users do.  The others are signed by hand (RFC 6979, as these libraries do).
@@ -10,9 +10,16 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from omp.protocols.nexus.ethereum import address, personal_message_hash, signature_text
+from omp.protocols.nexus.ethereum import (
+    N,
+    Signature,
+    address,
+    personal_message_hash,
+    public_key_slowly,
+    sign_slowly,
+    signature_text,
+)
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.secp256k1 import N, Signature, public_key_slowly, sign_slowly
 from omp.protocols.nexus.signatures import FORMS, Form, broken_payload, payload
 from omp.rules.json_text import parse_exact
 
@@ -128,21 +135,21 @@ RECORDED = (
     ),
     (
         ETHERS,
-        "the example of §V",
+        "the broken form",
         "model",
         "0x1fb0005d4d1bbaff760648b0a023b0864f526fa58f5d94cb2d015c5aa053ad32"
         "55e647ca26f1cc1774095c787cd89d2d7afbcc559fbf9bf3cacadf9c0248b2921c",
     ),
     (
         ETHERS,
-        "the example of §V, by signingKey.sign",
+        "the broken form, by signingKey.sign",
         "model",
         "0x69e1fdb58d26863ca71fbb4442bc107e6218a717ea774838fe72aeba9414b1f9"
         "394dd17922722def918e52dc419161bba277ba27eadddba0f8564399a7367e491c",
     ),
     (
         ETH_KEYS,
-        "the example of §V",
+        "the whole body",
         "config",
         "0xabac877d61a96a2fe3d2d675d591084f2b3a6557bacee0be0de8306d18b97231"
         "30906a0df7f1ea460f70196b6b1b77f2d9439c33f31b7229a5f8498ccfe16a0100",
@@ -156,7 +163,7 @@ RECORDED = (
     ),
     (
         ETH_KEYS,
-        "the example of §V",
+        "the whole body",
         "float",
         "0xdc3d68e28460c0f96076be27c996ff2e4db0549e4baa3f1ccce458223818d161"
         "253a3c59d8e3f89509aeda3865e5e47a405610c9dcbd6949ba54d9cbb7f287d400",
@@ -170,7 +177,7 @@ RECORDED = (
     ),
     (
         ETH_KEYS,
-        "the example of §V",
+        "the whole body",
         "prompt",
         "0x2a24f9e1bd882942ff0b0f57f14020c4ebdb34228d15a86523a71138ad2711fe"
         "69a29efb375c470044a76d44de89df8e5bef0a4fa4824097a58d189c2d91ee0200",
@@ -191,7 +198,7 @@ RECORDED = (
     ),
     (
         ETH_KEYS,
-        "the example of §V",
+        "the whole body",
         "order",
         "0x19adb5b1aa6dd1be3c0f6297e5cb9edf0a22501e2ffd801d286069a221b07a7a"
         "7e987a3aeca5a96658f61fa1413b60716cf2dd79eb84779de855c056f5e16a2000",
@@ -232,7 +239,7 @@ def _recorded_cases() -> Iterable[dict[str, Any]]:
             text = python[:-1] + ', "auth": ' + json.dumps(auth) + "}"
         case = _request(f"{library}: {how}: {name}", endpoint, text, owner)
         case["madeBy"] = library
-        broken = how.startswith("the example of §V") and library == ETHERS
+        broken = how.startswith("the broken form")
         why = 'signed over {"auth":{},"overrides":{}}, which does not bind the overrides'
         yield {**case, **({"accepted": False, "why": why} if broken else _signed_over(text, signature))}
 
@@ -341,7 +348,7 @@ def _broken_case(personal: bool) -> dict[str, Any]:
     text = BODIES["batch"][1]
     signed = broken_payload(parse_exact(_with_auth(text, OWNER, "").encode()))
     signature = signature_text(sign_slowly(SECRET, _hash(signed, personal)))
-    name = f"the replacer of §V over a batch{', personal' * personal}"
+    name = f"the broken form over a batch{', personal' * personal}"
     case = _request(name, "/batch", _with_auth(text, OWNER, signature), OWNER)
     return {**case, "accepted": False, "why": f"signed over {signed.decode()}, which does not bind the operations"}
 

@@ -1,4 +1,4 @@
-"""Vectors of Structured Fields: texts, what they hold, and how that is written again.
+"""Vectors of Structured Fields: texts, what they hold, and how they are serialized again.
 
 What a parser makes of a text is computed; which texts it must refuse is written down here.
 """

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from omp.protocols.avp import joining, sealing
-from omp.protocols.avp.joining import Address, BadToken
-from omp.protocols.avp.member import binding_holds
+from omp.protocols.avp import member, sealing
+from omp.protocols.avp.member import Address, BadToken, binding_holds
 from omp.protocols.avp.sealing import CannotOpen
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64_decode, b64_encode
@@ -70,7 +69,7 @@ def _key_binding(test: unittest.TestCase, case: Case) -> None:
 
 
 def _join_token(test: unittest.TestCase, case: Case) -> None:
-    decode = {"invite": joining.decode_invite_request, "locator": joining.decode_locator}[case["type"]]
+    decode = {"invite": member.decode_invite_request, "locator": member.decode_locator}[case["type"]]
     value = case["decoded"]
     if value is None:
         with test.assertRaises(BadToken):
@@ -80,20 +79,20 @@ def _join_token(test: unittest.TestCase, case: Case) -> None:
     if not case["canonical"]:
         return
     if case["type"] == "invite":
-        made = joining.encode_invite_request(value["ed25519PublicKey"], value["x25519PublicKey"])
+        made = member.encode_invite_request(value["ed25519PublicKey"], value["x25519PublicKey"])
     else:
         optional = (value.get(name) for name in ("schemeId", "keyEpoch", "issuerJwksUrl"))
-        made = joining.encode_locator(Address(value["host"], value["repoId"]), *optional)
+        made = member.encode_locator(Address(value["host"], value["repoId"]), *optional)
     test.assertEqual(made, case["token"])
 
 
 def _address(test: unittest.TestCase, case: Case) -> None:
     if case["host"] is None:
         with test.assertRaises(BadToken):
-            joining.parse_address(case["address"])
+            member.parse_address(case["address"])
         return
     address = Address(case["host"], case["repoId"])
-    test.assertEqual(joining.parse_address(case["address"]), address)
+    test.assertEqual(member.parse_address(case["address"]), address)
     test.assertEqual(str(address), case["address"])
 
 

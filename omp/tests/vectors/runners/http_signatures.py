@@ -6,11 +6,10 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from omp.rules.content_digest import DigestError, check_content_digest
 from omp.rules.encodings import b64u_decode
 from omp.rules.engines import best_engine
 from omp.rules.http_signatures import Policy, verify
-from omp.rules.signature_base import SignatureError, signature_base
+from omp.rules.signature_base import DigestError, SignatureError, check_content_digest, signature_base
 from omp.rules.structured_fields import InnerList, parse_list
 from omp.tests.vectors.makers.http_signatures import request_of
 

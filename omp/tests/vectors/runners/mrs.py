@@ -8,20 +8,17 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from omp.protocols.mrs.accounts import Accounts
+from omp.protocols.mrs.accounts import Accounts, Throttle
 from omp.protocols.mrs.geometry import GeometryError, distance, unit_vector
 from omp.protocols.mrs.identity import Authenticator
-from omp.protocols.mrs.key_ring import KeyRing
+from omp.protocols.mrs.keys import KeyRing, RemoteKeys
 from omp.protocols.mrs.polygons import Polygon
-from omp.protocols.mrs.registration import read_registration
-from omp.protocols.mrs.registry import Registry
-from omp.protocols.mrs.remote_keys import RemoteKeys
-from omp.protocols.mrs.search import hits_among, records_near
-from omp.protocols.mrs.spaces import read_space
-from omp.protocols.mrs.throttle import Throttle
+from omp.protocols.mrs.registration import read_registration, read_space
+from omp.protocols.mrs.registry import Registry, hits_among, records_near
+from omp.protocols.mrs.routes import REFUSALS
+from omp.protocols.mrs.schemas import RegistryError
 from omp.rules.engines import best_engine
 from omp.store.memory import MemoryStore
-from omp.web.errors import ApiError
 from omp.web.messages import Request
 from omp.web.signature_guard import NonceTable
 
@@ -100,8 +97,8 @@ def _signed_request(test: unittest.TestCase, case: Case) -> None:
     request = Request(case["method"], split.path, dict(fields), fields, case["body"].encode(), scheme=split.scheme)
     try:
         identity = authenticator.identify(request)
-    except ApiError as refusal:
-        test.assertEqual(refusal.status, case["status"], refusal.message)
+    except RegistryError as refusal:
+        test.assertEqual(REFUSALS[type(refusal)].status, case["status"], str(refusal))
         return
     test.assertEqual((200, identity.id), (case["status"], case["identity"]))
 

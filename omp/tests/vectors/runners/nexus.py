@@ -7,11 +7,20 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from omp.protocols.nexus.defaults import BUILT_IN, read_defaults
-from omp.protocols.nexus.ethereum import address, checksummed, parse_signature, personal_message_hash, recover_address
+from omp.protocols.nexus.defaults import BUILT_IN
+from omp.protocols.nexus.ethereum import (
+    InvalidSignature,
+    address,
+    checksummed,
+    parse_signature,
+    personal_message_hash,
+    public_key_slowly,
+    recover,
+    recover_address,
+    sign_slowly,
+)
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.profile import DoesNotFit, Overrides, checked, effective_profile, merged
-from omp.protocols.nexus.secp256k1 import InvalidSignature, public_key_slowly, recover, sign_slowly
+from omp.protocols.nexus.profile import DoesNotFit, Overrides, checked, effective_profile, merged, read_defaults
 from omp.protocols.nexus.signatures import FORMS, NotAuthenticated, authenticate, bearer, payload
 from omp.protocols.nexus.writes import WRITES
 from omp.rules.json_text import parse_exact

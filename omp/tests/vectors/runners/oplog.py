@@ -1,4 +1,4 @@
-"""How each kind of vector in ``vectors/oplog/`` is run."""
+"""How each kind of vector in ``vectors/oplog/`` is run: whatever the definition says too, by the core and by it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from omp.protocols.oplog import definition as checker
-from omp.protocols.oplog.core.derivation import why
+from omp.protocols.oplog import definition
+from omp.protocols.oplog.core.document import why
 from omp.protocols.oplog.core.entries import ClaimEntry
 from omp.protocols.oplog.core.operation import preimage
 from omp.protocols.oplog.core.producer import signed
-from omp.protocols.oplog.core.projection import projection
 from omp.protocols.oplog.core.replica import Replica
-from omp.protocols.oplog.core.verify import STAGES, Refused, check_bytes
+from omp.protocols.oplog.core.verify import STAGES, OperationRefused, check_bytes
 from omp.protocols.oplog.node import Node
 from omp.protocols.oplog.posting import post_many
 from omp.rules import ed25519, identifiers
@@ -65,17 +64,26 @@ def _produce(test: unittest.TestCase, case: Case) -> None:
     test.assertEqual(identifiers.operation_id(case["preimage"].encode()), case["id"])
     test.assertEqual(signed(envelope, key).decode(), case["operation"])
     test.assertEqual(check_bytes(case["operation"].encode(), ENGINE).id, case["id"])
+    test.assertEqual(definition.preimage(envelope).decode(), case["preimage"])
+    test.assertEqual(definition.signed_slowly(bytes.fromhex(case["seed"]), envelope).decode(), case["operation"])
+    test.assertEqual(definition.examine(case["operation"].encode(), ENGINE).id, case["id"])
 
 
 def _form(test: unittest.TestCase, case: Case) -> None:
     _classes(test, case)
     try:
         operation = check_bytes(_bytes(case), ENGINE)
-    except Refused as refusal:
+    except OperationRefused as refusal:
         test.assertEqual((refusal.code, refusal.stage, refusal.id), (case["outcome"], case["stage"], case["id"]))
     else:
         test.assertEqual((case["outcome"], operation.id), ("ok", case["id"]))
         test.assertEqual(operation.raw, _bytes(case))
+    try:
+        by_definition = definition.examine(_bytes(case), ENGINE)
+    except definition.StageFailed as failed:
+        test.assertEqual((failed.code, failed.stage, failed.id), (case["outcome"], case["stage"], case["id"]))
+    else:
+        test.assertEqual(("ok", by_definition.id), (case["outcome"], case["id"]))
 
 
 def _stream(test: unittest.TestCase, case: Case) -> None:
@@ -100,6 +108,57 @@ def _stream(test: unittest.TestCase, case: Case) -> None:
     for entry in replica.operations():
         again.restore(entry.raw)
     _state_is(test, again, case)
+    _stream_by_definition(test, case)
+
+
+class _DefinedNode:
+    """The definition with a waiting room: what is deferred is tried again whenever something is stored."""
+
+    def __init__(self, identity: str) -> None:
+        self.log = definition.Log(identity)
+        self.waiting: dict[str, definition.Op] = {}
+        self.rejected: list[Case] = []
+
+    def deliver(self, data: bytes) -> Case:
+        """What becomes of an operation, as the members of a step."""
+        stored = set(self.log.operations)
+        self.rejected = []
+        try:
+            op = definition.examine(data, ENGINE, self.log.identity)
+            self.log.add(op)
+        except definition.StageFailed as failed:
+            if failed.code != "DEFER":
+                return {"outcome": "rejected", "id": failed.id, "code": failed.code, "stage": failed.stage}
+            self.waiting.setdefault(op.id, op)
+            return {"outcome": "deferred", "id": op.id, "missing": failed.missing}
+        if op.id in stored:
+            return {"outcome": "duplicate", "id": op.id}
+        while any(self._settled(op) for op in list(self.waiting.values())):
+            pass
+        also = {"also_accepted": set(self.log.operations) - stored - {op.id}, "also_rejected": self.rejected}
+        return {"outcome": "accepted", "id": op.id, **{name: value for name, value in also.items() if value}}
+
+    def _settled(self, op: definition.Op) -> bool:
+        try:
+            self.log.add(op)
+        except definition.StageFailed as failed:
+            if failed.code == "DEFER":
+                return False
+            self.rejected.append({"id": op.id, "code": failed.code})
+        del self.waiting[op.id]
+        return True
+
+
+def _stream_by_definition(test: unittest.TestCase, case: Case) -> None:
+    node = _DefinedNode(case["log"])
+    for step in case["steps"]:
+        expected = {name: value for name, value in step.items() if name not in ("name", "operation")}
+        if "also_accepted" in expected:
+            expected["also_accepted"] = set(expected["also_accepted"])
+        test.assertEqual(node.deliver(_bytes(step)), expected, step["name"])
+    test.assertEqual(list(node.waiting), [one["id"] for one in case["pending"]])
+    state = definition.State(node.log).document()
+    test.assertEqual((state["heads"], definition.state_id_of(state)), (case["heads"], case["state"]))
 
 
 def _state_is(test: unittest.TestCase, replica: Replica, case: Case) -> None:
@@ -111,7 +170,7 @@ def _state_is(test: unittest.TestCase, replica: Replica, case: Case) -> None:
 def _merge(test: unittest.TestCase, case: Case) -> None:
     _classes(test, case)
     lines = [text.encode() for text in case["operations"]]
-    report = checker.check(reversed(lines), ENGINE)
+    report = definition.check(reversed(lines), ENGINE)
     test.assertEqual(report.problems, [])
     test.assertEqual((report.operations, report.document.decode()), (case["order"], case["document"]))
     test.assertEqual((report.log, report.state_id), (case["log"], case["state"]))
@@ -128,7 +187,7 @@ def _merge(test: unittest.TestCase, case: Case) -> None:
 def _projection(test: unittest.TestCase, case: Case) -> None:
     _classes(test, case)
     replica = _replica(case, case["operations"])
-    test.assertEqual(list(projection(replica, case["key"], case["now"])), case["items"])
+    test.assertEqual(list(replica.projection(case["key"], case["now"])), case["items"])
 
 
 def _why(test: unittest.TestCase, case: Case) -> None:

@@ -28,7 +28,7 @@ EARLY, BEFORE, START, END, AFTER = (
 
 
 def stream_cases() -> Iterator[Case]:
-    """One case a rule, or a few."""
+    """One case for each rule, or a few."""
     yield _root()
     yield _strangers()
     yield _grantees()
@@ -162,7 +162,7 @@ def _coverage_of_corrections() -> Case:
 
 
 def _coverage_of_refutations() -> Case:
-    stream = _begun("coverage: refutations", "Of evidence, they need the pattern *.")
+    stream = _begun("coverage: refutations", "To refute evidence, a grant needs the pattern *.")
     evidence = stream.accept("evidence", EVIDENCE)
     inside = stream.accept("a claim inside the scope", CLAIM, predicate="calendar.event")
     outside = stream.accept("one outside", CLAIM, predicate="health.weight")
@@ -202,7 +202,9 @@ def _coverage_of_inferences() -> Case:
 
 
 def _coverage_of_revocations() -> Case:
-    stream = _begun("coverage: revocations", "Who stands strictly above the target may revoke it; so may its grantee.")
+    stream = _begun(
+        "coverage: revocations", "Whoever holds a grant strictly above the target may revoke it; so may its grantee."
+    )
     top = _granted(stream, caps=["author", "delegate"])
     middle = stream.accept(
         "the phone grants the laptop",
@@ -352,7 +354,7 @@ def _attenuation_of_times() -> Case:
 
 
 def _grants_do_not_add_up() -> Case:
-    stream = _begun("several grants of one key", "One of them alone has to cover an operation.")
+    stream = _begun("several grants of one key", "It is enough that one of them covers the operation.")
     calendar = _granted(stream, scope=scope_of(predicates=["calendar.*"]), max_depth=2)
     health = _granted(stream, scope=scope_of(predicates=["health.*"]), max_depth=2)
     event = stream.accept("under the one", CLAIM, PHONE, predicate="calendar.event")

@@ -1,4 +1,4 @@
-"""Vectors of many operations in one body of ndjson (oplog §7): the outcomes, line by line, as they stand at its end."""
+"""Vectors of many operations in one body of ndjson (oplog §7.2): the outcomes line by line, as they are at its end."""
 
 from __future__ import annotations
 

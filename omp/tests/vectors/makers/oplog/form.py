@@ -1,7 +1,7 @@
 """Vectors of what bytes alone decide (oplog §3.2 stages 1, 2, 3 and 7), and of making operations (§1.4).
 
-A case is right but for one thing, signed by its author as it stands; where two things are wrong the name says so, and
-the earlier stage names the code.
+Each case has one thing wrong, and is signed by its author as it stands.  Where two things are wrong, the name of the
+case says so, and the earlier stage gives the code.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _canonical_cases(text: str) -> Iterator[Case]:
 
 
 def signature_cases() -> Iterator[Case]:
-    """Signatures that are none; the rules of Ed25519 themselves are in ``ed25519/verify``."""
+    """Signatures that do not verify; the rules of Ed25519 themselves are in ``ed25519/verify``."""
     made = sealed(envelope_of(CLAIM), ROOT)
     signed = preimage(made.envelope)
     good = b64u_decode(signature_text(made).decode())

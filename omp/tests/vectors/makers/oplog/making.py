@@ -1,4 +1,4 @@
-"""What the vectors of the operation log are made with: keys from numbers, envelopes, signatures, cases.
+"""What the vectors of the operation log are made with: keys from names, envelopes, signatures, cases.
 
 Nothing is checked here, so that operations can be made that no producer makes.  Everything is signed by hand
 (:func:`omp.rules.ed25519.sign_slowly`): the same bytes on every interpreter, with or without ``cryptography``.
@@ -184,6 +184,6 @@ def document(kind: str, description: str, sections: str, cases: Iterable[Case]) 
     return {
         "kind": f"oplog/{kind}",
         "description": description,
-        "spec": f"The signed operation log, omp/0.2, {sections}",
+        "spec": f"oplog {sections}",
         "cases": list(cases),
     }

@@ -1,4 +1,4 @@
-"""Vectors of merges (oplog §3.3, §3.4, §4 void, §5): sets of operations, and the state that each of them gives."""
+"""Vectors of merges (oplog §3.3, §3.4, §4.5, §5): sets of operations, and the state that each of them gives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RULE = "rule:recurring-event/1"
 
 
 def merge_cases() -> Iterator[Case]:
-    """One case a rule, then random logs."""
+    """One case for each rule, then random logs."""
     for made in (
         _one_operation, _refuted_evidence, _corrections, _refuted_and_superseded, _taint_spares_the_correction,
         _taint_of_inferences, _diamond, _same_evidence_twice, _concurrent_with_a_revocation, _void_has_no_effect,
@@ -55,7 +55,7 @@ def _one_operation() -> Stream:
 
 
 def calendar() -> Stream:
-    """Evidence, a claim derived from it, and a device that refutes the evidence meanwhile: the README's example."""
+    """Evidence, a claim derived from it, and a device that refutes the evidence meanwhile: the guide's example."""
     stream = _begun("refuted evidence taints what is derived from it", "The refutation and the claim are concurrent.")
     (evidence,) = stream.heads()
     device = _device(stream)
@@ -139,7 +139,7 @@ def _same_evidence_twice() -> Stream:
     return stream
 
 
-# --- §4: void ---------------------------------------------------------------------------------------------------
+# --- §4.5: void -------------------------------------------------------------------------------------------------
 
 
 def _concurrent_with_a_revocation() -> Stream:
@@ -170,7 +170,7 @@ def _void_has_no_effect() -> Stream:
 
 
 def _back_dated() -> Stream:
-    stream = _begun("back-dated by a revoked key", "Wall-clock time and clock values help nobody.")
+    stream = _begun("back-dated by a revoked key", "Neither an earlier timestamp nor a smaller clock helps.")
     grant = _device(stream)
     stream.accept("", CLAIM, PHONE, after=[grant], predicate="calendar.first")
     revocation = stream.accept("", REVOCATION, target=grant.id)
@@ -194,7 +194,10 @@ def _two_grants() -> Stream:
 
 
 def _revoker_revoked() -> Stream:
-    stream = _begun("a revocation by a revoked key", "Concurrent with its own revocation it is void, and cuts nothing.")
+    stream = _begun(
+        "a revocation by a revoked key",
+        "Concurrent with the revocation of its author's grant, it is void and cuts nothing.",
+    )
     top = _device(stream)
     low = stream.accept("", GRANT, PHONE, after=[top], parent=top.id, grantee=LAPTOP.id, max_depth=1)
     work = stream.accept("", CLAIM, LAPTOP, after=[low])
@@ -227,7 +230,7 @@ def _renounced() -> Stream:
 
 def _renounced_then_revoked() -> Stream:
     stream = _begun(
-        "renounced and revoked at once", "The renunciation is void like all else that the root has not seen."
+        "renounced and revoked at once", "The renunciation is void like everything else that the root has not seen."
     )
     grant = _device(stream)
     stream.accept("", CLAIM, PHONE, after=[grant])
@@ -238,7 +241,8 @@ def _renounced_then_revoked() -> Stream:
 
 def _void_grants() -> Stream:
     stream = _begun(
-        "grants under a revoked one", "Three deep: what one cut has not seen falls with all that rests on it."
+        "grants under a revoked one",
+        "Grants three deep: what a revocation has not seen is void, with all that rests on it.",
     )
     top = _device(stream)
     middle = stream.accept("", GRANT, PHONE, after=[top], parent=top.id, grantee=LAPTOP.id, max_depth=3)

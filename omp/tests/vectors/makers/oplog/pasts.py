@@ -21,7 +21,7 @@ from omp.tests.vectors.makers.oplog.stream import Stream
 
 
 def stream_cases() -> Iterator[Case]:
-    """One case a subject."""
+    """One case for each subject."""
     yield _waiting()
     yield _waiting_in_an_empty_log()
     yield _duplicates()
@@ -84,7 +84,7 @@ def _waiting_in_an_empty_log() -> Case:
 
 
 def _duplicates() -> Case:
-    stream = Stream("duplicates", "An operation is its preimage: who signs it twice has made one operation.")
+    stream = Stream("duplicates", "An operation is its preimage: signing it twice makes one operation.")
     made = stream.accept("the root begins the log", CLAIM)
     stream.deliver("the same bytes", made, "duplicate")
     twin = made._replace(raw=with_signature(made, another_signature(ROOT, preimage(made.envelope))))
@@ -211,7 +211,7 @@ def _one_fault_after_the_other() -> Case:
 
 
 def _forks() -> Case:
-    stream = Stream("forks", "Two operations of one author with one seq: both stay, and either may be gone on from.")
+    stream = Stream("forks", "Two operations of one author with one seq: both stay, and either may be continued.")
     stream.accept("the root begins the log", CLAIM)
     stream.deliver("it begins again", stream.build(CLAIM, at=_FIRST, predicate="other"), "accepted")
     stream.accept("the phone becomes a device", GRANT, grantee=PHONE.id)

@@ -2,7 +2,7 @@
 
 :class:`Stream` makes operations as their authors would, after all that was accepted so far unless told otherwise, and
 notes with each what must become of it.  What becomes of it is written down by the author of the vector; only IDs and
-the final state are computed, the state by the independent checker.
+the final state are computed, the state by the definition.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Stream:
     # --- Cases
 
     def report(self) -> Report:
-        """What the independent checker makes of what is stored."""
+        """What the definition makes of what is stored."""
         report = check((made.raw for made in self.stored.values()), TRUSTING)
         assert not report.problems, (self.name, report.problems)
         return report

@@ -1,0 +1,300 @@
+"""Settings, wiring, start and stop: how the floors become a server.
+
+What must hold for every server is in ``SPEC.md`` beside this file, under "Serving".  The parts, from the inside out:
+
+* :data:`SETTINGS` and :func:`all_settings`: every variable and flag, as a table;
+* :func:`build` reads the settings, opens the store, binds the port and mounts the protocols;
+* :func:`start` serves from threads of this process (:func:`omp.running`);
+* :func:`main` serves until a signal arrives (``server.py``).
+
+Nothing is guessed: a setting that cannot be used raises :class:`~omp.web.settings.SettingError` with one sentence,
+before a single request is accepted.  :func:`build` and :func:`start` never read the environment of the process; only
+:func:`main` does, and hands it on as a mapping.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from omp import Running, __version__
+from omp.rules.engines import best_engine
+from omp.store import StorageError, open_store
+from omp.store.port import Store
+from omp.web import system
+from omp.web.routes import Application, Context, Mount
+from omp.web.server import HttpServer, log_line
+from omp.web.settings import Setting, SettingError, read_settings, switch, whole_number
+from omp.web.signature_guard import SETTINGS as SIGNATURE_SETTINGS
+from omp.web.signature_guard import SignatureGuard
+
+if TYPE_CHECKING:
+    import ssl
+
+PROTOCOLS = ("objects", "oplog", "avp", "mrs", "nexus")
+STOP_SECONDS = 35.0  # longer than a request may take to arrive
+HOUSEKEEPING_SECONDS = 1.0
+
+# A server in a test: it should stop at once, and a request still under way after so long is the test's own fault.
+EMBEDDED_STOP_SECONDS = 5.0
+EMBEDDED_POLL_SECONDS = 0.02
+
+# --- Settings ---------------------------------------------------------------------------------------------------
+
+SETTINGS = (
+    Setting("host", "OMP_SERVER_HOST", str, "127.0.0.1", "address to listen on", "--host"),
+    Setting(
+        "port",
+        "PORT",
+        whole_number(0, 65535),
+        8787,
+        "port to listen on; 0 takes a free one",
+        "--port",
+        "OMP_SERVER_PORT",
+    ),
+    Setting("storage", "OMP_STORAGE", str, "memory", "where data is kept: memory, or sqlite:PATH", "--storage"),
+    Setting("payload_mb", "OMP_MAX_PAYLOAD_MB", whole_number(1, 1024), 5, "largest request body, in MiB"),
+    Setting("tls_cert", "OMP_TLS_CERT", str, None, "certificate chain (PEM file), to serve HTTPS", "--tls-cert"),
+    Setting("tls_key", "OMP_TLS_KEY", str, None, "private key of the certificate (PEM file)", "--tls-key"),
+    Setting(
+        "access_log", "OMP_ACCESS_LOG", switch, False, "1: log each request, a line on standard error", "--access-log"
+    ),
+)
+"""The server's own; the signature guard and the protocols list theirs beside the code that reads them."""
+
+
+def all_settings() -> list[Setting]:
+    """Every setting that the server and its protocols read: for ``--help``, the table of OPERATING.md and its test."""
+    return [
+        *SETTINGS,
+        *SIGNATURE_SETTINGS,
+        *(setting for protocol in _protocols() for setting in getattr(protocol, "SETTINGS", ())),
+    ]
+
+
+def _protocols() -> list[ModuleType]:
+    """The packages of :data:`PROTOCOLS`; whoever vendors ``omp/`` may leave some of their folders out."""
+    names = [f"omp.protocols.{name}" for name in PROTOCOLS]
+    return [importlib.import_module(name) for name in names if importlib.util.find_spec(name)]
+
+
+# --- Wiring -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Parts:
+    """A wired server: what :func:`build` made, ready for ``http.serve_forever()``."""
+
+    http: HttpServer
+    store: Store
+    application: Application
+    notices: Sequence[str]
+
+    def stop(self, seconds: float) -> bool:
+        """Finish the requests under way for at most `seconds`, then close everything; whether all were finished."""
+        finished = self.http.stop(seconds)
+        self.application.close()
+        self.store.close()
+        return finished
+
+
+def build(environ: Mapping[str, str], log: Callable[[str], None] = log_line, **http_options: Any) -> Parts:
+    """Read the settings in `environ`, open the store, bind the port and mount every protocol.
+
+    `log` takes one line of the server's log; `http_options` go to :class:`~omp.web.server.HttpServer`.
+    Raises :class:`SettingError` for a setting that cannot be used; nothing is left open then.
+    """
+    settings = read_settings(SETTINGS, environ)
+    try:
+        store = open_store(settings["storage"])
+    except StorageError as error:
+        raise SettingError(f"--storage (OMP_STORAGE): {error}") from None
+    try:
+        tls = _tls_context(settings["tls_cert"], settings["tls_key"])
+        # The port is bound before the protocols are mounted: some need the server's URL, and it holds the port.
+        http = _listen(settings, tls, log, http_options)
+    except SettingError:
+        store.close()
+        raise
+    try:
+        engine = best_engine()
+        signatures = SignatureGuard(read_settings(SIGNATURE_SETTINGS, environ), environ, store, time.time, engine)
+        context = Context(
+            store=store,
+            environ=environ,
+            clock=time.time,
+            engine=engine,
+            signatures=signatures,
+            url=http.url,
+            log=log,
+            max_body=settings["payload_mb"] * 1024 * 1024,
+        )
+        mounts = _mounts(context)
+    except BaseException:
+        http.server_close()
+        store.close()
+        raise
+    http.application = application = Application(mounts, log, context.max_body)
+    notices = [f"Ed25519 verification: {engine.name}", *signatures.notices()]
+    return Parts(http, store, application, notices)
+
+
+def _mounts(context: Context) -> list[Mount]:
+    mounts = [protocol.mount(context) for protocol in _protocols()]
+    return [system.mount(context, mounts), *mounts]
+
+
+def _listen(
+    settings: Mapping[str, Any], tls: ssl.SSLContext | None, log: Callable[[str], None], http_options: Mapping[str, Any]
+) -> HttpServer:
+    host, port = settings["host"], settings["port"]
+    try:
+        return HttpServer(host, port, tls=tls, access_log=settings["access_log"], log=log, **http_options)
+    except OSError as error:
+        raise SettingError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def _tls_context(certificate: str | None, private_key: str | None) -> ssl.SSLContext | None:
+    if certificate is None and private_key is None:
+        return None
+    if certificate is None or private_key is None:
+        raise SettingError("--tls-cert and --tls-key go together: give both, or neither")
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, private_key)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"--tls-cert and --tls-key must be a PEM certificate and its key: {error}") from None
+    return context
+
+
+# --- In a thread: omp.running -----------------------------------------------------------------------------------
+
+
+def start(settings: Mapping[str, str], flags: Mapping[str, Any], log: Callable[[str], None] | None = None) -> Running:
+    """Build a server and serve from threads of this process; see :func:`omp.running`.
+
+    `settings` maps variables to text, `flags` maps flags of ``server.py`` to values and wins over them.
+    """
+    lines: list[str] = []
+    parts = build(_embedded_environment(settings, flags), log or lines.append)
+    accepting = threading.Thread(
+        target=parts.http.serve_forever, args=(EMBEDDED_POLL_SECONDS,), name="omp accept", daemon=True
+    )
+    stopping = threading.Event()
+    housekeeping = threading.Thread(target=_housekeep, args=(parts, stopping), name="omp housekeeping", daemon=True)
+    once = threading.Lock()
+
+    def stop() -> None:
+        with once:  # a second caller waits for the first, and then finds nothing left to do
+            if stopping.is_set():
+                return
+            stopping.set()
+            # First the housekeeping, which uses the store that is closed next.
+            housekeeping.join()
+            parts.stop(EMBEDDED_STOP_SECONDS)
+            accepting.join()
+
+    accepting.start()
+    housekeeping.start()
+    return Running(parts.http.url, parts.http.server_port, list(parts.notices), lines, stop)
+
+
+def _embedded_environment(settings: Mapping[str, str], flags: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of an embedded server.  A misspelt one would be ignored in silence, so it is an error here."""
+    known = all_settings()
+    names = {name for setting in known for name in (setting.variable, setting.fallback) if name}
+    # OMP_SIG_PUB_<keyid>; and with OMP_SIG_ENV_FALLBACK=1, anything that begins with OMP_SIG_PUB.
+    families = tuple(name.partition("<")[0].rstrip("_") for name in names if "<" in name)
+    for name, text in settings.items():
+        if name not in names and not name.startswith(families):
+            raise SettingError(f"there is no setting {name!r}; python3 server.py --help lists them")
+        if not isinstance(text, str):
+            raise SettingError(f"{name} is {text!r}, and must be a string, as in the environment")
+    by_flag = {setting.flag: setting for setting in known if setting.flag}
+    # The fallback, so that PORT and OMP_SERVER_PORT in `settings` both win over it.
+    environ = {"OMP_SERVER_PORT": "0", **settings}
+    for flag, value in flags.items():
+        text = str(int(value)) if isinstance(value, bool) else str(value)
+        if not text:
+            raise SettingError(f"{flag} must not be empty: leave it out for its default")
+        environ[by_flag[flag].variable] = text
+    return environ
+
+
+def _housekeep(parts: Parts, stopping: threading.Event) -> None:
+    """Let the protocols drop what has expired, once a second, until `stopping` is set."""
+    while not stopping.wait(HOUSEKEEPING_SECONDS):
+        parts.application.housekeep(time.time())
+
+
+# --- As a process: server.py ------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="server.py",
+        description="Serve the OMP objects API, omp/0.2 logs, AVP vaults, an MRS registry and NEXUS profiles.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    for setting in all_settings():
+        if not setting.flag:
+            continue
+        text = f"{setting.help} [{default_text(setting)}]"
+        if setting.parse is switch:
+            parser.add_argument(setting.flag, dest=setting.variable, help=text, action="store_const", const="1")
+        else:
+            parser.add_argument(setting.flag, dest=setting.variable, help=text, metavar="VALUE", type=_given)
+    lines = [
+        f"  {' or '.join(filter(None, (s.variable, s.fallback)))}\n      {s.help} [{default_text(s)}]"
+        for s in all_settings()
+    ]
+    parser.epilog = "\n".join(["variables (a flag wins over its variable):", *lines])
+    return parser
+
+
+def _given(text: str) -> str:
+    # An empty variable counts as absent.  An empty flag must not: --sig-mode "$MODE" without a MODE would open the
+    # server to everybody, and nobody would notice.
+    if not text:
+        raise argparse.ArgumentTypeError("it must not be empty: leave the flag out for its default")
+    return text
+
+
+def default_text(setting: Setting) -> str:
+    """The default of `setting`, as ``--help`` and the documentation show it."""
+    if setting.default in (None, {}, ()):
+        return "none"
+    return str(int(setting.default) if isinstance(setting.default, bool) else setting.default)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until SIGTERM or Ctrl-C.  The exit status is 0, 1 if a request had to be cut off, 2 for bad settings."""
+    flags = {name: value for name, value in vars(_parser().parse_args(arguments)).items() if value is not None}
+    try:
+        parts = build({**os.environ, **flags})
+    except SettingError as error:
+        print(f"server.py: {error}", file=sys.stderr)
+        return 2
+    stopping = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stopping.set())
+    threading.Thread(target=parts.http.serve_forever, name="accept", daemon=True).start()
+    print(f"OMP server listening on {parts.http.url}", *parts.notices, sep="\n", flush=True)
+    _housekeep(parts, stopping)
+    # A second signal ends the waiting at once.
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, signal.SIG_DFL)
+    return 0 if parts.stop(STOP_SECONDS) else 1

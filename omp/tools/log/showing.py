@@ -1,0 +1,79 @@
+"""The subcommands of ``python -m omp log`` that only read: `show`, `why` and `verify`.
+
+`show` and `why` trust the file, as :mod:`.files` does.  `verify` trusts nothing: it runs the definition of the
+protocol, which shares no code with the core, over the exact bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from omp.protocols.oplog.core import document
+from omp.protocols.oplog.core.document import LISTS, state_object
+from omp.protocols.oplog.core.entries import SourceEntry
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, INFERENCE
+from omp.protocols.oplog.definition import Report, check
+from omp.rules.engines import best_engine
+from omp.tools.log.files import numbered, whole_lines
+from omp.tools.log.selecting import find, opened_to_read
+from omp.tools.log.text import counted, summary, tree
+from omp.tools.terminal import Failed, contents, printable_json
+
+
+def show(args: argparse.Namespace) -> None:
+    """Print what the log says now, or one operation."""
+    with opened_to_read(args) as local:
+        replica = local.replica
+        if args.id is not None:
+            entry = find(replica, args.id)
+            print(printable_json(json.dumps({"id": entry.id, **entry.envelope()}, indent=2, ensure_ascii=False)))
+            if entry.type in LISTS:
+                print(json.dumps(state_object(entry), indent=2))
+        elif args.json:
+            print(replica.state_document().decode())
+        else:
+            print("\n".join(summary(replica)))
+
+
+def why(args: argparse.Namespace) -> None:
+    """Print what a claim is derived from, down to evidence, and what taints it."""
+    with opened_to_read(args) as local:
+        entry = find(local.replica, args.claim, CLAIM, INFERENCE, EVIDENCE)
+        assert isinstance(entry, SourceEntry)
+        if args.json:
+            print(printable_json(document.why(entry).decode()))
+        else:
+            print("\n".join(tree(local.replica, entry)))
+
+
+def verify(args: argparse.Namespace) -> None:
+    """Check an export by itself: hashes, chains, signatures, authority; print the state ID."""
+    # The tool's own log file may end in a line that a crash cut short: it was never confirmed and is not part of it.
+    data = contents(args.file) if args.file is not None else whole_lines(contents(str(args.log)))
+    lines = list(numbered(data))
+    report = check([line for _, line in lines], best_engine())
+    if report.problems:
+        raise Failed(f"{_problem(lines, report)} ({len(report.operations)} of {len(lines)} operations hold)")
+    if not lines:
+        raise Failed("There is no operation in it.")
+    count = len(report.operations)
+    print(f"{counted(count, 'operation')} hold{'s' if count == 1 else ''}")
+    print(report.state_id)
+
+
+def _problem(lines: Sequence[tuple[int, bytes]], report: Report) -> str:
+    operation_id, code = report.problems[0]
+    if code in _NOT_JSON or code in _NOT_AN_OPERATION:
+        # Such a line may have no ID that people could look for: find its number, by what gives the same alone.
+        engine = best_engine()
+        number = next((n for n, line in lines if (operation_id, code) in check([line], engine).problems), None)
+        if number is not None:
+            return f"Line {number} is not {'canonical JSON' if code in _NOT_JSON else 'an operation'}."
+        code = "of another log"
+    return f"Operation {operation_id} does not hold: {'an ancestor is missing' if code == 'DEFER' else code}."
+
+
+_NOT_JSON = ("ERR_ENCODING", "ERR_CANONICAL")
+_NOT_AN_OPERATION = ("ERR_VERSION", "ERR_SCHEMA")
