@@ -71,8 +71,11 @@ SAME_THING = {
 }
 """Modules of one name that are about one thing."""
 
-SHARED_CLASSES: dict[str, str] = {}
-"""Names that several classes may have, and why."""
+SHARED_CLASSES = {
+    "BadCursor: omp.protocols.mrs.registry, omp.web.messages": "a cursor that this server did not give",
+    "NotAuthenticated: omp.protocols.mrs.identity, omp.protocols.nexus.signatures": "nobody is known to have sent it",
+}
+"""Classes of one name that mean one thing, though each belongs to the errors of its package."""
 
 WITH_HTTP_ERRORS = {
     "omp.protocols.oplog.posting": "the handler of one route, which refuses a media type as routes do",
@@ -275,11 +278,8 @@ def classes_of_one_name(all_sources: Sources) -> list[str]:
         for node in ast.walk(_parsed(all_sources[module])):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 named.setdefault(node.name, []).append(module)
-    return [
-        f"{name}: {', '.join(sorted(modules))}"
-        for name, modules in named.items()
-        if len(modules) > 1 and name not in SHARED_CLASSES
-    ]
+    shared = [f"{name}: {', '.join(sorted(modules))}" for name, modules in named.items() if len(modules) > 1]
+    return [classes for classes in shared if classes not in SHARED_CLASSES]
 
 
 def models_that_answer(all_sources: Sources) -> list[str]:
