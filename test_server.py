@@ -1,11 +1,12 @@
 """The end-to-end suite: ``python3 -m unittest test_server.py``.
 
-Here: the server as its users meet it, a process started from the shell, and the walk-through of the objects API in
-the order of its documentation.  By the ``load_tests`` protocol the run also takes in everything in ``omp/tests/``: the
-unit tests, the protocols end to end over real sockets, and every file in ``vectors/``.
+This file tests the server as its users meet it, a process started from the shell, and walks through the objects API in
+the order of its documentation.  By the ``load_tests`` protocol of :mod:`unittest` the same command also runs everything
+in ``omp/tests/``: the unit tests, the protocols end to end over real sockets, and every file in ``vectors/``.
+``python3 -m unittest omp.tests.oplog`` runs one protocol's tests, ``OMP_TESTS=all`` adds the long ones.
 
-It needs nothing but Python 3.11 or later.  What is about the ``cryptography`` package itself is skipped where that
-is not installed, and says so.
+The suite needs nothing but Python 3.11 or later.  Tests of what the package ``cryptography`` does are skipped, and say
+so, where it is not installed.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ import unittest
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from omp.tests import TOP
+from omp.tests import TOP, long
 from omp.tests.harness import Client
 
 HAS_CRYPTOGRAPHY = importlib.util.find_spec("cryptography") is not None
 
 
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:
-    """Every folder of ``omp/tests/`` besides what is here."""
+    """The tests of this file, then those of every folder of ``omp/tests/``."""
     for path in sorted((TOP / "omp" / "tests").glob("*/__init__.py")):
         tests.addTests(loader.loadTestsFromName(f"omp.tests.{path.parent.name}"))
     return tests
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without what configures the server, and with `variables`."""
+    """This process's environment, with `variables` in place of all that configure the server."""
     foreign = ("OMP_", "MRS_", "PORT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, **variables}
@@ -99,29 +100,38 @@ class StartAndStop(unittest.TestCase):
             busy = str(taken.getsockname()[1])
             for flags, variables, word in (
                 (["--storage", "floppy"], {}, "floppy"),
-                (["--storage", "sqlite:"], {}, "sqlite:PATH"),
-                (["--storage", ""], {}, "empty"),
                 (["--sig-mode="], {"OMP_SIG_MODE": "strict"}, "empty"),
-                (["--storage", "sqlite:/nonexistent/folder/omp.db"], {}, "--storage"),
-                ([], {"OMP_STORAGE": "floppy"}, "floppy"),
-                (["--sig-mode", "loose"], {}, "permissive"),
-                ([], {"OMP_SIG_MODE": "loose"}, "permissive"),
-                (["--port", "x"], {}, "whole number"),
-                (["--port", "65536"], {}, "whole number"),
-                ([], {"PORT": "-1"}, "PORT"),
                 ([], {"OMP_SERVER_PORT": "1e3"}, "OMP_SERVER_PORT"),
-                ([], {"OMP_MAX_PAYLOAD_MB": "0"}, "OMP_MAX_PAYLOAD_MB"),
-                (["--tls-cert", "x.pem"], {}, "--tls-key"),
-                (["--tls-cert", "nowhere.pem", "--tls-key", "nowhere.pem"], {}, "PEM"),
                 (["--port", busy], {}, "port"),
-                (["--host", "not an address"], {}, "not an address"),
                 (["--no-such-flag"], {}, "no-such-flag"),
             ):
-                with self.subTest(flags=flags, variables=variables):
-                    done = run("server.py", *flags, environ=environment(**{"OMP_SERVER_PORT": "0", **variables}))
-                    self.assertEqual((done.returncode, done.stdout), (2, ""))
-                    self.assertIn(word, done.stderr)
-                    self.assertNotIn("Traceback", done.stderr)
+                self._stops_the_start(flags, variables, word)
+
+    @long
+    def test_whatever_cannot_be_used_stops_the_start_with_status_2(self) -> None:
+        for flags, variables, word in (
+            (["--storage", "sqlite:"], {}, "sqlite:PATH"),
+            (["--storage", ""], {}, "empty"),
+            (["--storage", "sqlite:/nonexistent/folder/omp.db"], {}, "--storage"),
+            ([], {"OMP_STORAGE": "floppy"}, "floppy"),
+            (["--sig-mode", "loose"], {}, "permissive"),
+            ([], {"OMP_SIG_MODE": "loose"}, "permissive"),
+            (["--port", "x"], {}, "whole number"),
+            (["--port", "65536"], {}, "whole number"),
+            ([], {"PORT": "-1"}, "PORT"),
+            ([], {"OMP_MAX_PAYLOAD_MB": "0"}, "OMP_MAX_PAYLOAD_MB"),
+            (["--tls-cert", "x.pem"], {}, "--tls-key"),
+            (["--tls-cert", "nowhere.pem", "--tls-key", "nowhere.pem"], {}, "PEM"),
+            (["--host", "not an address"], {}, "not an address"),
+        ):
+            self._stops_the_start(flags, variables, word)
+
+    def _stops_the_start(self, flags: list[str], variables: dict[str, str], word: str) -> None:
+        with self.subTest(flags=flags, variables=variables):
+            done = run("server.py", *flags, environ=environment(**{"OMP_SERVER_PORT": "0", **variables}))
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn(word, done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
 
     def test_a_flag_wins_over_a_variable_and_port_over_omp_server_port(self) -> None:
         free = []
@@ -160,7 +170,7 @@ class StartAndStop(unittest.TestCase):
                     client.request("GET", "/.well-known/omp-configuration").json["storage"], {"kind": "sqlite"}
                 )
 
-    def test_rows_of_expired_objects_are_given_back(self) -> None:
+    def test_the_rows_of_expired_objects_are_deleted(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             body = {"namespace": "ns", "content": {}, "metadata": {"omp.ttl_sec": 1}}
             with server_process("--storage", f"sqlite:{folder}/omp.db") as (_, port), Client(port) as client:
@@ -194,7 +204,7 @@ class StartAndStop(unittest.TestCase):
         self.assertEqual(errors.splitlines()[0], "127.0.0.1 GET /health 200 15")
         self.assertTrue(errors.splitlines()[1].startswith("127.0.0.1 GET /nowhere?x=1 404 "))
 
-    def test_who_stops_reading_the_log_stops_no_request(self) -> None:
+    def test_a_log_that_nobody_reads_stops_no_request(self) -> None:
         with server_process("--access-log") as (process, port), Client(port) as client:
             assert process.stderr
             process.stderr.close()
@@ -221,12 +231,12 @@ class StartAndStop(unittest.TestCase):
                     ):
                         sock.sendall(request.encode())
                         self.assertEqual(_to_the_end(sock)[9:12], status)
-                # Somebody who speaks plain HTTP to it harms nobody.
+                # A client that speaks plain HTTP does no harm.
                 with socket.create_connection(("127.0.0.1", port), 10) as sock:
                     sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
                     with contextlib.suppress(ConnectionResetError):
                         _to_the_end(sock)
-                # Nor does a connection that is idle when the server stops, or has not even shaken hands.
+                # Nor do connections that are idle, or have not finished the handshake, when the server stops.
                 with (
                     socket.create_connection(("127.0.0.1", port), 10),
                     socket.create_connection(("127.0.0.1", port), 10) as plain,
@@ -240,7 +250,7 @@ class StartAndStop(unittest.TestCase):
 
 
 def _to_the_end(sock: socket.socket) -> bytes:
-    """All that still comes; a TLS connection that ends without its alert raises SSLEOFError here."""
+    """Everything up to the end; a TLS connection that ends without its closure alert raises SSLEOFError."""
     return b"".join(iter(lambda: sock.recv(1000), b""))
 
 

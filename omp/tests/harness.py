@@ -1,5 +1,9 @@
-"""For the end-to-end tests: the whole server in this process on a free port, a client to try it with, servers that
-misbehave, and the command line."""
+"""What the end-to-end tests share.
+
+:func:`running_server` is the whole server in this process on a free port, and the one place where tests build one.
+:class:`Client` and :func:`exchange` talk to it, as a client should and with raw bytes.  :func:`raw_server` is a server
+that misbehaves, for tests of our own clients.  :func:`command` is the command line, run in this process.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from omp.web.server import HttpServer
 
 @dataclass
 class Answer:
-    """What came back: `headers` by lower-case name, the last line of each."""
+    """What came back; `headers` maps each name, in lower case, to its last value."""
 
     status: int
     headers: dict[str, str]
@@ -49,7 +53,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Answer:
-        """Send a request; `json` is encoded and typed as JSON, `body` is sent as it is."""
+        """Send a request and read its answer; `json` is encoded and labelled as JSON, `body` is sent as it is."""
         sent = dict(headers or {})
         if json is not ...:
             body = _encode(json)
@@ -70,13 +74,13 @@ class Client:
         self.close()
 
 
-def _encode(value: Any) -> bytes:
+def _encode(value: Any) -> bytes:  # where `json` is the parameter, not the module
     return json.dumps(value).encode()
 
 
 @dataclass
 class Running:
-    """A server that is serving: its address, the lines of its log, and the parts for tests that need them."""
+    """A running server: its address, the lines of its log, and its parts for the tests that need them."""
 
     port: int
     url: str
@@ -115,7 +119,7 @@ def exchange(port: int, data: bytes, timeout: float = 10.0) -> bytes:
 
 @contextlib.contextmanager
 def raw_server(behave: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A server that does with each connection, its request read, what `behave` says; its port."""
+    """The port of a server that reads a request from each connection and then does what `behave` says."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -139,7 +143,7 @@ def raw_server(behave: Callable[[socket.socket], None], tls: ssl.SSLContext | No
 
 
 def answering(head: str, body: bytes = b"") -> Callable[[socket.socket], None]:
-    """What a server does that sends `head` and `body`."""
+    """For :func:`raw_server`: answer every request with `head` and `body`."""
 
     def behave(connection: socket.socket) -> None:
         connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
@@ -157,7 +161,7 @@ def command(*words: str, stdin: bytes = b"") -> tuple[int, str, str]:
     ):
         try:
             status = main(list(words))
-        except SystemExit as end:  # argparse ends so, on --help and on bad options
+        except SystemExit as end:  # argparse raises it for --help and for bad options
             status = int(end.code or 0)
     printed = []
     for stream in (said, complained):

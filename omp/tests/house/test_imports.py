@@ -1,7 +1,8 @@
 """The import graph is the architecture: floors, protocols that know nothing of each other, rules without effects.
 
-Read with ``ast`` from every module of the project but the tests, wherever in the module an import stands.  Each rule
-is a function from the sources to a list of faults, so that every rule is also tried on code that breaks it.
+Two more rules: there are not too many files, and one name means one thing.  Everything is read with ``ast`` from every
+module of the project except the tests.  An import counts wherever it is in its module, under ``if TYPE_CHECKING`` too.
+Each rule is a function from the sources to a list of faults, so that each is also tried on code that breaks it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import unittest
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
+from unittest import mock
 
 from omp.tests import TOP
 
@@ -36,12 +38,12 @@ EFFECTS = {
     "select", "selectors", "shutil", "signal", "socket", "socketserver", "sqlite3", "ssl", "subprocess", "tempfile",
     "threading", "urllib.request", "uuid",
 }  # fmt: skip
-"""What a pure module imports nothing of: I/O, threads, randomness."""
+"""What no pure module imports: I/O, threads, randomness."""
 PURE_OF = {
     "time": {"gmtime", "strftime", "struct_time"},
     "datetime": {"date", "datetime", "timedelta", "timezone", "UTC"},
 }
-"""Of these it imports what only calculates, and reads no clock."""
+"""What a pure module may import of these: what only calculates and reads no clock."""
 CLOCKS = {"now", "utcnow", "today"}
 BUILTINS_WITH_EFFECTS = {"open", "print", "input", "breakpoint"}
 
@@ -50,15 +52,45 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
+SERVER_FILES = 80
+"""How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``."""
+
+LOG = "omp.protocols.oplog"
+DEFINITION = f"{LOG}.definition"
+CORE = f"{LOG}.core"
+
+ROLES = {
+    "routes": "what a protocol answers under which path; in omp.web, what dispatches by these tables",
+    "schemas": "the JSON of a protocol's requests and answers",
+}
+"""Names that several modules may have, because each plays the same part in its package."""
+
+SAME_THING = {
+    "omp.protocols.nexus.profile, omp.tools.profile": "a profile of NEXUS: what the server keeps, and its owner's tool",
+    "omp.protocols.mrs.peers, omp.tools.peers": "the registries that a registry of MRS knows, and its operator's tool",
+}
+"""Modules of one name that are about one thing."""
+
+SHARED_CLASSES = {
+    "BadCursor: omp.protocols.mrs.registry, omp.web.messages": "a cursor that this server did not give",
+    "NotAuthenticated: omp.protocols.mrs.identity, omp.protocols.nexus.signatures": "nobody is known to have sent it",
+}
+"""Classes of one name that mean one thing, though each belongs to the errors of its package."""
+
+WITH_HTTP_ERRORS = {
+    "omp.protocols.oplog.posting": "the handler of one route, which refuses a media type as routes do",
+}
+"""Modules of protocols besides ``routes`` that may use ApiError, and why."""
+
 Sources = Mapping[str, str]
 
 
 class Import(NamedTuple):
-    """One import statement's target; `lazy` where it stands in a function or under an ``if``."""
+    """One import statement's target; `lazy` is "function" inside a function, else "if" inside an ``if``, else empty."""
 
     target: str
     line: int
-    lazy: bool
+    lazy: str
 
 
 def sources() -> dict[str, str]:
@@ -78,12 +110,18 @@ def _parsed(source: str) -> ast.Module:
 
 
 @functools.cache
-def _statements(source: str) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """The import statements of a source, and whether each is lazy."""
+def _statements(source: str) -> list[tuple[ast.Import | ast.ImportFrom, str]]:
+    """The import statements of a source, each with its `lazy`: see :class:`Import`."""
     tree = _parsed(source)
-    conditional = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.If)]
-    lazy = {inner for outer in conditional for inner in ast.walk(outer)}
-    return [(node, node in lazy) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    lazy = {
+        **dict.fromkeys(_inside(tree, ast.If), "if"),
+        **dict.fromkeys(_inside(tree, ast.FunctionDef, ast.AsyncFunctionDef), "function"),
+    }
+    return [(node, lazy.get(node, "")) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def _inside(tree: ast.Module, *kinds: type[ast.AST]) -> set[ast.AST]:
+    return {inner for outer in ast.walk(tree) if isinstance(outer, kinds) for inner in ast.walk(outer)}
 
 
 def imports(module: str, all_sources: Sources) -> Iterator[Import]:
@@ -188,9 +226,10 @@ def foreign_packages(all_sources: Sources) -> list[str]:
 
 
 def circles(all_sources: Sources) -> list[str]:
-    """Modules that need each other to be imported."""
+    """Modules that need each other, if only for a type.  What a function imports it needs only when it is called."""
     graph = {
-        module: {target for target, _, lazy in imports(module, all_sources) if not lazy and target in all_sources}
+        module: {found.target for found in imports(module, all_sources) if found.lazy != "function"}
+        & all_sources.keys()
         for module in all_sources
     }
     try:
@@ -198,6 +237,61 @@ def circles(all_sources: Sources) -> list[str]:
     except graphlib.CycleError as error:
         return [" → ".join(error.args[1])]
     return []
+
+
+def two_derivations_that_meet(all_sources: Sources) -> list[str]:
+    """Imports that would let a mistake of the log's core hide in its definition, or tie either to the shell.
+
+    The definition needs rules alone; the core needs rules and itself.
+    """
+    allowed = {DEFINITION: ("omp.rules",), CORE: ("omp.rules", CORE)}
+    return [
+        f"{module}:{found.line} imports {found.target}"
+        for module in all_sources
+        for place, floors in allowed.items()
+        if _within(module, place)
+        for found in imports(module, all_sources)
+        if _within(found.target, "omp") and not any(_within(found.target, floor) for floor in floors)
+    ]
+
+
+def too_many_files(all_sources: Sources) -> list[str]:
+    """More files than somebody reads who wants to know the server."""
+    server = [module for module in all_sources if (_floor(module) or 0) < FLOORS["omp.tools"] and module != "omp"]
+    return [f"{len(server)} files make the server"] if len(server) > SERVER_FILES else []
+
+
+def modules_of_one_name(all_sources: Sources) -> list[str]:
+    """Modules of one name that are not known to share its meaning; packages count by their own name."""
+    named: dict[str, list[str]] = {}
+    for module in all_sources:
+        if _within(module, "omp") and module.count(".") > 1:
+            named.setdefault(module.rpartition(".")[2], []).append(module)
+    shared = [", ".join(sorted(modules)) for name, modules in named.items() if len(modules) > 1 and name not in ROLES]
+    return [modules for modules in shared if modules not in SAME_THING]
+
+
+def classes_of_one_name(all_sources: Sources) -> list[str]:
+    """Public classes of one name.  A name with an underscore is known to its own module only, and may be anyone's."""
+    named: dict[str, list[str]] = {}
+    for module in all_sources:
+        for node in ast.walk(_parsed(all_sources[module])):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                named.setdefault(node.name, []).append(module)
+    shared = [f"{name}: {', '.join(sorted(modules))}" for name, modules in named.items() if len(modules) > 1]
+    return [classes for classes in shared if classes not in SHARED_CLASSES]
+
+
+def models_that_answer(all_sources: Sources) -> list[str]:
+    """Modules of protocols, ``routes`` aside, that use HTTP errors: they raise what happened, and routes translate."""
+    return [
+        f"{module}:{node.lineno} uses ApiError"
+        for module in all_sources
+        if _within(module, "omp.protocols") and not module.endswith(".routes") and module not in WITH_HTTP_ERRORS
+        for node in ast.walk(_parsed(all_sources[module]))
+        if (isinstance(node, ast.Name) and node.id == "ApiError")
+        or (isinstance(node, ast.Attribute) and node.attr == "ApiError")
+    ]
 
 
 RULES: dict[Callable[[Sources], list[str]], list[dict[str, str]]] = {
@@ -236,20 +330,57 @@ RULES: dict[Callable[[Sources], list[str]], list[dict[str, str]]] = {
     ],
     circles: [
         {"omp.rules.a": "import omp.rules.b", "omp.rules.b": "import omp.rules.a"},
+        {"omp.rules.a": "if TYPE_CHECKING:\n    from omp.rules.b import B", "omp.rules.b": "import omp.rules.a"},
+        {"omp.rules.a": "import omp.rules.b", "omp.rules.b": "import omp.rules.c", "omp.rules.c": "import omp.rules.a"},
+    ],
+    two_derivations_that_meet: [
+        {DEFINITION: f"from {CORE} import a", f"{CORE}.a": ""},
+        {DEFINITION: "def f():\n    from omp.web import a", "omp.web.a": ""},
+        {f"{CORE}.a": f"import {DEFINITION}", DEFINITION: ""},
+        {f"{CORE}.a": f"if TYPE_CHECKING:\n    from {LOG} import node", f"{LOG}.node": ""},
+    ],
+    too_many_files: [{f"omp.rules.{'a' * number}": "" for number in range(1, SERVER_FILES + 2)}],
+    modules_of_one_name: [
+        {"omp.web.a": "", "omp.protocols.b.a": ""},
+        {"omp.tools.log": "", "omp.protocols.log.b": "", "omp.web.log": ""},
+        {"omp.tools.a": "", "omp.rules.a": "", "omp.rules.b": ""},
+    ],
+    classes_of_one_name: [
+        {"omp.web.a": "class A: ...", "omp.rules.b": "class A: ..."},
+        {"omp.web.a": "class B:\n    class A: ...", "omp.web.b": "def f():\n    class A: ..."},
+    ],
+    models_that_answer: [
+        {"omp.protocols.a.b": "raise ApiError(400)"},
+        {"omp.protocols.a.b": "import omp.web.errors\nraise omp.web.errors.ApiError(400)"},
+        {"omp.protocols.a": "def f() -> ApiError: ..."},
     ],
 }  # fmt: skip
 """Each rule, and code that breaks it."""
+
+EXCEPTIONS: list[tuple[dict[str, str], Callable[[Sources], list[str]]]] = [
+    (ROLES, modules_of_one_name),
+    (SAME_THING, modules_of_one_name),
+    (SHARED_CLASSES, classes_of_one_name),
+    (WITH_HTTP_ERRORS, models_that_answer),
+]
+"""Each table of exceptions, and the rule that it excepts from."""
 
 IN_ORDER = {
     "omp": "def f():\n    from omp.entry import start",
     "omp.entry": "import omp.protocols.a.x",
     "omp.rules.a": "import json\nfrom time import gmtime\nimport datetime\ndatetime.datetime(1, 1, 1)",
     "omp.rules.b": "from omp.rules import a\ndef f():\n    from cryptography.exceptions import InvalidSignature",
-    "omp.store.a": "import threading\nimport omp\nfrom omp.rules import a",
-    "omp.protocols.a.x": "from omp.web.a import y\nimport os, time\ntime.time()",
+    "omp.store.s": "import threading\nimport omp\nfrom omp.rules import a",
+    "omp.protocols.a.x": "from omp.web.v import y\nimport os, time\ntime.time()",
     "omp.protocols.a.y": "from omp.protocols.a import x",
-    "omp.web.a": "from omp.store.a import z\nif True:\n    import omp.web.b",
-    "omp.web.b": "import omp.web.a",
+    "omp.web.v": "from omp.store.s import z\nif True:\n    import omp.web.w\nclass _A: ...",
+    "omp.web.w": "def f():\n    import omp.web.v\nclass _A: ...",
+    DEFINITION: "from omp.rules import a, b",
+    f"{CORE}.c": "import omp.rules.a",
+    f"{CORE}.d": f"import {CORE}.c, omp.rules.b",
+    f"{LOG}.routes": f"from {CORE} import c\nfrom omp.web.errors import ApiError\nraise ApiError(400)",
+    "omp.web.errors": "class ApiError: ...",
+    "omp.web.routes": "",
     "server": "import omp.protocols.a.x",
 }
 
@@ -262,16 +393,26 @@ class Imports(unittest.TestCase):
             with self.subTest(rule.__name__):
                 self.assertEqual(rule(project), [])
 
-    def test_every_rule_sees_what_breaks_it(self) -> None:
+    def test_every_rule_finds_what_breaks_it(self) -> None:
         for rule, broken in RULES.items():
             for code in broken:
                 with self.subTest(rule.__name__, code=code):
                     self.assertEqual(len(rule(code)), 1)
 
-    def test_no_rule_minds_code_in_order(self) -> None:
+    def test_no_rule_objects_to_code_in_order(self) -> None:
         for rule in RULES:
             with self.subTest(rule.__name__):
                 self.assertEqual(rule(IN_ORDER), [])
+
+    def test_every_exception_is_still_needed(self) -> None:
+        project = sources()
+        for table, rule in EXCEPTIONS:
+            for name in list(table):
+                with self.subTest(rule.__name__, name=name):
+                    before = len(rule(project))
+                    with mock.patch.dict(table):
+                        del table[name]
+                        self.assertGreater(len(rule(project)), before)
 
     def test_what_reaches_out_is_there(self) -> None:
         self.assertLessEqual(REACHING_OUT.keys(), sources().keys())

@@ -1,11 +1,12 @@
 """``python -m omp vectors``: make every file under ``vectors/`` again, or check that they are what would be made.
 
-A vector set is a module of ``omp/tests/vectors/makers`` with ``generate() -> {relative path: JSON document}``; one
-without is a part of another.  What it returns depends on the code alone (fixed seeds, no clock), so the files are the
-same wherever they are made.  They are written with one space of indent and ASCII escapes (a look-alike or invisible
-character shows as what it is), members in the order in which the set gives them, one line feed at the end.
+A vector set is a module of ``omp/tests/vectors/makers`` with ``generate() -> {relative path: JSON document}``; a module
+without that function is part of another set.  What a set returns depends on the code alone (fixed seeds, no clock), so
+the files are the same wherever they are made.  They are written with an indent of one space, members in the order in
+which the set gives them, one line feed at the end, and every character beyond ASCII escaped, so that look-alikes and
+invisible characters can be told apart.
 
-The command never deletes: a file that no set makes is named, and is for a person to remove.
+The command never deletes a file.  It names those that no set makes; a person has to remove them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omp.tests import TOP
-from omp.tests.vectors import makers
+from omp.tests.vectors import files, makers
 from omp.tools.terminal import Failed, reason
 
 HELP = "make the test vectors again, or check that they are up to date"
-DIRECTORY = TOP / "vectors"
+DIRECTORY = files.DIRECTORY
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write or check; 0 if every file is now what the sets make and there is no other."""
+    """Write or check; returns 0 if every file is now what the sets make and there is no other file, else 1."""
     directory: Path = arguments.directory
     made = {path: rendered(document) for path, document in documents().items()}
     try:
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def documents() -> dict[str, Mapping[str, Any]]:
-    """Relative path -> document, of all sets."""
+    """Relative path -> document, of all sets; ValueError where two sets make one file."""
     made: dict[str, Mapping[str, Any]] = {}
     for info in pkgutil.iter_modules(makers.__path__):
         module = importlib.import_module(f"{makers.__name__}.{info.name}")

@@ -1,8 +1,6 @@
-"""Every file under ``vectors/``, run by the runner of its kind, and the files against the code that makes them.
+"""The machinery of the vectors: no file escapes the tests, the runner fails where it must, the command does its work.
 
-``omp/tests/vectors/runners/<area>.py`` holds ``RUNNERS``: kind -> ``(test, case)``, failing through the test.  A kind
-without a runner fails, and so does a member that no case's runner ever asks for with ``case[…]`` or ``case.get(…)``: a
-misspelt expectation would be an expectation that nothing checks.  ``name`` and ``why`` are for people.
+The vectors themselves are tests of the folders that they belong to: see :mod:`omp.tests.vectors.files`.
 """
 
 from __future__ import annotations
@@ -11,78 +9,65 @@ import importlib
 import importlib.util
 import json
 import pkgutil
+import re
 import tempfile
 import unittest
 import unittest.mock
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from omp.tests import TOP, long
 from omp.tests.harness import command
 from omp.tests.vectors import command as vectors
-from omp.tests.vectors import runners as runner_modules
-
-Runner = Callable[[unittest.TestCase, dict[str, Any]], None]
-HEAD = {"kind", "description", "spec", "cases"}
+from omp.tests.vectors import runners
+from omp.tests.vectors.files import DIRECTORY, Runner, VectorFile, all_files, area_of, run_document, runners_of
 
 
-def runners() -> dict[str, Runner]:
-    """kind -> runner, of every module in ``runners``."""
-    found: dict[str, Runner] = {}
-    for module in pkgutil.iter_modules(runner_modules.__path__):
-        found |= importlib.import_module(f"{runner_modules.__name__}.{module.name}").RUNNERS
-    return found
+def areas() -> list[str]:
+    """The areas that have a module in ``runners``."""
+    return [module.name for module in pkgutil.iter_modules(runners.__path__)]
 
 
-class AskedFor(dict[str, Any]):
-    """A case that notes in `names` which of its members were asked for."""
-
-    def __init__(self, members: Mapping[str, Any], names: set[str]) -> None:
-        super().__init__(members)
-        self._names = names
-
-    def __getitem__(self, name: str) -> Any:
-        self._names.add(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self._names.add(name)
-        return super().get(name, default)
+def gathered() -> list[str]:
+    """The names of the tests that the ``test_vectors`` of all folders make."""
+    names = []
+    for path in sorted((TOP / "omp" / "tests").glob("*/test_vectors.py")):
+        module = f"omp.tests.{path.parent.name}.test_vectors"
+        if module != __name__:
+            names += [test.id() for test in _tests(unittest.defaultTestLoader.loadTestsFromName(module))]
+    return names
 
 
-def run_document(test: unittest.TestCase, document: Any, known: Mapping[str, Runner]) -> None:
-    """Run every case of a vector file; whatever is wrong with the file or the code fails `test`."""
-    test.assertEqual(set(document), HEAD)
-    test.assertIn(document["kind"], known, "a kind without a runner")
-    names = [case["name"] for case in document["cases"]]
-    test.assertTrue(names, "no cases")
-    test.assertEqual(len(set(names)), len(names), "a name twice")
-    asked = {"name", "why"}
-    for case in document["cases"]:
-        with test.subTest(case=case["name"]):
-            known[document["kind"]](test, AskedFor(case, asked))
-    present = {member for case in document["cases"] for member in case}
-    test.assertLessEqual(present, asked, "members that no runner asks for")
+def _tests(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from _tests(test)
+        else:
+            yield test
 
 
-class VectorFiles(unittest.TestCase):
-    def test_every_vector_holds(self) -> None:
-        files = sorted(vectors.DIRECTORY.rglob("*.json"))
-        areas = {path.relative_to(vectors.DIRECTORY).parts[0] for path in files}
-        self.assertGreaterEqual(areas, {"canonical", "ed25519", "keccak"})
-        known = runners()
-        used = set()
-        for path in files:
-            with self.subTest(file=path.relative_to(vectors.DIRECTORY).as_posix()):
-                document = json.loads(path.read_bytes())
-                used.add(document["kind"])
-                run_document(self, document, known)
-        self.assertEqual(used, known.keys(), "a runner without vectors")
+class TheFiles(unittest.TestCase):
+    def test_every_file_is_a_test_of_one_folder(self) -> None:
+        self.assertEqual(sorted(gathered()), [VectorFile(path).id() for path in all_files()])
+
+    def test_every_kind_of_runner_has_a_file(self) -> None:
+        used = {(area_of(path), json.loads(path.read_bytes())["kind"]) for path in all_files()}
+        self.assertEqual(used, {(area, kind) for area in areas() for kind in runners_of(area)})
 
     def test_the_readme_describes_every_kind(self) -> None:
-        text = (vectors.DIRECTORY / "README.md").read_text(encoding="utf-8")
-        self.assertEqual([kind for kind in runners() if f"`{kind}`" not in text], [])
+        text = (DIRECTORY / "README.md").read_text(encoding="utf-8")
+        self.assertEqual([kind for area in areas() for kind in runners_of(area) if f"`{kind}`" not in text], [])
 
+    def test_the_readme_lists_every_error_code(self) -> None:
+        codes = {
+            code for path in all_files() for code in re.findall(r"\bERR_[A-Z]+\b", path.read_text(encoding="utf-8"))
+        }
+        self.assertGreater(len(codes), 10)
+        text = (DIRECTORY / "README.md").read_text(encoding="utf-8")
+        self.assertEqual([code for code in sorted(codes) if f"`{code}`" not in text], [])
+
+    @long
     @unittest.skipUnless(importlib.util.find_spec("cryptography"), "some vectors are made with cryptography")
     def test_the_files_are_what_the_code_makes(self) -> None:
         self.assertEqual(_command("--check"), (0, ""))
