@@ -46,7 +46,7 @@ _PRINTABLE = re.compile("[!-~]+")
 Field = tuple[str, str]
 
 
-class Refusal(Failed):
+class ServerRefused(Failed):
     """An answer that is an error or a redirect; `status` is its HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -120,11 +120,11 @@ class Server:
         return b"".join(pieces)
 
     def ask(self, method: str, target: str, body: bytes = b"", fields: Iterable[Field] = ()) -> Answer:
-        """As :meth:`send`, but raises :class:`Refusal` for an answer that is an error or a redirect."""
+        """As :meth:`send`, but raises :class:`ServerRefused` for an answer that is an error or a redirect."""
         answer = self.send(method, target, body, fields)
         if answer.status >= 300:
             code, told = _told(answer)
-            raise Refusal(answer.status, f"The server refused ({code}): {told}")
+            raise ServerRefused(answer.status, f"The server refused ({code}): {told}")
         return answer
 
     def value(self, answer: Answer, schema: Mapping[str, Any]) -> Any:

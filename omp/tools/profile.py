@@ -17,7 +17,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omp.protocols.nexus.ethereum import N, Signature, address, checksummed, normal_address, recover, signature_text
+from omp.protocols.nexus.ethereum import (
+    N,
+    RecoverableSignature,
+    address,
+    checksummed,
+    normal_address,
+    recover,
+    signature_text,
+)
 from omp.protocols.nexus.keccak import keccak256
 from omp.protocols.nexus.routes import BASE, DONE, MESSAGES, PROFILE
 from omp.protocols.nexus.signatures import FORMS, payload
@@ -62,7 +70,7 @@ class Wallet:
         """The secret scalar, for the key file."""
         return self._key.private_numbers().private_value
 
-    def sign(self, digest: bytes) -> Signature:
+    def sign(self, digest: bytes) -> RecoverableSignature:
         """A signature over a hash (32 bytes), with the low s and the v that recovery asks for (nexus §3.3)."""
         from cryptography.hazmat.primitives.asymmetric import ec, utils
         from cryptography.hazmat.primitives.hashes import SHA256
@@ -71,7 +79,7 @@ class Wallet:
         der = self._key.sign(digest, ec.ECDSA(utils.Prehashed(SHA256())))
         r, s = utils.decode_dss_signature(der)
         s = min(s, N - s)
-        signatures = (Signature(r, s, v) for v in (0, 1))
+        signatures = (RecoverableSignature(r, s, v) for v in (0, 1))
         return next(one for one in signatures if recover(digest, one) == self._public_key)
 
 

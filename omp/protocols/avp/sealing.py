@@ -56,7 +56,7 @@ def seal(
     data_key: bytes, iv: bytes, repo_id: str, payload_version: int, key_epoch: int, plaintext: bytes
 ) -> dict[str, Any]:
     """The EncryptedEnvelope that holds `plaintext` (§8.3); `data_key` has 32 bytes, `iv` 12."""
-    ciphertext = _aes_gcm(data_key).encrypt(iv, plaintext, aad(repo_id, payload_version, key_epoch))
+    ciphertext = aes_gcm(data_key).encrypt(iv, plaintext, aad(repo_id, payload_version, key_epoch))
     return {
         "repoId": repo_id,
         "payloadVersion": payload_version,
@@ -80,7 +80,7 @@ def wrap(data_key: bytes, recipient: bytes, ephemeral_private: bytes, iv: bytes)
         "schemeId": SCHEME,
         "ephemeralPublicKey": b64_encode(ephemeral),
         "iv": b64_encode(iv),
-        "ciphertext": b64_encode(_aes_gcm(kek).encrypt(iv, data_key, LABEL)),
+        "ciphertext": b64_encode(aes_gcm(kek).encrypt(iv, data_key, LABEL)),
     }
 
 
@@ -141,7 +141,8 @@ def x25519_public(private: bytes) -> bytes:
     return bytes(public.public_bytes(form.Encoding.Raw, form.PublicFormat.Raw))
 
 
-def _aes_gcm(key: bytes) -> Any:
+def aes_gcm(key: bytes) -> Any:
+    """AES-256-GCM of ``cryptography`` under a 32-byte key: every payload and data key is sealed and opened by it."""
     return _import("hazmat.primitives.ciphers.aead").AESGCM(key)
 
 
@@ -151,7 +152,7 @@ def _decrypted(key: bytes, sealed: Mapping[str, Any], bound_to: bytes, what: str
     if len(iv) != IV_BYTES:
         raise CannotOpen(f"{what} has an IV of {len(iv)} bytes, and must have {IV_BYTES}.")
     try:
-        return bytes(_aes_gcm(key).decrypt(iv, ciphertext, bound_to))
+        return bytes(aes_gcm(key).decrypt(iv, ciphertext, bound_to))
     except (exceptions.InvalidTag, ValueError):
         raise CannotOpen(f"{what} does not open with this key in this place.") from None
 

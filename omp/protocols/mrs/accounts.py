@@ -182,7 +182,7 @@ def _refuse_if_full(times: Sequence[int], now: int) -> None:
 _DELETED_AT_ONCE = 500  # rows, in one transaction of housekeeping
 
 
-class Token(NamedTuple):
+class Login(NamedTuple):
     """A new bearer token, and the ISO time when it expires."""
 
     token: str
@@ -206,7 +206,7 @@ class Accounts:
         self._throttle = throttle
         self._token_seconds = token_seconds
 
-    def register(self, username: str, password: str, email: str | None) -> Token:
+    def register(self, username: str, password: str, email: str | None) -> Login:
         """Make an account and log it in; :class:`NameUnavailable` or :class:`TooManyLogins`."""
         taken = NameUnavailable(f"The username {username} is taken.")
         if username in RESERVED:
@@ -221,7 +221,7 @@ class Accounts:
             tx.put(USERS, username.encode(), compact(account).encode())
             return self._new_token(tx, username)
 
-    def login(self, username: str, password: str, address: str) -> Token:
+    def login(self, username: str, password: str, address: str) -> Login:
         """A token for the right password.
 
         Raises :class:`WrongCredentials` in the same time whether or not the user exists, :class:`TooManyFailures` or
@@ -260,11 +260,11 @@ class Accounts:
                 tx.delete(TOKENS_BY_AGE, row)
                 tx.delete(TOKENS, row[8:])
 
-    def _new_token(self, tx: Writer, username: str) -> Token:
+    def _new_token(self, tx: Writer, username: str) -> Login:
         token = b64u_encode(self._random(32))
         digest = sha256(token.encode()).digest()
         ends = self._clock() + self._token_seconds
         expiry = key(int(ends * 1000))
         tx.put(TOKENS, digest, expiry + username.encode())
         tx.put(TOKENS_BY_AGE, expiry + digest, b"")
-        return Token(token, iso_time(ends))
+        return Login(token, iso_time(ends))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from omp.protocols.mrs import schemas
-from omp.protocols.mrs.accounts import NameUnavailable, Token, TooManyFailures, TooManyLogins, WrongCredentials
+from omp.protocols.mrs.accounts import Login, NameUnavailable, TooManyFailures, TooManyLogins, WrongCredentials
 from omp.protocols.mrs.geometry import GeometryError
 from omp.protocols.mrs.identity import (
     Identity,
@@ -128,7 +128,7 @@ def key_document(request: Request, mrs: Mrs) -> Response:
 # --- accounts and their keys (§3, §8.3) -----------------------------------------------------------------------------
 
 
-def _token_response(token: Token, status: int) -> Response:
+def _token_response(token: Login, status: int) -> Response:
     return json_response(token._asdict(), status, [("Cache-Control", "no-store")])
 
 

@@ -154,7 +154,7 @@ class InvalidSignature(ValueError):
         self.code = code
 
 
-class Signature(NamedTuple):
+class RecoverableSignature(NamedTuple):
     """r and s as numbers; v is 0 or 1: the parity of the y coordinate of R."""
 
     r: int
@@ -169,7 +169,7 @@ class Recovery:
     whole recovery, and a refused request is tried with up to twelve.  Raises :class:`InvalidSignature`.
     """
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: RecoverableSignature) -> None:
         r, s, v = signature
         if not 0 < r < N:
             raise InvalidSignature("r_range")
@@ -196,7 +196,7 @@ class Recovery:
         return _octets(q)
 
 
-def recover(digest: bytes, signature: Signature) -> bytes:
+def recover(digest: bytes, signature: RecoverableSignature) -> bytes:
     """The public key (64 bytes, x ‖ y) that made `signature` over `digest` (32 bytes).  Raises InvalidSignature.
 
     >>> digest = bytes(31) + b"*"
@@ -261,7 +261,7 @@ def personal_message_hash(message: bytes) -> bytes:
     return keccak256(b"\x19Ethereum Signed Message:\n%d" % len(message) + message)
 
 
-def parse_signature(text: str) -> Signature:
+def parse_signature(text: str) -> RecoverableSignature:
     """r ‖ s ‖ v from 130 hex digits, with or without ``0x``; v is 0, 1, 27 or 28 (§3.3).  Raises InvalidSignature.
 
     The ranges of r and s are checked by :class:`Recovery`, which uses them.
@@ -272,15 +272,15 @@ def parse_signature(text: str) -> Signature:
     raw = bytes.fromhex(digits[1])
     if raw[64] not in _PARITY:
         raise InvalidSignature("v")
-    return Signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:64], "big"), _PARITY[raw[64]])
+    return RecoverableSignature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:64], "big"), _PARITY[raw[64]])
 
 
-def signature_text(signature: Signature) -> str:
+def signature_text(signature: RecoverableSignature) -> str:
     """`signature` as wallets write it: ``0x`` and 130 hex digits, v 27 or 28."""
     return f"0x{signature.r:064x}{signature.s:064x}{27 + signature.v:02x}"
 
 
-def recover_address(digest: bytes, signature: Signature) -> str:
+def recover_address(digest: bytes, signature: RecoverableSignature) -> str:
     """The address of the key that made `signature` over `digest` (32 bytes).  Raises InvalidSignature."""
     return address(Recovery(signature).public_key(digest))
 
@@ -293,7 +293,7 @@ def public_key_slowly(secret: int) -> bytes:
     return _octets(_multiply(secret, G))
 
 
-def sign_slowly(secret: int, digest: bytes) -> Signature:
+def sign_slowly(secret: int, digest: bytes) -> RecoverableSignature:
     """The deterministic signature of RFC 6979 §3.2 with SHA-256, s in the lower half.  Tests and vectors only.
 
     ethers and eth-keys sign the same way: their recorded requests, in ``vectors/nexus``, hold the same r and s.
@@ -312,6 +312,6 @@ def sign_slowly(secret: int, digest: bytes) -> Signature:
             [(x, y)] = _to_affine([_multiply(nonce, G)])
             r, s = x % N, pow(nonce, -1, N) * (e + x * secret) % N
             if x < N and s:
-                return Signature(r, s, y & 1) if s <= N // 2 else Signature(r, N - s, y & 1 ^ 1)
+                return RecoverableSignature(r, s, y & 1) if s <= N // 2 else RecoverableSignature(r, N - s, y & 1 ^ 1)
         k = hmac.digest(k, v + b"\0", sha256)
         v = hmac.digest(k, v, sha256)

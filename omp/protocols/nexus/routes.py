@@ -23,8 +23,8 @@ from omp.protocols.nexus.writes import (
     MESSAGE_SCHEMA,
     POSITION_BYTES,
     WRITES,
-    Author,
     Write,
+    WriteContext,
     overrides_row,
     read_messages,
 )
@@ -109,7 +109,7 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
     def handle(request: Request, nexus: Nexus) -> Response:
         owner = _owner(request)
         body = _signed_body(request, owner, nexus)
-        change = write.change(body, Author(owner, nexus.clock(), nexus.defaults.current().defaults))
+        change = write.change(body, WriteContext(owner, nexus.clock(), nexus.defaults.current().defaults))
         with nexus.store.write() as tx:
             change(tx)
         return json_response({"status": "success", "message": write.done})

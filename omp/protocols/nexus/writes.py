@@ -151,7 +151,7 @@ def stored_form(message: Mapping[str, Any], owner: str, now: str) -> dict[str, A
 
 
 @dataclass(frozen=True)
-class Author:
+class WriteContext:
     """Who writes, when (epoch seconds), and the defaults in force at that moment."""
 
     owner: str
@@ -171,41 +171,41 @@ class Write:
     summary: str
     schema: Mapping[str, Any]
     example: Mapping[str, Any]
-    prepare: Callable[[Any, Author], Change]
+    prepare: Callable[[Any, WriteContext], Change]
     done: str
 
     @cached_property
     def _validate(self) -> Validator:
         return compile_schema(self.schema)
 
-    def change(self, body: Any, author: Author) -> Change:
+    def change(self, body: Any, context: WriteContext) -> Change:
         """What `body` asks for.  Raises DoesNotFit with the first place that does not."""
         for path, message, _ in self._validate(body):
             raise DoesNotFit(f"{'.'.join(map(str, path)) or 'the body'} {message}")
-        return self.prepare(body, author)
+        return self.prepare(body, context)
 
 
-def _prepare_overrides(kind: str, body: Mapping[str, Any], author: Author) -> Change:
-    return override(author.owner, kind, checked(author.defaults, kind, body["overrides"]))
+def _prepare_overrides(kind: str, body: Mapping[str, Any], context: WriteContext) -> Change:
+    return override(context.owner, kind, checked(context.defaults, kind, body["overrides"]))
 
 
-def _prepare_messages(body: Mapping[str, Any], author: Author) -> Change:
-    now = date_time(author.now)
+def _prepare_messages(body: Mapping[str, Any], context: WriteContext) -> Change:
+    now = date_time(context.now)
     rows = []
     for index, message in enumerate(body["messages"]):
-        stored = stored_form(message, author.owner, now)
+        stored = stored_form(message, context.owner, now)
         try:
             rows.append((instant(stored["created_at"]), stored))
         except ValueError as error:
             raise DoesNotFit(f"messages.{index}.created_at {error}") from None
-    return append_messages(author.owner, rows)
+    return append_messages(context.owner, rows)
 
 
-def _prepare_batch(body: Mapping[str, Any], author: Author) -> Change:
+def _prepare_batch(body: Mapping[str, Any], context: WriteContext) -> Change:
     changes = []
     for index, operation in enumerate(body["operations"]):
         try:
-            changes.append(_OPERATIONS[operation["endpoint"]].change(operation["body"], author))
+            changes.append(_OPERATIONS[operation["endpoint"]].change(operation["body"], context))
         except DoesNotFit as error:
             raise DoesNotFit(f"operations.{index}.body: {error}") from None
 

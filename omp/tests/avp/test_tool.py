@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import pkgutil
 import re
 import tempfile
 import unittest
@@ -215,8 +214,7 @@ class VaultCommand(unittest.TestCase):
         with running_server(storage=f"sqlite:{path}") as server:
             self.server = server
             seen: list[bytes] = []
-            cipher = "cryptography.hazmat.primitives.ciphers.aead.AESGCM"
-            with mock.patch(cipher, side_effect=_recording(seen, pkgutil.resolve_name(cipher))):
+            with mock.patch.object(sealing, "aes_gcm", _recording(seen, sealing.aes_gcm)):
                 address = self.create()
                 self.join("bob", address)
             caller = Caller(server.port, CAROL)

@@ -16,7 +16,15 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from omp.protocols.nexus.ethereum import N, Signature, address, public_key_slowly, recover, sign_slowly, signature_text
+from omp.protocols.nexus.ethereum import (
+    N,
+    RecoverableSignature,
+    address,
+    public_key_slowly,
+    recover,
+    sign_slowly,
+    signature_text,
+)
 from omp.protocols.nexus.keccak import keccak256
 from omp.tests.benchmarks.load import (
     Connection,
@@ -46,7 +54,7 @@ class Signed(NamedTuple):
     owner: str
     request: bytes
     digest: bytes
-    signature: Signature
+    signature: RecoverableSignature
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

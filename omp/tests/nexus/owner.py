@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from typing import Any, ClassVar
 
-from omp.protocols.nexus.ethereum import Signature, address, public_key_slowly, sign_slowly, signature_text
+from omp.protocols.nexus.ethereum import RecoverableSignature, address, public_key_slowly, sign_slowly, signature_text
 from omp.protocols.nexus.keccak import keccak256
 from omp.tests.harness import Answer, Client, Running, running_server
 
@@ -27,7 +27,7 @@ class Owner:
         """The header field that names this owner."""
         return {"Authorization": f"Bearer {self.address}"}
 
-    def signature(self, body: Any) -> Signature:
+    def signature(self, body: Any) -> RecoverableSignature:
         """Over `body` (without auth), as the web client signs."""
         payload = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return sign_slowly(self.secret, keccak256(payload.encode()))

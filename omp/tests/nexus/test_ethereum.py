@@ -12,8 +12,8 @@ from omp.protocols.nexus.ethereum import (
     InvalidSignature,
     N,
     P,
+    RecoverableSignature,
     Recovery,
-    Signature,
     normal_address,
     parse_signature,
     public_key_slowly,
@@ -40,7 +40,7 @@ def sum_by_recovery(part: int, multiple: int) -> bytes:
         s = part * x * pow(k, -1, N) % N
         if 0 < s <= N // 2:
             digest = (-multiple * x % N).to_bytes(32, "big")
-            return recover(digest, Signature(x, s, y & 1))
+            return recover(digest, RecoverableSignature(x, s, y & 1))
     raise AssertionError("one k in two gives a low s")
 
 
@@ -115,7 +115,7 @@ class Texts(unittest.TestCase):
             self.assertIsNone(normal_address(bad), bad)
 
     def test_a_signature_is_written_as_it_is_read(self) -> None:
-        signature = Signature(1, N // 2, 1)
+        signature = RecoverableSignature(1, N // 2, 1)
         self.assertEqual(parse_signature(signature_text(signature)), signature)
 
 

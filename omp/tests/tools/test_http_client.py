@@ -16,7 +16,7 @@ from unittest import mock
 from omp.tests import TOP
 from omp.tests.harness import answering, raw_server, running_server
 from omp.tools import http_client
-from omp.tools.http_client import Refusal, Server, header_field
+from omp.tools.http_client import Server, ServerRefused, header_field
 from omp.tools.terminal import Failed
 
 SCHEMA = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
@@ -153,7 +153,7 @@ class Answers(unittest.TestCase):
             Server(f"https://127.0.0.1:{port}").ask("GET", "/")
 
     def test_a_refusal_that_comes_before_the_body_is_read_is_received(self) -> None:
-        with running_server({"OMP_MAX_PAYLOAD_MB": "1"}) as server, self.assertRaises(Refusal) as caught:
+        with running_server({"OMP_MAX_PAYLOAD_MB": "1"}) as server, self.assertRaises(ServerRefused) as caught:
             Server(server.url).ask("POST", "/objects", b"x" * (8 << 20), [("Content-Type", "application/json")])
         self.assertEqual(caught.exception.status, 413)
 

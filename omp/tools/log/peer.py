@@ -20,7 +20,7 @@ from urllib.parse import quote
 from omp.protocols.oplog.core.replica import REJECTED
 from omp.rules.http_signatures import sign
 from omp.rules.signature_base import SignedRequest
-from omp.tools.http_client import Answer, Field, Refusal, Server
+from omp.tools.http_client import Answer, Field, Server, ServerRefused
 from omp.tools.log.files import LogKey
 
 BATCH_LINES = 500
@@ -78,7 +78,7 @@ class PeerLog:
         """``GET …/heads``; no heads if the server has nothing of the log yet."""
         try:
             answer = self._ask("GET", "/heads")
-        except Refusal as refusal:
+        except ServerRefused as refusal:
             if refusal.status == 404:
                 return Heads([], 0, "")
             raise
@@ -89,7 +89,7 @@ class PeerLog:
         """As :meth:`heads`; None if the server does not let this key read.  Such a key may still write."""
         try:
             return self.heads()
-        except Refusal as refusal:
+        except ServerRefused as refusal:
             if refusal.status in (401, 403):
                 return None
             raise
@@ -98,7 +98,7 @@ class PeerLog:
         """``POST …/missing``: the operations that a caller with these heads lacks, in total order."""
         try:
             answer = self._ask("POST", "/missing", json.dumps({"heads": list(heads)}).encode(), _JSON)
-        except Refusal as refusal:
+        except ServerRefused as refusal:
             if refusal.status == 404:
                 return []
             raise

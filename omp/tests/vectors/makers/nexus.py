@@ -10,7 +10,7 @@ from omp.protocols.nexus.defaults import BUILT_IN
 from omp.protocols.nexus.ethereum import (
     G,
     N,
-    Signature,
+    RecoverableSignature,
     address,
     checksummed,
     public_key_slowly,
@@ -149,7 +149,7 @@ def _recovery_cases() -> Iterable[dict[str, Any]]:
     }
 
 
-def _recovered(name: str, digest: bytes, signature: Signature, text: str = "") -> dict[str, Any]:
+def _recovered(name: str, digest: bytes, signature: RecoverableSignature, text: str = "") -> dict[str, Any]:
     public_key = recover(digest, signature)
     return {
         "name": name,

@@ -12,7 +12,7 @@ from typing import Any
 
 from omp.protocols.nexus.ethereum import (
     N,
-    Signature,
+    RecoverableSignature,
     address,
     personal_message_hash,
     public_key_slowly,
@@ -268,7 +268,7 @@ def _hash(signed: bytes, personal: bool) -> bytes:
     return personal_message_hash(keccak256(signed)) if personal else keccak256(signed)
 
 
-def _sign(text: str, owner: str, form: Form, personal: bool, secret: int = SECRET) -> tuple[str, Signature]:
+def _sign(text: str, owner: str, form: Form, personal: bool, secret: int = SECRET) -> tuple[str, RecoverableSignature]:
     """The body `text` (without auth) with auth, signed in that form."""
     unsigned = _with_auth(text, owner, "")
     signature = sign_slowly(secret, _hash(payload(parse_exact(unsigned.encode()), form), personal))
