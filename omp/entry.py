@@ -15,6 +15,7 @@ before a single request is accepted.  :func:`build` and :func:`start` never read
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import importlib.util
 import os
@@ -32,6 +33,8 @@ from omp.rules.engines import best_engine
 from omp.store import StorageError, open_store
 from omp.store.port import Store
 from omp.web import system
+from omp.web.addressing import SETTINGS as ADDRESS_SETTINGS
+from omp.web.addressing import Addressing
 from omp.web.routes import Application, Context, Mount
 from omp.web.server import HttpServer, log_line
 from omp.web.settings import Setting, SettingError, read_settings, switch, whole_number
@@ -77,9 +80,43 @@ def all_settings() -> list[Setting]:
     """Every setting that the server and its protocols read: for ``--help``, the table of OPERATING.md and its test."""
     return [
         *SETTINGS,
+        *ADDRESS_SETTINGS,
         *SIGNATURE_SETTINGS,
         *(setting for protocol in _protocols() for setting in getattr(protocol, "SETTINGS", ())),
     ]
+
+
+# Read by the tools and the tests: whoever has set them for a tool may start a server in the same shell.
+_OTHER_VARIABLES = ("OMP_TESTS", "MRS_IDENTITY", "MRS_PASSWORD", "MRS_TOKEN")
+_NEARLY = 0.77  # as difflib counts; no variable of OpenMP, which begin with OMP_ too, comes so near to one of ours
+
+
+def _known_variables() -> tuple[set[str], tuple[str, ...]]:
+    """Every variable that the server reads, and the beginnings of those that end as the operator likes."""
+    settings = all_settings()
+    names = {name for setting in settings for name in (setting.variable, setting.fallback) if name}
+    # OMP_SIG_PUB_<keyid>; and with OMP_SIG_ENV_FALLBACK=1, anything that begins with OMP_SIG_PUB.
+    return names, tuple(name.partition("<")[0].rstrip("_") for name in names if "<" in name)
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """A notice for each variable of MRS that this server does not know.
+
+    Raises :class:`SettingError` for a variable that is nearly a known one: ``OMP_SIG_MOD=strict`` would otherwise
+    leave the server open, and nobody would notice.
+    """
+    known, families = _known_variables()
+    known.update(_OTHER_VARIABLES)
+    notices = []
+    for name, text in environ.items():
+        if not text or not name.startswith(("OMP_", "MRS_")) or name in known or name.startswith(families):
+            continue
+        likely = difflib.get_close_matches(name, known, 1, _NEARLY)
+        if likely:
+            raise SettingError(f"{name} is no setting of this server; did you mean {likely[0]}?")
+        if name.startswith("MRS_"):
+            notices.append(f"{name} is no setting of this server, and is ignored.")
+    return notices
 
 
 def _protocols() -> list[ModuleType]:
@@ -114,7 +151,9 @@ def build(environ: Mapping[str, str], log: Callable[[str], None] = log_line, **h
     `log` takes one line of the server's log; `http_options` go to :class:`~omp.web.server.HttpServer`.
     Raises :class:`SettingError` for a setting that cannot be used; nothing is left open then.
     """
+    unknown = _unknown_variables(environ)
     settings = read_settings(SETTINGS, environ)
+    addresses = read_settings(ADDRESS_SETTINGS, environ)
     try:
         store = open_store(settings["storage"])
     except StorageError as error:
@@ -140,12 +179,14 @@ def build(environ: Mapping[str, str], log: Callable[[str], None] = log_line, **h
             max_body=settings["payload_mb"] * 1024 * 1024,
         )
         mounts = _mounts(context)
+        urls = [http.url, *(url for mount in mounts for url in mount.urls)]
+        addressing = Addressing(addresses, urls, strict=signatures.mode == "strict", log=log)
     except BaseException:
         http.server_close()
         store.close()
         raise
-    http.application = application = Application(mounts, log, context.max_body)
-    notices = [f"Ed25519 verification: {engine.name}", *signatures.notices()]
+    http.application = application = Application(mounts, log, context.max_body, addressing)
+    notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
     return Parts(http, store, application, notices)
 
 
@@ -213,16 +254,13 @@ def start(settings: Mapping[str, str], flags: Mapping[str, Any], log: Callable[[
 
 def _embedded_environment(settings: Mapping[str, str], flags: Mapping[str, Any]) -> dict[str, str]:
     """The variables of an embedded server.  A misspelt one would be ignored in silence, so it is an error here."""
-    known = all_settings()
-    names = {name for setting in known for name in (setting.variable, setting.fallback) if name}
-    # OMP_SIG_PUB_<keyid>; and with OMP_SIG_ENV_FALLBACK=1, anything that begins with OMP_SIG_PUB.
-    families = tuple(name.partition("<")[0].rstrip("_") for name in names if "<" in name)
+    names, families = _known_variables()
     for name, text in settings.items():
         if name not in names and not name.startswith(families):
             raise SettingError(f"there is no setting {name!r}; python3 server.py --help lists them")
         if not isinstance(text, str):
             raise SettingError(f"{name} is {text!r}, and must be a string, as in the environment")
-    by_flag = {setting.flag: setting for setting in known if setting.flag}
+    by_flag = {setting.flag: setting for setting in all_settings() if setting.flag}
     # The fallback, so that PORT and OMP_SERVER_PORT in `settings` both win over it.
     environ = {"OMP_SERVER_PORT": "0", **settings}
     for flag, value in flags.items():

@@ -23,7 +23,7 @@ bound the size of the fields, say which keys a keyid stands for, and accept each
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -261,14 +261,31 @@ class _Verification(NamedTuple):
             return error.message
         if not keys:
             return f"the keyid {keyid:.100} is unknown."
-        key = next((key for key in keys if self.ed25519(key, message, signature.value)), None)
+        key = self.signing_key(keys, signature, message)
         if key is None:
-            return "it does not verify."
+            request = self.request
+            return f"it does not verify, as a request to {request.scheme}://{request.authority:.100}."
         # A legacy signature does not sign its parameters: whoever saw one could use up its signer's nonces.
         nonce = None if legacy else signature.nonce
         if nonce is not None and not self.fresh(keyid, nonce, (signature.created or 0) + self.policy.max_age):
             return "its nonce has been used before."
         return Verified(signature.label, keyid, key, components, signature.created, nonce, legacy)
+
+    def signing_key(self, keys: Sequence[bytes], signature: Signature, message: bytes) -> bytes | None:
+        """The one of `keys` that made the signature, over `message` or over the same with the address respelled."""
+        for text in self.messages(signature, message):
+            for key in keys:
+                if self.ed25519(key, text, signature.value):
+                    return key
+        return None
+
+    def messages(self, signature: Signature, message: bytes) -> Iterator[bytes]:
+        """`message`, then what the signature would sign in each other spelling of the address, if it covers that."""
+        yield message
+        for scheme, authority in self.request.respelled:
+            respelled = _message(self.request.addressed(scheme, authority), self.policy, signature)
+            if isinstance(respelled, bytes) and respelled != message:
+                yield respelled
 
     def covered_names(self, covered: InnerList) -> frozenset[str]:
         """The names of the components that are covered as a whole."""

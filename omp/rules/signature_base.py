@@ -25,6 +25,7 @@ wire: after chunked coding is undone and before any Content-Encoding is (RFC 953
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +62,8 @@ class SignedRequest:
 
     `method` as sent; `scheme` ``http`` or ``https``; `authority` the value of Host (or what replaces it); `target` the
     request target in origin form, with its query; `fields` every field line in order, (lower-case name, value) with
-    one character a byte (Latin-1); `body` the content.
+    one character a byte (Latin-1); `body` the content.  `respelled` are further (scheme, authority) that name the same
+    server: the client may have signed one of them.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class SignedRequest:
         target: str,
         fields: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
+        respelled: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.method = method
         self.scheme = scheme
@@ -80,9 +83,16 @@ class SignedRequest:
         self.path, self.question_mark, self.query = target.partition("?")
         self.fields = fields
         self.body = body
+        self.respelled = respelled
         self._values = dict(fields)
         if len(self._values) < len(fields):
             self._values = {name: ", ".join(self.lines(name)) for name in self._values}
+
+    def addressed(self, scheme: str, authority: str) -> SignedRequest:
+        """The same request, addressed in another spelling."""
+        request = copy.copy(self)
+        request.scheme, request.authority = scheme, authority
+        return request
 
     # A signature may cover thousands of members of one field, or parameters of one query.  Each is parsed once for the
     # request: once for each component would take time quadratic in what a client sends.

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from omp.web.addressing import Local, plain_address
 from omp.web.errors import ApiError
 from omp.web.messages import Request, Response
 from omp.web.routes import Application
@@ -69,7 +70,9 @@ class Connection:
 
     def __init__(self, sock: socket.socket, address: Any, server: Serving) -> None:
         self._socket = sock
-        self._client = str(address[0])
+        self._client = plain_address(address[0])
+        own_end = sock.getsockname()
+        self._local = Local(plain_address(own_end[0]), own_end[1])
         self._server = server
         self._application = server.application
         self._buffer = b""
@@ -132,6 +135,7 @@ class Connection:
             origin, host = effective_host(method, target, fields, minor)
             headers = fields.headers if host == fields.host else {**fields.headers, "host": host or ""}
             request = Request(method, origin, headers, fields.lines, scheme=self._scheme, client=self._client)
+            self._application.admit(request, self._local)
             if fields.chunked or fields.length:
                 request.body = self._read_body(request, fields, minor)
             if self._deadline:
@@ -268,7 +272,8 @@ class Connection:
         status, stream = response.status, response.stream
         if server.access_log:
             line = f"{request.method} {request.target}" if request else "-"
-            server.log(f"{self._client} {line} {status} {'-' if stream else len(response.body)}")
+            client = request.client if request else self._client
+            server.log(f"{client} {line} {status} {'-' if stream else len(response.body)}")
         if status == 304 or (request is not None and request.method == "HEAD"):
             if stream is not None:
                 _close(stream)

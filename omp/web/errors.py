@@ -26,6 +26,7 @@ CODES: dict[int, tuple[str, str]] = {
     414: ("uri_too_long", "The request line is too long"),
     415: ("unsupported_media_type", "Unsupported media type"),
     417: ("expectation_failed", "Expectation failed"),
+    421: ("misdirected_request", "Misdirected request"),
     422: ("unprocessable", "Unprocessable"),
     429: ("rate_limited", "Too many requests"),
     431: ("headers_too_large", "The header fields are too large"),

@@ -22,6 +22,7 @@ from urllib.parse import unquote_plus, unquote_to_bytes, urlencode
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
 from omp.rules.json_text import JsonError, compact, parse
 from omp.rules.schema import Problem, Schema, Validator
+from omp.web.addressing import NOWHERE, Destination, is_operators_own
 from omp.web.errors import ApiError, InvalidRequest
 
 JSON = "application/json"
@@ -56,8 +57,12 @@ class Request:
         every field line in order, ``(lower-case name, value)``, values stripped.
     ``body``
         the bytes, chunked coding undone.
-    ``scheme``, ``client``
-        ``http`` or ``https``; the peer's address, without port.
+    ``scheme``
+        ``http`` or ``https``: how the connection reached this server.
+    ``client``
+        the client's address without port, behind trusted proxies too (omp §1.5).
+    ``destination``
+        where the request is addressed, and which of the server's own origins that is (omp §1.5).
     ``params``
         the values of the route's ``{names}``, percent-decoded (a bad encoding is 400 before the handler).
     ``route``
@@ -67,6 +72,7 @@ class Request:
     __slots__ = (
         "body",
         "client",
+        "destination",
         "fields",
         "headers",
         "method",
@@ -90,6 +96,7 @@ class Request:
         *,
         scheme: str = "http",
         client: str = "127.0.0.1",
+        destination: Destination = NOWHERE,
     ) -> None:
         self.method = method
         self.target = target
@@ -99,7 +106,13 @@ class Request:
         self.body = body
         self.scheme = scheme
         self.client = client
+        self.destination = destination
         self.params: dict[str, str] = {}
+
+    @property
+    def is_operators_own(self) -> bool:
+        """Whether it was made on this machine, neither through a proxy nor by a page of another site (omp §1.5)."""
+        return is_operators_own(self.client, self.headers, self.scheme)
 
     def json(self) -> Any:
         """The body as JSON, within the bounds of omp §2.1; :class:`InvalidRequest` otherwise."""

@@ -25,8 +25,11 @@ from typing import Any
 from omp.rules.engines import Engine
 from omp.rules.schema import Validator, compile_schema
 from omp.store.port import Store, StoreUnavailable
+from omp.web.addressing import SETTINGS as ADDRESS_SETTINGS
+from omp.web.addressing import Addressing, Local
 from omp.web.errors import OMP_ERRORS, ApiError, ErrorStyle, Refusals, translated
 from omp.web.messages import JSON, Request, Response, decode_segment, json_response
+from omp.web.settings import read_settings
 from omp.web.signature_guard import SignatureGuard
 
 Handler = Callable[[Request, Any], Response]
@@ -81,7 +84,9 @@ class Mount:
     405, 413 and 500 take its error shape.  `refusals` gives the answer to each exception that its models raise, which
     know nothing of HTTP.  `guard`, if given, sees each request before its handler and raises
     :class:`~omp.web.errors.ApiError` to refuse it.  `cors` are the header fields that let pages of other origins call
-    these routes; it is empty if they may not.  `housekeep` (given the time in epoch seconds) drops what has expired; it
+    these routes, whichever those are; it is empty if they may not.  With `own_pages` the routes refuse pages of other
+    origins than the server's own and those of ``OMP_CORS_ORIGINS`` (omp §1.5).  `urls` are further URLs of the server
+    that the protocol knows of.  `housekeep` (given the time in epoch seconds) drops what has expired; it
     is called about once a second, outside any request.  `close` is called when the server stops.  `limits` are what the
     capability document says of its bounds.
     """
@@ -96,6 +101,8 @@ class Mount:
     refusals: Refusals = field(default_factory=dict)
     guard: Callable[[Request], None] | None = None
     cors: tuple[tuple[str, str], ...] = ()
+    own_pages: bool = False
+    urls: tuple[str, ...] = ()
     housekeep: Callable[[float], None] | None = None
     close: Callable[[], None] | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
@@ -139,9 +146,11 @@ _PREFLIGHT = (
 
 
 class _Node:
-    """A place in the tree: the segments that may follow, and what is served here, by method."""
+    """A place in the tree: the segments that may follow, and what is served here, by method, all of one mount."""
 
-    __slots__ = ("entries", "literals", "parameter")
+    __slots__ = ("entries", "literals", "mount", "parameter")
+
+    mount: Mount
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
@@ -152,8 +161,16 @@ class _Node:
 class Application:
     """Every protocol behind one function from requests to responses."""
 
-    def __init__(self, mounts: Sequence[Mount], log: Callable[[str], None], max_body: int) -> None:
+    def __init__(
+        self,
+        mounts: Sequence[Mount],
+        log: Callable[[str], None],
+        max_body: int,
+        addressing: Addressing | None = None,
+    ) -> None:
+        """`addressing` knows the server's addresses; without it, they are those of its connections."""
         self.mounts = tuple(mounts)
+        self._addressing = addressing or Addressing(read_settings(ADDRESS_SETTINGS, {}), log=log)
         self._log = log
         self._max_body = max_body
         self._root = _Node()
@@ -173,6 +190,16 @@ class Application:
         if route.method in node.entries:
             raise ValueError(f"two routes for {route.method} {route.path}")
         node.entries[route.method] = (route, mount)
+        node.mount = mount
+
+    def admit(self, request: Request, local: Local) -> None:
+        """Find out where `request`, which arrived at `local`, is addressed and who sent it: before its body is read.
+
+        Raises :class:`ApiError` 421 for one that is not addressed to this server.
+        """
+        headers = request.headers
+        request.client = self._addressing.client(request.client, headers)
+        request.destination = self._addressing.destination(headers.get("host"), local, request.scheme)
 
     def answer(self, request: Request) -> Response:
         """The response to `request`.  Never raises."""
@@ -180,8 +207,9 @@ class Application:
         try:
             node, values = self._find(request.path)
             entry = node.entries.get("GET" if request.method == "HEAD" else request.method)
+            cors = self._cors(request, node.mount)
             if entry is None:
-                return self._without_handler(request, node)
+                return self._without_handler(request, node, cors)
             route, mount = entry
             request.route = route
             if values:
@@ -192,9 +220,15 @@ class Application:
             response = route.handler(request, mount.state)
         except Exception as error:
             return self.failure(request, error, mount)
-        if mount.cors:
-            response.headers = (*response.headers, *mount.cors)
+        if cors:
+            response.headers = (*response.headers, *cors)
         return response
+
+    def _cors(self, request: Request, mount: Mount) -> tuple[tuple[str, str], ...]:
+        """The fields that let the page that sent `request` read the answer.  Raises :class:`ApiError` 403."""
+        if not mount.own_pages:
+            return mount.cors
+        return self._addressing.page_fields(request.headers.get("origin"), request.destination, request.scheme)
 
     def _find(self, path: str) -> tuple[_Node, list[str]]:
         values: list[str] = []
@@ -204,14 +238,14 @@ class Application:
             raise ApiError(404, "There is no such route; GET /openapi.json lists them all.")
         return found, values
 
-    def _without_handler(self, request: Request, node: _Node) -> Response:
+    def _without_handler(self, request: Request, node: _Node, cors: Sequence[tuple[str, str]]) -> Response:
         methods = sorted(node.entries)
         allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
-        cors = next(iter(node.entries.values()))[1].cors
         if request.method == "OPTIONS":
             headers: list[tuple[str, str]] = [("Allow", allowed)]
-            if cors:
-                headers += [*cors, ("Access-Control-Allow-Methods", allowed), *_PREFLIGHT]
+            headers += cors
+            if any(name == "Access-Control-Allow-Origin" for name, _ in cors):
+                headers += [("Access-Control-Allow-Methods", allowed), *_PREFLIGHT]
             return Response(204, headers=headers)
         refusal = ApiError(405, f"This route takes {allowed}.", headers=[("Allow", allowed)])
         return self.failure(request, refusal, None)
@@ -223,11 +257,18 @@ class Application:
         style = mount.errors if mount else OMP_ERRORS
         try:
             answer = error if isinstance(error, ApiError) else translated(error, mount.refusals if mount else {})
-            if answer is not None:
-                return _rendered(style, answer, mount)
-            return _rendered(style, self._our_fault(request, error), mount)
+            answer = answer or self._our_fault(request, error)
+            return _rendered(style, answer, self._cors_of_failure(request, mount))
         except Exception as second:  # the protocol's own shape failed: answer in the plainest one
-            return _rendered(OMP_ERRORS, self._our_fault(request, second), None)
+            return _rendered(OMP_ERRORS, self._our_fault(request, second), ())
+
+    def _cors_of_failure(self, request: Request | None, mount: Mount | None) -> Sequence[tuple[str, str]]:
+        if request is None or mount is None:
+            return ()
+        try:
+            return self._cors(request, mount)
+        except ApiError:  # a page that may not call is told nothing, not even why
+            return ()
 
     def _our_fault(self, request: Request | None, error: Exception) -> ApiError:
         error_id = os.urandom(6).hex()
@@ -288,6 +329,6 @@ def _descend(node: _Node, segments: Sequence[str], index: int, values: list[str]
     return found
 
 
-def _rendered(style: ErrorStyle, error: ApiError, mount: Mount | None) -> Response:
+def _rendered(style: ErrorStyle, error: ApiError, cors: Sequence[tuple[str, str]]) -> Response:
     status, value = style.status_and_value(error)
-    return json_response(value, status, (*error.headers, *(mount.cors if mount else ())))
+    return json_response(value, status, (*error.headers, *cors))

@@ -33,6 +33,7 @@ from omp.rules.identifiers import KEY_PREFIX, public_key_of
 from omp.rules.json_text import JsonError, parse
 from omp.rules.signature_base import SignatureError, SignedRequest
 from omp.store.port import Store, Writer, key
+from omp.web.addressing import misdirected
 from omp.web.errors import ApiError
 from omp.web.messages import Request
 from omp.web.settings import Setting, SettingError, one_of, switch, whole_number
@@ -283,8 +284,10 @@ class SignatureGuard:
         return None
 
     def _check_syntax(self, request: Request, keys_of: KeysOf) -> None:
+        host = request.headers.get("host", "")  # only the two fields are read, so any address will do
+        as_sent = SignedRequest(request.method, request.scheme, host, request.target, request.fields, request.body)
         try:
-            parse_signatures(signed_request(request), legacy=self._policy.legacy)
+            parse_signatures(as_sent, legacy=self._policy.legacy)
         except SignatureError as error:
             raise _refusal(error, request) from None
 
@@ -307,14 +310,17 @@ _CHECKS: dict[str, _Check] = {
 
 
 def signed_request(request: Request) -> SignedRequest:
-    """The parts of `request` that a signature can cover, as this server received them."""
+    """The parts of `request` that a signature can cover, addressed to this server as it knows itself (omp §1.5).
+
+    Raises :class:`~omp.web.errors.ApiError` 421 for a request that is signed, but for an address that is not known.
+    """
+    named = request.destination.named
+    spellings = request.destination.spellings()
+    if not spellings and ("signature-input" in request.headers or "signature" in request.headers):
+        raise misdirected(named)
+    (scheme, authority), *respelled = spellings or [(request.scheme, named)]
     return SignedRequest(
-        request.method,
-        request.scheme,
-        request.headers.get("host", ""),
-        request.target,
-        request.fields,
-        request.body,
+        request.method, scheme, authority, request.target, request.fields, request.body, respelled=respelled
     )
 
 

@@ -89,6 +89,9 @@ def redemption(keys: Keys, nonce: str) -> dict[str, str]:
     # still get one over another server's nonce, and log in there as the member: a nonce names no server (§12).
     if len(raw) != KEY_BYTES:
         raise CannotOpen(f"The server's nonce has {len(raw)} bytes, and must have {KEY_BYTES}.")
+    # "GET http://omp.example/objects/1" has 32 bytes too: one key for both would sign a request (omp §4.3).
+    if all(0x20 <= byte <= 0x7E for byte in raw):
+        raise CannotOpen("The server's nonce is a text, which could mean something elsewhere: it is not signed.")
     return {"ed25519PublicKey": keys.member_id, "nonce": nonce, "signature": keys.sign(raw)}
 
 

@@ -11,21 +11,21 @@ user@domain``.  In order:
    it must be recent, and a nonce in it is good once;
 3. the document, fetched or remembered, must name that identity, and one of its usable keys must verify the signature.
 
-What a signature must cover is what the protocol's clients sign.  A path does not name the server: a request signed for
-one server verifies on another for the five minutes in which it is recent.  Covering ``@target-uri`` or ``@authority``
-prevents that.  Identities of this server's own domain are not fetched: their keys are read from the table.
+A signed request must be addressed to a known address of this server (omp §1.5), in every mode.  What a signature must
+cover is what the protocol's clients sign, and a path does not name the server: whoever sees such a request can send it
+to another server for the five minutes in which it is recent.  Covering ``@target-uri`` or ``@authority`` prevents that.
+Identities of this server's own domain are not fetched: their keys are read from the table.
 
 **The operator** bears ``OMP_ADMIN_TOKEN`` or, where that is not set, calls from the loopback address.  A reverse proxy
-on this machine sends everybody's requests from there, so a request with ``Forwarded`` or ``X-Forwarded-*`` is refused.
-A browser on this machine sends what any web page tells it to send, so a request is refused as well if its ``Host`` is a
-name other than ``localhost`` (a name made to resolve to 127.0.0.1), or its ``Origin`` is not this server.
+on this machine sends everybody's requests from there, and a browser on it what any web page tells it to send: neither
+counts as the operator's own (omp §1.5).
 """
 
 from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -75,7 +75,7 @@ class Identity(NamedTuple):
 
 
 class Authenticator:
-    """Turns requests into identities; `url` and `domain` are this server's."""
+    """Turns requests into identities; `domain` is that of this server's own identities."""
 
     def __init__(
         self,
@@ -85,7 +85,6 @@ class Authenticator:
         ring: KeyRing,
         remote: RemoteKeys,
         nonces: NonceTable,
-        url: str,
         domain: str,
     ) -> None:
         self._clock = clock
@@ -94,7 +93,6 @@ class Authenticator:
         self._ring = ring
         self._remote = remote
         self._nonces = nonces
-        self._url = url
         self._domain = domain
 
     def identify(self, request: Request) -> Identity:
@@ -123,11 +121,9 @@ class Authenticator:
         user, domain = match[1], match[2]
         # verify() checks grammar, coverage, digest and time before it asks for keys: a request that cannot verify
         # anyway makes this server fetch nothing.
-        signed = signed_request(request)
-        signed.scheme = self._scheme(request)
         try:
             verify(
-                signed,
+                signed_request(request),
                 POLICY,
                 lambda keyid: self._keys(keyid, user, domain),
                 self._engine.verify,
@@ -140,12 +136,6 @@ class Authenticator:
         except FetchError as error:
             raise NotAuthenticated(f"The key of {identity} could not be fetched: {error}.") from None
         return Identity(identity, user if domain == self._domain else None)
-
-    def _scheme(self, request: Request) -> str:
-        """The scheme of the address that the client used: behind a proxy that ends TLS, that of our own URL."""
-        if request.headers.get("host", "").lower() == domain_of(self._url):
-            return self._url.partition(":")[0]
-        return request.scheme
 
     def _keys(self, keyid: str, user: str, domain: str) -> Sequence[bytes]:
         """The usable keys in the document at `keyid`, which must be that of user@domain (§9.3).
@@ -186,28 +176,8 @@ def require_admin(request: Request, token: str | None) -> None:
         # In constant time: how long the comparison takes must not tell how many characters were right.
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
             raise NotTheOperator("This needs the header Authorization: Bearer with the server's OMP_ADMIN_TOKEN.")
-    elif not _is_loopback(request.client) or _came_by_proxy(headers) or _came_by_foreign_page(headers, request.scheme):
+    elif not request.is_operators_own:
         raise NotTheOperator(
             "Without OMP_ADMIN_TOKEN the server takes this from its own machine only, "
             "and neither through a proxy nor from a page of another site.",
         )
-
-
-# Matched as a whole: 127.evil.example is not an address.
-_LOOPBACK = re.compile(r"(::ffff:)?127\.\d+\.\d+\.\d+|::1", re.ASCII)
-
-
-def _is_loopback(address: str) -> bool:
-    return _LOOPBACK.fullmatch(address) is not None
-
-
-def _came_by_proxy(headers: Mapping[str, str]) -> bool:
-    return any(name == "forwarded" or name.startswith("x-forwarded-") for name in headers)
-
-
-def _came_by_foreign_page(headers: Mapping[str, str], scheme: str) -> bool:
-    host = headers.get("host", "")
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    if name and name != "localhost" and not _is_loopback(name.strip("[]")):
-        return True
-    return headers.get("origin", f"{scheme}://{host}") != f"{scheme}://{host}"

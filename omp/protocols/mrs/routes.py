@@ -361,5 +361,6 @@ def mount(context: Context) -> Mount:
         errors=DETAIL_ERRORS,
         refusals=REFUSALS,
         cors=CORS_ANY_ORIGIN,
+        urls=(mrs.settings["url"],),
         housekeep=mrs.housekeep,
     )

@@ -68,6 +68,13 @@ def _region(value: Any) -> Any:
         raise ValueError(f"must hold spheres and polygons: {error}") from None
 
 
+def _off(text: str) -> bool:
+    # Published servers refuse strangers' accounts with it.  Ignoring it would open the registry to everybody.
+    if switch(text):
+        raise ValueError("is not supported here yet: leave it out, or set it to 0, if anybody may make an account")
+    return False
+
+
 def _peers(text: str) -> list[str]:
     """The addresses in a JSON list, or between commas."""
     if text.lstrip().startswith("["):
@@ -120,6 +127,9 @@ SETTINGS = (
         switch,
         False,
         "1: fetch keys by http:// and from addresses that are not public, for tests",
+    ),
+    Setting(
+        "whitelist", "MRS_REGISTRATION_REQUIRES_WHITELIST", _off, False, "only 0: lists of users are not supported"
     ),
     Setting("admin_token", "OMP_ADMIN_TOKEN", str, None, "bearer token of /admin; without it, loopback only"),
 )
@@ -232,7 +242,7 @@ def service(context: Context) -> Mrs:
         accounts=accounts,
         throttle=throttle,
         nonces=nonces,
-        authenticator=Authenticator(clock, context.engine, accounts, ring, remote, nonces, url, domain),
+        authenticator=Authenticator(clock, context.engine, accounts, ring, remote, nonces, domain),
         ring=ring,
         peers=peers,
     )

@@ -96,6 +96,7 @@ def mount(context: Context) -> Mount:
         OpLog(node, context.engine, context.signatures, context.clock),
         owns=("/logs",),
         refusals=REFUSALS,
+        own_pages=True,
         close=node.close,
         limits={"max_log_page_size": MAX_PAGE},
     )

@@ -252,3 +252,11 @@ class Members(unittest.TestCase):
         for nonce in ("", base64.b64encode(b"a|b").decode(), "x"):
             with self.assertRaises(CannotOpen):
                 member.redemption(self.alice, nonce)
+
+    def test_a_nonce_that_could_be_a_text_is_not_signed(self) -> None:
+        text = b"GET http://omp.example/objects/1"  # what the legacy form of HTTP signatures signs
+        self.assertEqual(len(text), 32)
+        with self.assertRaisesRegex(CannotOpen, "is a text"):
+            member.redemption(self.alice, base64.b64encode(text).decode())
+        for other in (text[:-1] + b"\n", text[:-1] + b"\x7f", b"\x80" + text[1:]):
+            self.assertTrue(member.redemption(self.alice, base64.b64encode(other).decode())["signature"])

@@ -22,7 +22,7 @@ from omp.web.messages import Request, Response, json_response
 from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
 from omp.web.wire import ChunkedBody, http_date
 
-GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def read_answers(sock: socket.socket, count: int) -> list[tuple[int, dict[str, str], bytes]]:
@@ -86,7 +86,7 @@ class RequestHeads(ServingCase):
 
     def test_two_requests_in_one_packet_are_answered_in_order(self) -> None:
         sock = self.connect()
-        sock.sendall(GET_HEALTH + b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.sendall(GET_HEALTH + b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertEqual([answer[0] for answer in read_answers(sock, 2)], [200, 404])
 
     def test_a_request_that_arrives_byte_by_byte_is_answered(self) -> None:
@@ -109,7 +109,7 @@ class RequestHeads(ServingCase):
         self.refused(b"GET /health HTTP/1.1\r\n\r\n", 400, "bad_request")
 
     def test_two_hosts_are_400(self) -> None:
-        self.refused(b"GET /health HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400, "bad_request")
+        self.refused(b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400, "bad_request")
 
     def test_an_http_1_0_request_needs_no_host_and_closes(self) -> None:
         data = exchange(self.server.port, b"GET /health HTTP/1.0\r\n\r\n")
@@ -124,7 +124,9 @@ class RequestHeads(ServingCase):
         self.assertEqual(read_answers(sock, 1)[0][0], 200)
 
     def test_connection_close_is_honoured(self) -> None:
-        data = exchange(self.server.port, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n" + GET_HEALTH)
+        data = exchange(
+            self.server.port, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: Close\r\n\r\n" + GET_HEALTH
+        )
         self.assertEqual(statuses(data), [200])
 
     def test_another_major_version_is_505(self) -> None:
@@ -132,7 +134,7 @@ class RequestHeads(ServingCase):
 
     def test_the_authority_of_an_absolute_target_replaces_host(self) -> None:
         sock = self.connect()
-        sock.sendall(b"GET http://example.org/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.sendall(b"GET http://localhost/health HTTP/1.1\r\nHost: example.org\r\n\r\n")
         self.assertEqual(read_answers(sock, 1)[0][0], 200)
 
     def test_a_malformed_head_is_400(self) -> None:
@@ -140,37 +142,37 @@ class RequestHeads(ServingCase):
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
             b"\x00" * 100 + b"\r\n\r\n",
             b"GET /health\r\n\r\n",
-            b"GET  /health HTTP/1.1\r\nHost: x\r\n\r\n",
-            b"GET health HTTP/1.1\r\nHost: x\r\n\r\n",
-            b"GET * HTTP/1.1\r\nHost: x\r\n\r\n",
-            b"GET /health#top HTTP/1.1\r\nHost: x\r\n\r\n",
-            b"GET /h\xe9alth HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET  /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /health#top HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /h\xe9alth HTTP/1.1\r\nHost: localhost\r\n\r\n",
             b"GET /health HTTP/1.1\nHost: x\n\n",
             b"GET /health HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
-            b"GET /health HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n",
-            b"GET /health HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
-            b"GET /health HTTP/1.1\r\nHost: x\r\nX : y\r\n\r\n",
-            b"GET /health HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n",
-            b"GET /health HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\nX : y\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\n folded: y\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n",
             b"GET /health HTTP/1.1\r\nHost: x y\r\n\r\n",
-            b"GET http:///health HTTP/1.1\r\nHost: x\r\n\r\n",
-            b"GET http://user@x/health HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET http:///health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET http://user@x/health HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ):
             with self.subTest(garbage=garbage):
                 self.refused(garbage, 400, "bad_request")
 
     def test_a_request_line_over_8_kib_is_414(self) -> None:
-        self.refused(b"GET /" + b"a" * 8200 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long")
+        self.refused(b"GET /" + b"a" * 8200 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414, "uri_too_long")
         self.refused(b"GET /" + b"a" * 20000, 414, "uri_too_long")
 
     def test_headers_over_32_kib_are_431(self) -> None:
-        self.refused(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40960 + b"\r\n\r\n", 431, "headers_too_large")
+        self.refused(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40960 + b"\r\n\r\n", 431, "headers_too_large")
 
     def test_more_than_100_fields_are_431(self) -> None:
         fields = b"".join(b"X-%d: y\r\n" % index for index in range(100))
-        self.refused(b"GET / HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n", 431, "headers_too_large")
+        self.refused(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + fields + b"\r\n", 431, "headers_too_large")
         sock = self.connect()
-        sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n" + fields[: fields.rfind(b"X-")] + b"\r\n")
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + fields[: fields.rfind(b"X-")] + b"\r\n")
         self.assertEqual(read_answers(sock, 1)[0][0], 200)
 
 
@@ -178,7 +180,12 @@ class Bodies(ServingCase):
     """Where a body ends, and what happens to one that is refused."""
 
     def post(self, framing: bytes, body: bytes = b"") -> bytes:
-        return b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + framing + b"\r\n\r\n" + body
+        return (
+            b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            + framing
+            + b"\r\n\r\n"
+            + body
+        )
 
     def test_a_bad_content_length_is_400_and_closes(self) -> None:
         for length in (b"-1", b"abc", b"+5", b"5 5", b"5, 5", b"0x5", b"", b"9" * 30, "٥".encode()):
@@ -244,9 +251,10 @@ class Bodies(ServingCase):
 
     def test_the_body_for_an_unknown_path_is_not_read_as_a_request(self) -> None:
         sock = self.connect()
-        body = b"GET /objects HTTP/1.1\r\nHost: x\r\n\r\n"
+        body = b"GET /objects HTTP/1.1\r\nHost: localhost\r\n\r\n"
         sock.sendall(
-            b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) + GET_HEALTH
+            b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            + GET_HEALTH
         )
         self.assertEqual([(answer[0], answer[2][:1]) for answer in read_answers(sock, 2)], [(404, b"{"), (200, b"{")])
 
@@ -269,7 +277,7 @@ class Methods(ServingCase):
 
     def test_head_has_the_headers_of_get_and_no_body(self) -> None:
         sock = self.connect()
-        sock.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" + GET_HEALTH)
+        sock.sendall(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + GET_HEALTH)
         data = b""
         while data.count(b"\r\n\r\n") < 2 or not data.endswith(b"}"):
             data += sock.recv(65536)
@@ -341,14 +349,14 @@ class Load(unittest.TestCase):
         with running_server() as server:
             held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(200)]
             for sock in held:
-                sock.sendall(b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Le")
+                sock.sendall(b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Le")
             self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
             for sock in held:
                 sock.close()
 
     def test_a_request_that_does_not_arrive_in_time_is_408(self) -> None:
         with running_server(request_seconds=0.4) as server:
-            for part in (b"GET /health HT", b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"):
+            for part in (b"GET /health HT", b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"):
                 with socket.create_connection(("127.0.0.1", server.port), 10) as sock:
                     sock.sendall(part)
                     self.assertEqual(read_answers(sock, 1)[0][0], 408)
@@ -383,7 +391,7 @@ class Load(unittest.TestCase):
         with running_server(request_seconds=0.4, max_connections=1) as server:
             with Client(server.port) as client:
                 made = client.request("POST", "/objects", {"namespace": "ns", "content": {"fill": "x" * 5_000_000}})
-            get = f"GET {made.headers['location']} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            get = f"GET {made.headers['location']} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
             deadline = time.monotonic() + 10
             status = b""
             while status != b"200":  # 503 until the server has noticed that the client has left
@@ -410,7 +418,9 @@ class Stopping(unittest.TestCase):
 
     def test_a_request_that_takes_too_long_is_cut_off_and_reported(self) -> None:
         with running_server() as server, socket.create_connection(("127.0.0.1", server.port), 10) as sock:
-            sock.sendall(b"POST /objects HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+            sock.sendall(
+                b"POST /objects HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+            )
             self.assertIn(b"100 Continue", sock.recv(100))
             self.assertFalse(server.parts.stop(0.1))
 
@@ -423,7 +433,9 @@ class Stopping(unittest.TestCase):
             read_answers(idle, 1)
             busy = socket.create_connection(("127.0.0.1", server.port), 10)
             self.addCleanup(busy.close)
-            busy.sendall(b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body[:5]))
+            busy.sendall(
+                b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body[:5])
+            )
             time.sleep(0.2)
             stopped: list[bool] = []
             stopping = threading.Thread(target=lambda: stopped.append(server.parts.http.stop(10)))
@@ -443,7 +455,7 @@ class Stopping(unittest.TestCase):
             with socket.socket() as client_side:
                 client_side.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 client_side.connect(listener.getsockname())
-                client_side.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                client_side.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 server_side, address = listener.accept()
                 server_side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # one send cannot take the answer
                 server.http.stopping = True
@@ -551,12 +563,12 @@ class Handlers(unittest.TestCase):
         self.assertTrue(data.endswith(b"\r\n\r\nonetwo"), data)
 
     def test_a_stream_that_fails_has_no_last_chunk(self) -> None:
-        data = exchange(self.server.port, b"GET /odd/broken HTTP/1.1\r\nHost: x\r\n\r\n" + GET_HEALTH)
+        data = exchange(self.server.port, b"GET /odd/broken HTTP/1.1\r\nHost: localhost\r\n\r\n" + GET_HEALTH)
         self.assertTrue(data.endswith(b"3\r\none\r\n"), data)
 
     def test_a_stream_ends_when_its_reader_leaves(self) -> None:
         with socket.create_connection(("127.0.0.1", self.server.port), 10) as sock:
-            sock.sendall(b"GET /odd/waiting HTTP/1.1\r\nHost: x\r\n\r\n")
+            sock.sendall(b"GET /odd/waiting HTTP/1.1\r\nHost: localhost\r\n\r\n")
             data = b""
             while b"here\r\n" not in data:
                 data += sock.recv(1000)

@@ -20,6 +20,7 @@ from omp.rules.identifiers import key_id
 from omp.rules.signature_base import SignedRequest
 from omp.store.memory import MemoryStore
 from omp.tests.harness import Answer, Client, Running, exchange, running_server
+from omp.web.addressing import Local, recognized
 from omp.web.errors import ApiError
 from omp.web.messages import Request
 from omp.web.settings import SettingError, read_settings
@@ -199,10 +200,11 @@ class Strict(OverSockets):
             self.assertEqual(exchange(self.server.port, request.encode() + chunks).split()[1], status)
 
     def test_a_target_in_absolute_form_names_the_authority(self) -> None:
-        request = SignedRequest("GET", "http", "example.com", "/objects")
+        authority = f"localhost:{self.server.port}"
+        request = SignedRequest("GET", "http", authority, "/objects")
         fields = sign(request, keyid="sig1", signer=signer, created=int(time.time()))
         head = "".join(f"{name}: {value}\r\n" for name, value in fields)
-        data = f"GET http://example.com/objects HTTP/1.1\r\nHost: other\r\nConnection: close\r\n{head}\r\n"
+        data = f"GET http://{authority}/objects HTTP/1.1\r\nHost: other\r\nConnection: close\r\n{head}\r\n"
         self.assertEqual(exchange(self.server.port, data.encode()).split()[1], b"200")
 
     def test_fields_in_several_lines_are_one_dictionary(self) -> None:
@@ -315,8 +317,9 @@ class Durable(unittest.TestCase):
             request = SignedRequest("POST", "http", "example.com", "/objects", [], BODY)
             fields = dict(sign(request, keyid="sig1", signer=signer, created=int(time.time()), nonce="n"))
             fields["Host"] = "example.com"  # the port differs from run to run
+            environ = {**STRICT, "OMP_PUBLIC_URL": "http://example.com"}
             for status in (201, 401):
-                with running_server(STRICT, storage) as server, Client(server.port) as client:
+                with running_server(environ, storage) as server, Client(server.port) as client:
                     self.assertEqual(client.request("POST", "/objects", body=BODY, headers=fields).status, status)
 
 
@@ -327,12 +330,17 @@ def guard_of(environ: Mapping[str, str], now: float = NOW, store: MemoryStore | 
 
 def request_by(keyid: str, **options: Any) -> Request:
     """A GET that SEED signed under `keyid`."""
-    fields = [("host", "h")]
+    fields = [("host", "127.0.0.1")]
     added = sign(
-        SignedRequest("GET", "http", "h", "/objects", fields), keyid=keyid, signer=signer, created=NOW, **options
+        SignedRequest("GET", "http", "127.0.0.1", "/objects", fields),
+        keyid=keyid,
+        signer=signer,
+        created=NOW,
+        **options,
     )
     fields += [(name.lower(), value) for name, value in added]
-    return Request("GET", "/objects", dict(fields), fields)
+    here = recognized("127.0.0.1", Local("127.0.0.1", 80), "http", ())
+    return Request("GET", "/objects", dict(fields), fields, destination=here)
 
 
 class Keys(unittest.TestCase):

@@ -19,6 +19,7 @@ from omp.protocols.mrs.routes import REFUSALS
 from omp.protocols.mrs.schemas import RegistryError
 from omp.rules.engines import best_engine
 from omp.store.memory import MemoryStore
+from omp.web.addressing import Local, parse_origins, recognized
 from omp.web.messages import Request
 from omp.web.signature_guard import NonceTable
 
@@ -91,10 +92,13 @@ def _signed_request(test: unittest.TestCase, case: Case) -> None:
         KeyRing(store, clock, "here.example"),
         RemoteKeys(lambda url: json.dumps(case["keyDocument"]).encode(), clock, 60),
         NonceTable(store, clock),
-        URL,
         "here.example",
     )
     request = Request(case["method"], split.path, dict(fields), fields, case["body"].encode(), scheme=split.scheme)
+    # Whose server that is, is not what these cases are about: it knows itself by the address that they call.
+    request.destination = recognized(
+        split.netloc, Local("", 0), split.scheme, parse_origins(f"{split.scheme}://{split.netloc}")
+    )
     try:
         identity = authenticator.identify(request)
     except RegistryError as refusal:
