@@ -42,16 +42,16 @@ class BrowserError(Exception):
 
 
 class Page:
-    """One tab, with the complaints and the requests of everything that it showed."""
+    """One tab, with the complaints and the requests of everything that it showed; `flags` are added to FLAGS."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, *flags: str) -> None:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         their_input, self._commands = os.pipe()
         self._answers, their_output = os.pipe()
         shell = f'exec "$@" 3<&{their_input} 4>&{their_output}'
-        flags = [*FLAGS, f"--user-data-dir={self._profile.name}", "--remote-debugging-pipe"]
+        all_flags = [*FLAGS, *flags, f"--user-data-dir={self._profile.name}", "--remote-debugging-pipe"]
         self._process = subprocess.Popen(
-            ["bash", "-c", shell, "bash", program, *flags],
+            ["bash", "-c", shell, "bash", program, *all_flags],
             pass_fds=(their_input, their_output),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
