@@ -189,7 +189,7 @@ class StartAndStop(unittest.TestCase):
             assert process.stdout
             port = int(process.stdout.readline().rsplit(":", 1)[1])
             with socket.create_connection(("127.0.0.1", port), 10) as sock:
-                sock.sendall(b"POST /objects HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+                sock.sendall(b"POST /objects HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
                 self.assertIn(b"100 Continue", sock.recv(100))
                 process.terminate()
                 self.assertEqual(process.wait(20), 1)
@@ -223,7 +223,7 @@ class StartAndStop(unittest.TestCase):
                 trusting = ssl.create_default_context(cafile=certificate)
                 with urllib.request.urlopen(f"https://127.0.0.1:{port}/health", context=trusting, timeout=10) as answer:
                     self.assertEqual(json.load(answer), {"status": "ok"})
-                head = "POST /objects HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+                head = "POST /objects HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: "
                 for request, status in ((f"{head}2\r\n\r\n{{}}", b"400"), (f"{head}{6 << 20}\r\n\r\n", b"413")):
                     with (
                         socket.create_connection(("127.0.0.1", port), 10) as plain,
@@ -233,7 +233,7 @@ class StartAndStop(unittest.TestCase):
                         self.assertEqual(_to_the_end(sock)[9:12], status)
                 # A client that speaks plain HTTP does no harm.
                 with socket.create_connection(("127.0.0.1", port), 10) as sock:
-                    sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                    sock.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                     with contextlib.suppress(ConnectionResetError):
                         _to_the_end(sock)
                 # Nor do connections that are idle, or have not finished the handshake, when the server stops.
@@ -242,7 +242,7 @@ class StartAndStop(unittest.TestCase):
                     socket.create_connection(("127.0.0.1", port), 10) as plain,
                     trusting.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as idle,
                 ):
-                    idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                    idle.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                     self.assertEqual(idle.recv(1000)[9:12], b"200")
                     process.terminate()
                     self.assertEqual(_to_the_end(idle), b"")

@@ -18,6 +18,7 @@ b'{"hello":"ann","known":true}'
 The files, in reading order:
 
 * ``messages``: requests and responses as values; pages and entity tags;
+* ``addressing``: where a request is addressed, and who sent it;
 * ``errors``: what a client did wrong, as values, and the shape that each protocol gives them;
 * ``routes``: routes, mounts, and the way from a request to its answer;
 * ``wire``: HTTP/1.1 on the wire, without a socket;
