@@ -189,7 +189,9 @@ class StartAndStop(unittest.TestCase):
             assert process.stdout
             port = int(process.stdout.readline().rsplit(":", 1)[1])
             with socket.create_connection(("127.0.0.1", port), 10) as sock:
-                sock.sendall(b"POST /objects HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+                sock.sendall(
+                    b"POST /objects HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+                )
                 self.assertIn(b"100 Continue", sock.recv(100))
                 process.terminate()
                 self.assertEqual(process.wait(20), 1)

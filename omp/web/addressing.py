@@ -181,17 +181,16 @@ def recognized(named: str, local: Local, scheme: str, public: Sequence[Origin]) 
     if parsed is None:
         return Destination(named, (), False, local)
     host, port = parsed
-    is_loopback_name = is_loopback(host.strip("[]")) or host == "localhost" or host.endswith(".localhost")
+    # RFC 6761 §6.3: every name under .localhost is of this machine, so no page of another can have it.
+    is_localhost = host == "localhost" or host.endswith(".localhost")
     origins = [
         origin for origin in public if origin.host == host and origin.port == (port or DEFAULT_PORTS[origin.scheme])
     ]
     here = Origin(scheme, host, port or DEFAULT_PORTS[scheme])
-    if here.port == local.port and (
-        host.strip("[]") == local.address
-        # Every name under .localhost is of this machine (RFC 6761 §6.3), so no page of another can have it.
-        or (is_loopback_name and "localhost" in host and is_loopback(local.address))
-    ):
+    is_local_address = host.strip("[]") == local.address
+    if here.port == local.port and (is_local_address or (is_localhost and is_loopback(local.address))):
         origins.append(here)
+    is_loopback_name = is_localhost or is_loopback(host.strip("[]"))
     return Destination(named, tuple(dict.fromkeys(origins)), is_loopback_name, local)
 
 
