@@ -163,6 +163,12 @@ def with_body(kind: str, **members: Any) -> dict[str, Any]:
     return envelope_of(kind, body=body_of(kind, **members))
 
 
+def of_size(size: int) -> dict[str, Any]:
+    """An envelope whose operation has `size` bytes."""
+    empty = len(sealed(envelope_of(CLAIM, x_pad=""), ROOT).raw)
+    return envelope_of(CLAIM, x_pad="x" * (size - empty))
+
+
 def scope_of(**members: Any) -> dict[str, Any]:
     """A scope that fits, with `members` put in."""
     return {"predicates": ["*"], "provenance": "full", **members}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from omp.protocols.oplog.definition import Report, check
+from omp.rules import identifiers
 from omp.rules.engines import Engine
 from omp.tests.vectors.makers.oplog.making import (
     LOG,
@@ -28,6 +29,11 @@ from omp.tests.vectors.makers.oplog.making import (
 
 TRUSTING = Engine("trusting", lambda public_key, message, signature: True)
 """Takes every signature: for operations that this module signed itself."""
+NOTHING_STORED = (
+    f'{{"claims":[],"evidence":[],"forks":[],"grants":[],"heads":[],"inferences":[],"log":"{LOG}","ops":0,'
+    '"v":"omp/0.2","void":[]}'
+).encode()
+"""The state document of a log before its first operation, written by hand."""
 
 
 class Stream:
@@ -63,6 +69,12 @@ class Stream:
             "seq": prev.envelope["seq"] + 1 if prev is not None else 1,
         }
         return sealed(envelope_of(kind, author, **{**members, **(at or {})}), author)
+
+    def plan(self) -> Stream:
+        """A copy: what is built on it and kept in it can be delivered here in another order."""
+        copy = Stream("")
+        copy.stored, copy._last = dict(self.stored), dict(self._last)
+        return copy
 
     def heads(self) -> list[Made]:
         """The stored operations that no other references."""
@@ -122,15 +134,21 @@ class Stream:
         assert not report.problems, (self.name, report.problems)
         return report
 
-    def case(self, pending: Iterable[tuple[Made, Sequence[str]]] = ()) -> Case:
-        """A case of ``oplog/stream``; `pending` are what still waits at the end, and for what."""
+    def case(self, pending: Iterable[tuple[Made, Sequence[str]]] = (), kept: Iterable[Made] = ()) -> Case:
+        """A case of ``oplog/stream``.
+
+        `pending` is what still waits at the end, and for what.  `kept` are operations whose stored bytes are compared:
+        those that came first.
+        """
+        held = [{"id": made.id, **written(made.raw)} for made in kept]
         return {
             **self._head(["verifier", "replicator"]),
             "log": LOG,
             "steps": self.steps,
             "pending": [{"id": made.id, "missing": list(missing)} for made, missing in pending],
             "heads": sorted(made.id for made in self.heads()),
-            "state": self.report().state_id,
+            "state": self.report().state_id if self.stored else identifiers.state_id(NOTHING_STORED),
+            **({"kept": held} if held else {}),
         }
 
     def merge(self) -> Case:
