@@ -75,7 +75,7 @@ _EMPTY = _Line("", None, text="")
 
 
 def _case(name: str, lines: Iterable[_Line], *, before: Iterable[Made] = (), end: str = "\n", why: str = "") -> Case:
-    """`before` was delivered one by one; `end` is what stands behind the last line."""
+    """`before` was delivered one by one; `end` is what follows the last line."""
     lines = list(lines)
     outcomes = [line.outcome(number) for number, line in enumerate(lines, 1) if line is not _EMPTY]
     counts = Counter(outcome["status"] for outcome in outcomes)
@@ -116,7 +116,7 @@ def batch_cases() -> Iterator[Case]:
 
     yield _case("no lines", [], end="")
     yield _case("in order", map(_accepted, in_order))
-    yield _case("without a line feed behind the last", map(_accepted, in_order), end="")
+    yield _case("without a line feed after the last", map(_accepted, in_order), end="")
     yield _case("backwards: accepted at the end of the body", map(_accepted, backwards))
     yield _case(
         "the same lines twice",

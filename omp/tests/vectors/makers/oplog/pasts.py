@@ -98,7 +98,6 @@ def _waiting_behind_a_rejected_one() -> Case:
     stream.deliver("one that will be rejected waits", wrong, "deferred", missing=[parent.id])
     stream.deliver("the ancestor of both", parent, "accepted", rejected=[(wrong, "ERR_REF")])
     stream.deliver("the rejected one again", wrong, "rejected", code="ERR_REF")
-    stream.deliver("what names it again", child, "deferred", missing=[wrong.id])
     return stream.case(pending=[(child, [wrong.id])])
 
 
