@@ -106,7 +106,7 @@ class Stream:
         also: Iterable[Made] = (),
         rejected: Iterable[tuple[Made, str]] = (),
     ) -> None:
-        """Deliver an operation; `also` waited for it and are stored with it, `rejected` waited and are rejected then."""
+        """Deliver an operation; `also` waited for it and are stored with it, `rejected` waited and are refused then."""
         step: Case = {"name": name, **written(made.raw), "outcome": outcome, "id": made.id}
         if code is not None:
             step |= {"code": code, "stage": NUMBER_OF[code]}
