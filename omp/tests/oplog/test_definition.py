@@ -99,7 +99,9 @@ class Independent(unittest.TestCase):
                 if row.low is not None
             }
             self.assertEqual(ranges, {(each.path, each.low, each.high) for each in RANGES[kind]}, kind)
-            self.assertEqual({name: row.names for name, row in members.items() if row.names}, REFERENCES[kind], kind)
+            self.assertEqual(
+                {name: row.types_named for name, row in members.items() if row.types_named}, REFERENCES[kind], kind
+            )
 
 
 class OneOperation(unittest.TestCase):

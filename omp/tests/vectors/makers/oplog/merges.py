@@ -93,7 +93,7 @@ def _refuted_and_superseded() -> Stream:
 
 
 def _taint_spares_the_correction() -> Stream:
-    stream = _begun("who builds on the correction is not tainted by what it corrected")
+    stream = _begun("what is built on the replacement is not tainted by what it replaced")
     old = stream.accept("", CLAIM)
     new = stream.accept("", CLAIM, derived_from=[old.id], method=RULE)
     stale = stream.accept("", CLAIM, derived_from=[old.id], method=RULE, predicate="calendar.stale")
@@ -120,7 +120,7 @@ def _taint_of_inferences() -> Stream:
 
 
 def _diamond() -> Stream:
-    stream = _begun("sources met on two ways count once")
+    stream = _begun("sources met on two paths count once")
     (evidence,) = stream.heads()
     left = stream.accept("", CLAIM, derived_from=[evidence.id], method=RULE, predicate="calendar.left")
     right = stream.accept("", CLAIM, derived_from=[evidence.id], method=RULE, predicate="calendar.right")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from omp.protocols.oplog.definition import Report, check
+from omp.rules import identifiers
 from omp.rules.engines import Engine
 from omp.tests.vectors.makers.oplog.making import (
     LOG,
@@ -28,6 +29,11 @@ from omp.tests.vectors.makers.oplog.making import (
 
 TRUSTING = Engine("trusting", lambda public_key, message, signature: True)
 """Takes every signature: for operations that this module signed itself."""
+NOTHING_STORED = (
+    f'{{"claims":[],"evidence":[],"forks":[],"grants":[],"heads":[],"inferences":[],"log":"{LOG}","ops":0,'
+    '"v":"omp/0.2","void":[]}'
+).encode()
+"""The state document of a log before its first operation, written by hand."""
 
 
 class Stream:
@@ -64,6 +70,12 @@ class Stream:
         }
         return sealed(envelope_of(kind, author, **{**members, **(at or {})}), author)
 
+    def plan(self) -> Stream:
+        """A copy: what is built on it and kept in it can be delivered here in another order."""
+        copy = Stream("")
+        copy.stored, copy._last = dict(self.stored), dict(self._last)
+        return copy
+
     def heads(self) -> list[Made]:
         """The stored operations that no other references."""
         referenced = {parent for one in self.stored.values() for parent in _parents(one)}
@@ -94,7 +106,7 @@ class Stream:
         also: Iterable[Made] = (),
         rejected: Iterable[tuple[Made, str]] = (),
     ) -> None:
-        """Deliver an operation; `also` waited for it and are stored with it, `rejected` waited and are turned down."""
+        """Deliver an operation; `also` waited for it and are stored with it, `rejected` waited and are refused then."""
         step: Case = {"name": name, **written(made.raw), "outcome": outcome, "id": made.id}
         if code is not None:
             step |= {"code": code, "stage": NUMBER_OF[code]}
@@ -122,15 +134,21 @@ class Stream:
         assert not report.problems, (self.name, report.problems)
         return report
 
-    def case(self, pending: Iterable[tuple[Made, Sequence[str]]] = ()) -> Case:
-        """A case of ``oplog/stream``; `pending` are what still waits at the end, and for what."""
+    def case(self, pending: Iterable[tuple[Made, Sequence[str]]] = (), kept: Iterable[Made] = ()) -> Case:
+        """A case of ``oplog/stream``.
+
+        `pending` is what still waits at the end, and for what.  `kept` are operations whose stored bytes are compared:
+        those that came first.
+        """
+        held = [{"id": made.id, **written(made.raw)} for made in kept]
         return {
             **self._head(["verifier", "replicator"]),
             "log": LOG,
             "steps": self.steps,
             "pending": [{"id": made.id, "missing": list(missing)} for made, missing in pending],
             "heads": sorted(made.id for made in self.heads()),
-            "state": self.report().state_id,
+            "state": self.report().state_id if self.stored else identifiers.state_id(NOTHING_STORED),
+            **({"kept": held} if held else {}),
         }
 
     def merge(self) -> Case:
