@@ -34,10 +34,10 @@ NONCE_BYTES = 32
 NONCE_LIFETIME_MS = 2 * 60 * 1000
 TOKEN_LIFETIME_MS = 60 * 60 * 1000
 
-NONCES = "avp_nonces"  # nonce -> expiry ms (8 bytes), its key in NONCES_BY_AGE (8), raw public key (32)
-NONCES_BY_AGE = "avp_nonces_by_age"  # count of challenges so far -> expiry ms (8), nonce
+NONCES = "avp_nonces"  # nonce -> expiry ms (8 bytes), its key in NONCES_BY_NUMBER (8), raw public key (32)
+NONCES_BY_NUMBER = "avp_nonces_by_age"  # count of challenges so far -> expiry ms (8), nonce
 TOKENS = "avp_tokens"  # first half of SHA-256 -> expiry ms (8), SHA-256 (32), member id
-TOKENS_BY_AGE = "avp_tokens_by_age"  # expiry ms (8), key in TOKENS -> expiry ms (8), key in TOKENS
+TOKENS_BY_EXPIRY = "avp_tokens_by_age"  # expiry ms (8), key in TOKENS -> expiry ms (8), key in TOKENS
 
 _HALF = 16
 _AT_ONCE = 500  # rows that housekeeping deletes in one transaction, so that others wait for a few milliseconds only
@@ -76,19 +76,19 @@ class Sessions:
         nonce = self._random_bytes(NONCE_BYTES)
         expiry = (self._now() + NONCE_LIFETIME_MS).to_bytes(8, "big")
         with self._store.write() as tx:
-            last, _ = next(tx.scan(NONCES_BY_AGE, reverse=True), (bytes(8), b""))
+            last, _ = next(tx.scan(NONCES_BY_NUMBER, reverse=True), (bytes(8), b""))
             count = int.from_bytes(last, "big") + 1
             self._evict(tx, count)
             age = key(count)
             tx.put(NONCES, nonce, expiry + age + public_key)
-            tx.put(NONCES_BY_AGE, age, expiry + nonce)
+            tx.put(NONCES_BY_NUMBER, age, expiry + nonce)
         return nonce
 
     def _evict(self, tx: Writer, count: int) -> None:
         """Make room for challenge number `count`: at most `max_nonces` are outstanding at a time."""
-        oldest, row = next(tx.scan(NONCES_BY_AGE), (key(count), b""))
+        oldest, row = next(tx.scan(NONCES_BY_NUMBER), (key(count), b""))
         if oldest <= key(max(0, count - self._max_nonces)):
-            tx.delete(NONCES_BY_AGE, oldest)
+            tx.delete(NONCES_BY_NUMBER, oldest)
             tx.delete(NONCES, row[8:])
 
     def redeem(self, public_key: bytes, nonce: bytes, signature: bytes) -> tuple[str, int]:
@@ -127,7 +127,7 @@ class Sessions:
         digest = hashlib.sha256(token.encode()).digest()
         expires = expiry.to_bytes(8, "big")
         tx.put(TOKENS, digest[:_HALF], expires + digest + b64_encode(public_key).encode())
-        tx.put(TOKENS_BY_AGE, expires + digest[:_HALF], expires + digest[:_HALF])
+        tx.put(TOKENS_BY_EXPIRY, expires + digest[:_HALF], expires + digest[:_HALF])
 
     def member(self, authorization: str) -> str:
         """The id of the member whose token an ``Authorization`` field holds (§3.3), or :class:`UnprovenCaller`."""
@@ -143,7 +143,7 @@ class Sessions:
     def drop_expired(self, now: float) -> None:
         """Delete the nonces and tokens that expired before `now` (epoch seconds), oldest first."""
         moment = int(now * 1000).to_bytes(8, "big")
-        for ages, rows in ((NONCES_BY_AGE, NONCES), (TOKENS_BY_AGE, TOKENS)):
+        for ages, rows in ((NONCES_BY_NUMBER, NONCES), (TOKENS_BY_EXPIRY, TOKENS)):
             while self._drop_some(ages, rows, moment) == _AT_ONCE:
                 pass
 
@@ -173,5 +173,5 @@ def _take(tx: Writer, nonce: bytes) -> bytes | None:
     row = tx.get(NONCES, nonce)
     if row is not None:
         tx.delete(NONCES, nonce)
-        tx.delete(NONCES_BY_AGE, row[8:16])
+        tx.delete(NONCES_BY_NUMBER, row[8:16])
     return row

@@ -183,11 +183,14 @@ class StateDocument:
             self._void.add(entry)
 
     def changed(self, entry: Entry) -> None:
-        """The object of a stored `entry` has changed.  Call it before the next :meth:`state_id`."""
+        """The object of a stored `entry` has changed because of the entry that :meth:`add` was just called with.
+
+        Call it in the same step, before anybody asks for :meth:`state_id`: only :meth:`add` forgets the old ID.
+        """
         self._lists[entry.type].changed(entry)
 
     def void_changed(self, entry: Entry) -> None:
-        """A stored `entry` has become void, or has ceased to be."""
+        """A stored `entry` has become void, or has ceased to be.  As :meth:`changed`, in the same step as the add."""
         if entry.void:
             self._void.add(entry)
         else:
@@ -244,7 +247,7 @@ def _array_of(texts: list[bytes]) -> Iterator[bytes]:
 
 
 def item(entry: Entry) -> dict[str, Any]:
-    """A claim, evidence-ingest, grant or inference-call as the lists of §7 show it."""
+    """A claim, evidence-ingest, grant or inference-call as the lists of §7.4 show it."""
     envelope = entry.envelope()
     return {**state_object(entry), "author": entry.author, "ts": envelope["ts"], "body": envelope["body"]}
 
