@@ -182,7 +182,7 @@ class VaultPolicy(NamedTuple):
 
 
 def _allowed(after: Repository, before: Repository, caller: bytes, policy: VaultPolicy) -> Repository:
-    """`after`, if the policy allows it: the checks at the end of every write (§7)."""
+    """Check that the policy allows `after`, at the end of every write (§7).  Returns `after`."""
     if after.roster.size > policy.max_members:
         raise VaultQuotaExceeded(f"A repository may have {policy.max_members} members here.")
     if len(after.roster.array) + len(after.rest) > policy.max_manifest:

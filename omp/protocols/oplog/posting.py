@@ -127,7 +127,7 @@ def _resolved(
 
 
 def _line(number: int, outcome: Outcome) -> dict[str, Any]:
-    """An outcome as §7 shows it; `number` is that of the physical line, from 1, so that senders can count their own."""
+    """An outcome as §7.2 shows it; `number` is that of the physical line, from 1, so that senders can count their own."""
     line: dict[str, Any] = {"line": number, "status": outcome.status, "id": outcome.id}
     if outcome.code is not None:
         line["code"] = outcome.code

@@ -9,7 +9,7 @@ on claims, this takes 1.2 µs an object, and the encoder of the standard library
 holds nothing but IDs, statuses, numbers and booleans, none of which needs an escape.  Each list of objects keeps the
 text of its blocks (:class:`Blocks`), so a change costs the blocks that it touches, and one SHA-256 over all.
 
-**An item** of the lists of §7 is an operation's object in the state document with ``author``, ``ts`` and ``body``.
+**An item** of the lists of §7.4 is an operation's object in the state document with ``author``, ``ts`` and ``body``.
 **Why** is a tree: an operation with its status, what changed that status, its body, and its sources.  A source that was
 met before is its ID alone, so the tree is no larger than the derivation.  It may be as deep as the log is long, so it
 is written without recursion, as text.
@@ -264,7 +264,7 @@ def changed_by(entry: SourceEntry) -> list[str]:
 
 
 def why(entry: SourceEntry) -> bytes:
-    """The derivation of a claim, evidence-ingest or inference-call as JSON: ``GET …/claims/{id}/why`` of §7.
+    """The derivation of a claim, evidence-ingest or inference-call as JSON: ``GET …/claims/{id}/why`` of §7.4.
 
     Depth first, sources in the order in which the operation names them.
     """

@@ -145,7 +145,7 @@ class RefutationEntry(Entry):
 class GrantEntry(Entry):
     """permission-grant, with all its terms: every operation of its grantee is measured against them.
 
-    ``parent`` and ``depth`` are those of §4.  void.py writes ``children`` (the grants directly under it),
+    ``parent`` and ``depth`` are those of §4.4.  void.py writes ``children`` (the grants directly under it),
     ``revocations`` (every stored one that targets it) and ``standing_revocations`` (those of them that are effective
     and no renunciations: they cut the grant).
     """
@@ -191,7 +191,7 @@ class GrantEntry(Entry):
 
 
 class RevocationEntry(Entry):
-    """revocation of the grant ``target``; ``renounces`` is true if the grantee itself gives it up (§4)."""
+    """revocation of the grant ``target``; ``renounces`` is true if the grantee itself gives it up (§4.2)."""
 
     __slots__ = ("renounces", "target")
     type = REVOCATION

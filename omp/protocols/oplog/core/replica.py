@@ -47,7 +47,7 @@ from omp.rules.engines import Engine
 
 ACCEPTED, DUPLICATE, DEFERRED, REJECTED = "accepted", "duplicate", "deferred", "rejected"
 REJECTED_KEPT = 100
-"""§7: how many recent rejections of operations that had waited are kept."""
+"""§7.3: how many recent rejections of operations that had waited are kept."""
 
 
 class Event(NamedTuple):
@@ -65,7 +65,7 @@ class Event(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of an operation: ``status`` and ``id`` as in §7.
+    """What became of an operation: ``status`` and ``id`` as in §7.2.
 
     `code`, `stage` and `message` say why it was rejected; `missing` are the IDs it waits for if it is deferred.  (The
     pool may put out at once what it is given; the operation is ``deferred`` all the same.)

@@ -56,7 +56,7 @@ def status_of(entry: Entry) -> str:
 
 
 def is_effective(claim: ClaimEntry) -> bool:
-    """§5: ``active``, with empty taint."""
+    """§5.2: ``active``, with empty taint."""
     return not (claim.void or claim.refuted_by or claim.superseded_by or claim.taint)
 
 
