@@ -78,7 +78,7 @@ def post_many(node: Node, engine: Engine, log: str, data: bytes) -> Response:
         except OperationRefused as refusal:
             outcomes.append(outcome_of(refusal))
     admitted = iter(node.admit(log, operations))
-    final = _at_the_end(node, log, [outcome or next(admitted) for outcome in outcomes])
+    final = _at_the_end(node, log, operations, [outcome or next(admitted) for outcome in outcomes])
     counts = Counter(outcome.status for outcome in final)
     return json_response(
         {
@@ -88,7 +88,7 @@ def post_many(node: Node, engine: Engine, log: str, data: bytes) -> Response:
     )
 
 
-def _at_the_end(node: Node, log: str, outcomes: list[Outcome]) -> list[Outcome]:
+def _at_the_end(node: Node, log: str, operations: list[Operation], outcomes: list[Outcome]) -> list[Outcome]:
     """`outcomes` as they are at the end of the body: what was deferred may have been stored or rejected since."""
     if not any(outcome.status == DEFERRED for outcome in outcomes):
         return outcomes
@@ -97,9 +97,7 @@ def _at_the_end(node: Node, log: str, outcomes: list[Outcome]) -> list[Outcome]:
     # The node keeps only recent rejections; those of this body are all in its events.
     events = [event.data for outcome in outcomes for event in outcome.events if event.kind == "rejected"]
     codes |= {data["id"]: data["code"] for data in events}
-    with node.reading(log) as replica:
-        deferred = [outcome.id for outcome in outcomes if outcome.status == DEFERRED and outcome.id is not None]
-        stored = {one for one in deferred if replica is not None and replica.entry(one) is not None}
+    stored = _stored(node, log, operations, outcomes)
     accepted: set[str | None] = set()
     final = []
     for outcome in outcomes:
@@ -111,6 +109,18 @@ def _at_the_end(node: Node, log: str, outcomes: list[Outcome]) -> list[Outcome]:
                 accepted.add(outcome.id)
         final.append(outcome)
     return final
+
+
+def _stored(node: Node, log: str, operations: list[Operation], outcomes: list[Outcome]) -> set[str]:
+    """The IDs of those that were deferred at first and are durably stored now."""
+    deferred = [outcome.id for outcome in outcomes if outcome.status == DEFERRED and outcome.id is not None]
+    with node.reading(log) as replica:
+        stored = {one for one in deferred if replica is not None and replica.entry(one) is not None}
+    # What another writer has stored meanwhile may not be on the disk yet (node.py).  Admitted again it is a duplicate,
+    # and that answer comes after the commit.
+    theirs = stored - {entry.id for outcome in outcomes for entry in outcome.stored}
+    again = node.admit(log, [operation for operation in operations if operation.id in theirs])
+    return stored - {outcome.id for outcome in again if outcome.status == DEFERRED}
 
 
 def _resolved(
@@ -127,7 +137,7 @@ def _resolved(
 
 
 def _line(number: int, outcome: Outcome) -> dict[str, Any]:
-    """An outcome as §7.2 shows it; `number` is that of the physical line, from 1, so that senders can count their own."""
+    """An outcome as §7.2 shows it; `number` is that of the physical line, from 1, so senders can count their own."""
     line: dict[str, Any] = {"line": number, "status": outcome.status, "id": outcome.id}
     if outcome.code is not None:
         line["code"] = outcome.code

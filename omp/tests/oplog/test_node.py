@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
-from omp.protocols.oplog.core.operation import CLAIM, REFUTATION
-from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.operation import CLAIM, REFUTATION, Operation
+from omp.protocols.oplog.core.replica import Outcome, Replica
 from omp.protocols.oplog.core.verify import check_bytes
 from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.posting import post_many, post_one
@@ -42,7 +42,33 @@ class InterruptedNode(Node):
             self.happens()
 
 
+class BusyNode(Node):
+    """A node to which another writer sends `theirs` while a batch is being answered; `admitted` are the IDs it got."""
+
+    def __init__(self, theirs: Operation) -> None:
+        super().__init__(MemoryStore())
+        self.theirs = theirs
+        self.admitted: list[str] = []
+
+    def admit(self, log: str, operations: Sequence[Operation]) -> list[Outcome]:
+        self.admitted += [operation.id for operation in operations]
+        return super().admit(log, operations)
+
+    def waiting(self, log: str) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
+        super().admit(log, [self.theirs])
+        return super().waiting(log)
+
+
 class Waiting(unittest.TestCase):
+    def test_what_another_writer_stored_is_accepted_only_after_its_commit(self) -> None:
+        writers = LogCopy()
+        ids = [writers.do(ROOT, CLAIM) for _ in range(2)]
+        first, second = writers.raw()
+        node = BusyNode(check_bytes(first, TRUSTING, LOG))
+        answer = json.loads(post_many(node, TRUSTING, LOG, second).body or b"")
+        self.assertEqual([one["status"] for one in answer["outcomes"]], ["accepted"])
+        self.assertEqual(node.admitted, [ids[1], ids[1]])  # the second time is a duplicate, answered after the commit
+
     def test_what_waits_is_verified_once_also_where_nothing_is_stored(self) -> None:
         writers = LogCopy()
         writers.do(ROOT, CLAIM)

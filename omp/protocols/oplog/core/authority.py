@@ -46,7 +46,7 @@ def in_force(grant: GrantEntry, ts: str) -> bool:
 
 
 def authorize(candidate: Candidate) -> str | None:
-    """Stage 12: set ``candidate.auth`` to Auth(O); a sentence if the author may not do this, else None."""
+    """Stage 12: set ``candidate.auth`` to Auth(O).  Returns a sentence if the author may not do this, else None."""
     operation, author = candidate.operation, candidate.author
     if operation.type == GRANT and (problem := _grantee_problem(candidate)):
         return problem

@@ -237,8 +237,8 @@ class Chain:
 
     `base` is the ``prev`` of the first one: None, or the operation at which the author forked.  `steps` records how
     the chain's knowledge of other chains grew, as triples (``seq``, other chain, highest ``seq`` known of it from there
-    on), ascending.  `seen` has the same triples sorted out by the other chain: for each, the array of their first
-    members and the array of their last ones.
+    on), ascending.  `seen` has the same by other chain: the first members of its triples, and the last ones, as two
+    arrays.
 
     For example, the phone's operation 3 merges the laptop's up to 5, and its operation 7 merges them up to 9.  Then the
     phone's chain has the steps ``[(3, laptop, 5), (7, laptop, 9)]``, and its ``seen[laptop]`` is ``([3, 7], [5, 9])``.

@@ -99,7 +99,8 @@ class DerivedState:
     def _apply(self, entry: Entry, before: dict[Entry, _Effect | None]) -> None:
         """Put what `entry` does into effect if it is not void, and take it back if it is.
 
-        What that touches is noted in `before`, with its effect before the change; None if that cannot be told any more.
+        What that touches is noted in `before`, with its effect on dependents before the change; None if that effect can
+        no longer be told.
         """
         if isinstance(entry, RefutationEntry):
             target = entry.target
