@@ -3,7 +3,7 @@
 A status is computed from what an entry carries (:func:`status_of`); this module keeps up to date what it carries.  The
 hard part is taint.  The taint of X is the set of all transitive sources S of X whose status is not active, with one
 exception: a superseded S does not taint X if a non-void correction of S names as its replacement X itself or a
-transitive source of X.  Who builds on the correction is not tainted by what it corrected.
+transitive source of X.  What builds on the replacement is not tainted by the claim that was replaced.
 
 :class:`DerivedState` follows taint along the derivation graph in both directions:
 
@@ -56,7 +56,7 @@ def status_of(entry: Entry) -> str:
 
 
 def is_effective(claim: ClaimEntry) -> bool:
-    """§5: ``active``, with empty taint."""
+    """§5.2: ``active``, with empty taint."""
     return not (claim.void or claim.refuted_by or claim.superseded_by or claim.taint)
 
 
@@ -69,11 +69,11 @@ class DerivedState:
     """Keeps ``dependents``, ``taint``, ``refuted_by`` and ``superseded_by`` of every entry up to date."""
 
     def add(self, entry: Entry, void_changed: Iterable[Entry]) -> list[Entry]:
-        """Take in a new entry, and the stored ones whose ``void`` has changed because of it.
+        """Take in a new entry; `void_changed` are the stored ones whose ``void`` has changed because of it.
 
         Returns the stored entries whose object in the state document has changed, each once, without `entry` itself.
         """
-        before: dict[Entry, _Bearing | None] = {}
+        before: dict[Entry, _Effect | None] = {}
         if isinstance(entry, SourceEntry):
             self._link(entry)
         elif not entry.void:
@@ -82,8 +82,8 @@ class DerivedState:
             self._apply(changed, before)
         # All statuses first, then the taint that follows from them.
         touched = dict.fromkeys(before)
-        for source, bearing in before.items():
-            if isinstance(source, SourceEntry) and bearing != _bearing(source):
+        for source, effect in before.items():
+            if isinstance(source, SourceEntry) and effect != _effect_on_dependents(source):
                 touched.update(dict.fromkeys(_spread(source)))
         touched.pop(entry, None)
         return list(touched)
@@ -96,18 +96,19 @@ class DerivedState:
             else:
                 source.dependents = [entry]
 
-    def _apply(self, entry: Entry, before: dict[Entry, _Bearing | None]) -> None:
+    def _apply(self, entry: Entry, before: dict[Entry, _Effect | None]) -> None:
         """Put what `entry` does into effect if it is not void, and take it back if it is.
 
-        What that touches is noted in `before`, with its bearing before the change; None if that is no longer known.
+        What that touches is noted in `before`, with its effect on dependents before the change; None if that effect can
+        no longer be told.
         """
         if isinstance(entry, RefutationEntry):
             target = entry.target
-            before.setdefault(target, _bearing(target))
+            before.setdefault(target, _effect_on_dependents(target))
             target.refuted_by = _with_or_without(entry, target.refuted_by, by_id)
         elif isinstance(entry, CorrectionEntry):
             claim = entry.target
-            before.setdefault(claim, _bearing(claim))
+            before.setdefault(claim, _effect_on_dependents(claim))
             claim.superseded_by = _with_or_without(entry, claim.superseded_by, total_order)
         elif isinstance(entry, RevocationEntry):
             before.update(dict.fromkeys(entry.target.below()))
@@ -132,11 +133,11 @@ def _with_or_without(entry: E, entries: list[E] | tuple[()], key: Callable[[E], 
 
 # --- Taint ------------------------------------------------------------------------------------------------------
 
-_Bearing = tuple[bool, frozenset[SourceEntry]]
+_Effect = tuple[bool, frozenset[SourceEntry]]
 """What an entry does to those that derive from it: (whether it taints them, the replacements that excuse them)."""
 
 
-def _bearing(entry: SourceEntry) -> _Bearing:
+def _effect_on_dependents(entry: SourceEntry) -> _Effect:
     return status_of(entry) != "active", _replacements(entry)
 
 
@@ -149,18 +150,19 @@ def _inherited_taint(entry: SourceEntry) -> frozenset[SourceEntry]:
             found.add(source)
     if not found:
         return _NO_TAINT
-    taint = frozenset(one for one in found if not _rests_on_correction(entry, one))
+    taint = frozenset(one for one in found if not _rests_on_replacement(entry, one))
     # Entries along one derivation mostly have the same taint, and share one set.
     return next((source.taint for source in entry.sources if source.taint == taint), taint)
 
 
-def _rests_on_correction(entry: SourceEntry, superseded: SourceEntry) -> bool:
+def _rests_on_replacement(entry: SourceEntry, superseded: SourceEntry) -> bool:
     """Whether a new `entry` has a replacement of `superseded` among its transitive sources."""
-    targets = _replacements(superseded)
-    known: dict[SourceEntry, bool] = {}
-    # A source that `superseded` taints neither is such a replacement nor has one among its sources: skip it.
-    return bool(targets) and any(
-        superseded not in one.taint and _derives_from(one, targets, known) for one in entry.sources
+    replacements = _replacements(superseded)
+    answers: dict[SourceEntry, bool] = {}
+    # Skip a source that `superseded` taints.  It is no replacement, and it has none among its sources: otherwise it
+    # would not be tainted.
+    return bool(replacements) and any(
+        superseded not in one.taint and _derives_from(one, replacements, answers) for one in entry.sources
     )
 
 
@@ -171,37 +173,37 @@ def _replacements(entry: SourceEntry) -> frozenset[SourceEntry]:
     return frozenset(one.replacement for one in entry.superseded_by if one.replacement is not None)
 
 
-def _derives_from(entry: SourceEntry, targets: frozenset[SourceEntry], known: dict[SourceEntry, bool]) -> bool:
-    """Whether `entry` is one of the `targets` or has one among its transitive sources; `known` keeps the answers.
+def _derives_from(entry: SourceEntry, wanted: frozenset[SourceEntry], answers: dict[SourceEntry, bool]) -> bool:
+    """Whether `entry` is one of `wanted` or has one among its transitive sources; `answers` keeps what was found.
 
-    A walk over the graph without recursion: an entry stays on the trail until all its sources are known.
+    A walk over the graph without recursion: an entry stays on the trail until all its sources have an answer.
     """
     trail = [entry]
     while trail:
         at = trail[-1]
-        if at in known:
+        if at in answers:
             trail.pop()
             continue
-        # Sources lie in the past: an entry without a target in its past derives from none, and the walk stops there.
-        if at in targets or not any(in_past(target, at) for target in targets):
-            known[at] = at in targets
+        # Sources lie in the past: an entry with none of `wanted` in its past derives from none, and the walk stops.
+        if at in wanted or not any(in_past(one, at) for one in wanted):
+            answers[at] = at in wanted
             continue
-        unknown = [source for source in at.sources if source not in known]
-        if unknown:
-            trail += unknown
+        unanswered = [source for source in at.sources if source not in answers]
+        if unanswered:
+            trail += unanswered
         else:
-            known[at] = any(known[source] for source in at.sources)
-    return known[entry]
+            answers[at] = any(answers[source] for source in at.sources)
+    return answers[entry]
 
 
 def _spread(source: SourceEntry) -> list[SourceEntry]:
     """Bring the taint of every transitive dependent of `source` up to date; returns those that have changed."""
-    taints, targets = _bearing(source)
-    known: dict[SourceEntry, bool] = {}
+    taints, replacements = _effect_on_dependents(source)
+    answers: dict[SourceEntry, bool] = {}
     made: dict[frozenset[SourceEntry], frozenset[SourceEntry]] = {}  # old set -> new one: entries that shared still do
     changed = []
     for entry in _dependents(source):
-        tainted = taints and not (targets and _derives_from(entry, targets, known))
+        tainted = taints and not (replacements and _derives_from(entry, replacements, answers))
         if tainted != (source in entry.taint):
             if entry.taint not in made:
                 made[entry.taint] = entry.taint | {source} if tainted else entry.taint - {source} or _NO_TAINT
