@@ -579,14 +579,14 @@ COVERS: dict[str, Callable[[Op, Op], bool]] = {
     CORRECTION: lambda grant, op: _claims_match(grant, [op.target, *op.named.get("replacement", [])]),
     REFUTATION: _covers_refutation,
     GRANT: lambda grant, op: (
-        "delegate" in grant.body["caps"] and grant in op.named.get("parent", []) and attenuates(grant.body, op.body)
+        "delegate" in grant.body["caps"] and grant in op.named.get("parent", []) and attenuates(op.body, grant.body)
     ),
     REVOCATION: lambda grant, op: grant in lineage(op.target)[1:],
     INFERENCE: _covers_inference,
 }
 
 
-def attenuates(above: dict[str, Any], terms: dict[str, Any]) -> bool:
+def attenuates(terms: dict[str, Any], above: dict[str, Any]) -> bool:
     """§4.4: whether a grant with these terms gives nothing that the grant above it lacks: one line for each rule."""
     scope, wider = terms["scope"], above["scope"]
     return (

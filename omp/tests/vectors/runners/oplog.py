@@ -104,7 +104,7 @@ def _stream(test: unittest.TestCase, case: Case) -> None:
         test.assertEqual(turned_down, step.get("also_rejected", []), said)
     test.assertEqual([{"id": one, "missing": missing} for one, missing in replica.pending()], case["pending"])
     for one in case.get("kept", []):
-        test.assertEqual(replica.known(one["id"]), _bytes(one))
+        test.assertEqual(replica.bytes_held(one["id"]), _bytes(one))
     _state_is(test, replica, case)
     again = Replica(case["log"])  # a restart
     for entry in replica.operations():
