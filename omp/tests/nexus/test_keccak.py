@@ -21,8 +21,8 @@ PUBLISHED = {
     b"Transfer(address,address,uint256)": "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef",
 }
 
-# Published with the submission ("KeccakF-1600-IntermediateValues.txt"): the permutation of the state of zeros, its lanes
-# in the order of FIPS 202 §3.1.2.
+# Published with the submission ("KeccakF-1600-IntermediateValues.txt"): the permutation of the state of zeros, lanes in
+# the order of FIPS 202 §3.1.2.
 PERMUTED_ZEROS = """
     f1258f7940e1dde7 84d5ccf933c0478a d598261ea65aa9ee bd1547306f80494d 8b284e056253d057
     ff97a42d7f8e6fd4 90fee5a0a44647c4 8c5bda0cd6192e76 ad30a6f71b19059c 30935ab7d08ffc64
