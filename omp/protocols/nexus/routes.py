@@ -106,7 +106,7 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
     def handle(request: Request, nexus: Nexus) -> Response:
         owner = _owner(request)
         # Checking the body takes its turn too: the memory that it takes is bounded with it.
-        with nexus.turns.turn(getattr(request, "has_left", _stays)):
+        with nexus.turns.turn(getattr(request, "abandoned", _stays)):
             change = _change(write, request.body, owner, nexus)
         with nexus.store.write() as tx:
             change(tx)
@@ -116,7 +116,7 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
 
 
 def _stays() -> bool:
-    """Whether the client has left, where the server cannot tell."""
+    """Whether the client has left, where the request cannot tell."""
     return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 import unittest
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from omp.tests import long
 from omp.tests.harness import Client, running_server
 from omp.tests.nexus.owner import BASE, OneServer, Owner
 from omp.tests.vectors.makers.nexus_requests import OWNER, request_cases
+from omp.web.messages import Request
 
 ALICE = Owner(0xA11CE)
 CONFIG = {"overrides": {"temperature": 0.9}}
@@ -315,13 +317,31 @@ class Checks(unittest.TestCase):
 
     def test_what_a_client_that_left_has_asked_for_is_not_begun(self) -> None:
         request = SimpleNamespace(
-            headers={"authorization": ALICE.bearer["Authorization"]}, body=b"{}", has_left=lambda: True
+            headers={"authorization": ALICE.bearer["Authorization"]}, body=b"{}", abandoned=lambda: True
         )
         with running_server() as server, mock.patch("omp.protocols.nexus.routes.authenticate") as check:
             [nexus] = [mount.state for mount in server.http.application.mounts if mount.name == "nexus"]
             with self.assertRaises(NoTurn):
                 post(WRITES[0])(request, nexus)  # type: ignore[arg-type]
         check.assert_not_called()
+
+    @unittest.skipUnless(hasattr(Request, "abandoned"), "requests do not say whether their client has left")
+    def test_nor_over_a_real_connection(self) -> None:
+        with self.slow_server() as port:
+            self.send(port, AT_ONCE)
+            for _ in range(AT_ONCE):
+                self.assertTrue(self.entered.acquire(timeout=20))
+            body = json.dumps(CONFIG).encode()
+            head = f"POST {BASE}/config HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {ALICE.address}\r\n"
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            self.leave.wait(0.2)
+            self.leave.set()
+            with Client(port) as client:
+                self.assertEqual(client.request("POST", f"{BASE}/config", CONFIG, ALICE.bearer).status, 200)
+            self.assertTrue(self.entered.acquire(timeout=20))  # the one that stayed
+            self.assertFalse(self.entered.acquire(timeout=0.2))
 
 
 class OnSQLite(OnMemory):
