@@ -3,8 +3,8 @@
 Implements §5.4 and §5.5 (overrides), §6 (messages) and §7 (batches).  One table, :data:`WRITES`: the routes, the
 operations of a batch and the documentation are made from it.
 
-A body becomes a :class:`Asked`, and that a :data:`Change`, a function of an open transaction, before the transaction
-begins: whatever can be wrong with the body is found outside the lock.  Inside it a row is read, merged and written in
+A body becomes an :class:`Asked`, and this becomes a :data:`Change`, a function of an open transaction, before the
+transaction begins: whatever can be wrong with the body is found outside the lock.  Inside it a row is read, merged and written in
 one step, so two updates at the same time lose nothing.  A batch is merged before it is stored, so it costs one such
 step however many operations it has, and all of them are stored or none.
 
