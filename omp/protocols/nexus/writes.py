@@ -4,9 +4,9 @@ Implements §5.4 and §5.5 (overrides), §6 (messages) and §7 (batches).  One t
 operations of a batch and the documentation are made from it.
 
 A body becomes an :class:`Asked`, and this becomes a :data:`Change`, a function of an open transaction, before the
-transaction begins: whatever can be wrong with the body is found outside the lock.  Inside it a row is read, merged and written in
-one step, so two updates at the same time lose nothing.  A batch is merged before it is stored, so it costs one such
-step however many operations it has, and all of them are stored or none.
+transaction begins: whatever can be wrong with the body is found outside the lock.  Inside it a row is read, merged and
+written in one step, so two updates at the same time lose nothing.  A batch is merged before it is stored, so it costs
+one such step however many operations it has, and all of them are stored or none.
 
 Layout: the rows of an owner; what a message is; the checks; the table.  The caller must have authenticated the owner.
 """
