@@ -27,6 +27,7 @@ from omp.protocols.mrs.schemas import SPACE_TYPES, TOMBSTONE, RegistryError, epo
 from omp.rules.canonical import canonicalize
 from omp.rules.json_text import compact
 
+MIN_RADIUS_M = 0.001
 MAX_RADIUS_M = 1_000_000
 MAX_HEIGHT_M = 1_000_000
 DEFAULT_HEIGHT_M = 1
@@ -70,7 +71,10 @@ def read_point(value: Any, name: str) -> tuple[Vector, dict[str, Any]]:
 def _read_sphere(value: dict[str, Any]) -> tuple[Space, dict[str, Any]]:
     centre, kept = read_point(value.get("center"), "space.center")
     kept.setdefault("ele", 0)
-    radius = _positive(value.get("radius"), "space.radius", MAX_RADIUS_M)
+    radius = _number(value.get("radius"), "space.radius")
+    # §5.3: the smallest volume comes first in a search, and of the smaller ones a double holds only zeros.
+    if not MIN_RADIUS_M <= radius <= MAX_RADIUS_M:
+        raise GeometryError(f"space.radius must be from {MIN_RADIUS_M} to {MAX_RADIUS_M:,} metres")
     return Sphere(centre, float(radius)), {"type": "sphere", "center": kept, "radius": radius}
 
 

@@ -12,7 +12,14 @@ import re
 from collections.abc import Sequence
 
 from omp.protocols.mrs import schemas
-from omp.protocols.mrs.accounts import Login, NameUnavailable, TooManyFailures, TooManyLogins, WrongCredentials
+from omp.protocols.mrs.accounts import (
+    Login,
+    NameUnavailable,
+    TooManyAccounts,
+    TooManyFailures,
+    TooManyLogins,
+    WrongCredentials,
+)
 from omp.protocols.mrs.geometry import GeometryError
 from omp.protocols.mrs.identity import (
     Identity,
@@ -135,7 +142,8 @@ def _token_response(token: Login, status: int) -> Response:
 def create_account(request: Request, mrs: Mrs) -> Response:
     """``POST /auth/register`` (§3.1)."""
     body = request.valid_body()
-    return _token_response(mrs.accounts.register(body["username"], body["password"], body.get("email")), 201)
+    login = mrs.accounts.register(body["username"], body["password"], body.get("email"), request.client)
+    return _token_response(login, 201)
 
 
 def login(request: Request, mrs: Mrs) -> Response:
@@ -270,6 +278,7 @@ REFUSALS: Refusals = {
     OriginatedElsewhere: Refusal(409),
     TooManyKeys: Refusal(409),
     TooManyFailures: Refusal(429, headers=lambda error: [("Retry-After", str(error.seconds))]),
+    TooManyAccounts: Refusal(429, headers=lambda error: [("Retry-After", str(error.seconds))]),
     TooManyLogins: Refusal(503, headers=lambda error: [("Retry-After", "5")]),
     NoServerKey: Refusal(503),
     NoFreeId: Refusal(503),
@@ -311,11 +320,12 @@ ROUTES = (
           {200: ("one key, or a list", schemas.KEY_DOCUMENT), 404: "no published keys",
            503: "the server has no key of its own: the package cryptography is missing"}),
     Route("POST", "/auth/register", create_account, "Make an account",
-          {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken"},
+          {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken",
+           429: "ten attempts within a minute from this address", 503: "too many passwords at once"},
           body=schemas.ACCOUNT, example=_MARK),
     Route("POST", "/auth/login", login, "Log in",
           {200: ("logged in", schemas.TOKEN), 400: "no such members", 401: "wrong",
-           429: "ten failures within a minute for this user or address", 503: "too many logins at once"},
+           429: "ten failures within a minute for this user or address", 503: "too many passwords at once"},
           body=schemas.LOGIN, example=_MARK),
     Route("GET", "/auth/me", me, "Who is calling", {200: ("the caller", schemas.WHO), 401: _NO_USER}, auth=_USER),
     Route("PUT", "/auth/me/keys/{key_id}", publish_key, "Publish a public key",
@@ -348,6 +358,10 @@ ROUTES = (
 )  # fmt: skip
 
 
+_EXPOSED = (("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Allow"),)
+"""What a page of another origin may read of an answer, beside what it always may (§1.2)."""
+
+
 def mount(context: Context) -> Mount:
     """The protocol as the server serves it."""
     mrs = service(context)
@@ -360,6 +374,6 @@ def mount(context: Context) -> Mount:
         owns=("/register", "/release", "/search", "/registrations", "/auth", "/admin", "/sync", "/.well-known/mrs"),
         errors=DETAIL_ERRORS,
         refusals=REFUSALS,
-        cors=CORS_ANY_ORIGIN,
+        cors=(*CORS_ANY_ORIGIN, *_EXPOSED),
         housekeep=mrs.housekeep,
     )

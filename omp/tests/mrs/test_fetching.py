@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import ssl
@@ -14,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
-from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, fetch, is_public, server_url
+from omp.protocols.mrs.addresses import is_public
+from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, fetch, server_url
 from omp.protocols.mrs.keys import FAILURE_SECONDS, MAX_AT_ONCE, MAX_DOCUMENTS, RemoteKeys
 from omp.tests.harness import answering, raw_server
 
@@ -175,6 +177,62 @@ class Fetching(unittest.TestCase):
             "2001:0:4136:e378:8000:63bf:3fff:fdd2", "not an address", "",
         ):  # fmt: skip
             self.assertFalse(is_public(address), address)
+
+
+class PublicAddresses(unittest.TestCase):
+    """The table is our own: the first and the last address of each range, whatever this Python's ``ipaddress`` says."""
+
+    NOT_PUBLIC = (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4",
+        "::/128", "::1/128", "::ffff:0:0:0/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2001:2::/48",
+        "2001:10::/28", "2001:20::/28", "2001:db8::/32", "3ffe::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10",
+        "fec0::/10", "ff00::/8", "4000::/3", "1000::/4",
+    )  # fmt: skip
+    PUBLIC = (
+        "1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0",
+        "192.31.196.1", "192.88.98.1", "192.167.255.255", "198.17.255.255", "198.20.0.0", "223.255.255.255",
+        "2001:200::1", "2001:4860:4860::8888", "2606:4700::1111", "2a00:1450::1", "3fff:1000::1",
+        "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1", "2a00:1450::5efe:8.8.8.8",
+    )  # fmt: skip
+
+    def test_no_address_of_a_special_range_is_public(self) -> None:
+        for text in self.NOT_PUBLIC:
+            network = ipaddress.ip_network(text)
+            for address in (network[0], network[-1], network[network.num_addresses // 2]):
+                self.assertFalse(is_public(str(address)), f"{address} of {text}")
+
+    def test_other_addresses_are_public(self) -> None:
+        for address in self.PUBLIC:
+            self.assertTrue(is_public(address), address)
+
+    def test_no_form_that_carries_an_inner_ipv4_address_is_public(self) -> None:
+        for text in self.NOT_PUBLIC[:15]:
+            for inner in (ipaddress.IPv4Network(text)[0], ipaddress.IPv4Network(text)[-1]):
+                high, low = int(inner) >> 16, int(inner) & 0xFFFF
+                for address in (
+                    f"::{inner}", f"::ffff:{inner}", f"::ffff:0:{inner}", f"64:ff9b::{inner}", f"64:ff9b:1::{inner}",
+                    f"2002:{high:x}:{low:x}::1", f"2a00:1450::5efe:{inner}", f"2a00:1450::200:5efe:{inner}",
+                ):  # fmt: skip
+                    self.assertFalse(is_public(address), address)
+
+    def test_the_addresses_that_some_pythons_let_pass(self) -> None:
+        for address in (
+            "fec0::1", "64:ff9b:1::1", "64:ff9b:1::8.8.8.8", "::ffff:0:127.0.0.1", "192.0.0.192", "192.0.0.9", "3fff::1",
+            "5f00::1", "2001:1::1", "127.1", "0x7f000001", "2130706433", "[::1]", "1.1.1.1 ", "::ffff:127.0.0.1%1",
+        ):  # fmt: skip
+            self.assertFalse(is_public(address), address)
+
+    def test_the_verdict_does_not_depend_on_the_table_of_ipaddress(self) -> None:
+        never = mock.PropertyMock(side_effect=AssertionError("asked"))
+        for kind in (ipaddress.IPv4Address, ipaddress.IPv6Address):
+            for name in ("is_global", "is_private", "is_reserved", "is_multicast", "is_loopback"):
+                patch = mock.patch.object(kind, name, never)
+                patch.start()
+                self.addCleanup(patch.stop)
+        self.assertTrue(is_public("8.8.8.8") and is_public("2606:4700::1111"))
+        self.assertFalse(is_public("10.0.0.1") or is_public("fec0::1"))
 
 
 class RememberingKeys(unittest.TestCase):
