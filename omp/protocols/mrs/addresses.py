@@ -40,7 +40,7 @@ _NOT_PUBLIC_6 = _networks(
     "3ffe::/16"  # the first test network, returned
 )
 _CARRY_AT_THE_END = _networks("::/96 ::ffff:0:0/96 64:ff9b::/96")
-"""IPv4-compatible (RFC 4291 §2.5.5.1), IPv4-mapped (§2.5.5.2) and NAT64 (RFC 6052 §2.1): these are routed as the IPv4
+"""IPv4-compatible and IPv4-mapped (RFC 4291 §2.5.5), NAT64 (RFC 6052 §2.1): these are routed as the IPv4
 address that they end with, so it alone decides."""
 _6TO4 = _networks("2002::/16")
 _ISATAP = (0x00005EFE, 0x02005EFE)

@@ -152,7 +152,7 @@ class Authenticator:
     def _keys(self, keyid: str, user: str, domain: str, caller: str) -> Sequence[bytes]:
         """The usable keys in the document at `keyid`, which must be that of user@domain (§9.3).
 
-        `caller` is the address from which the request came.  Raises :class:`SignatureError` where it is another document
+        `caller` is the address that the request came from.  Raises :class:`SignatureError` where it is another document
         or holds no usable key, :class:`FetchError` where it cannot be fetched.
         """
         try:

@@ -30,7 +30,6 @@ from omp.protocols.mrs.keys import (
 )
 from omp.tests.harness import answering, raw_server
 
-
 HERE = "203.0.113.7"
 """Where somebody calls from."""
 
