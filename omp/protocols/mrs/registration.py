@@ -168,13 +168,14 @@ def _service_point(text: str) -> str:
 # --- registrations and their records --------------------------------------------------------------------------------
 #
 # A record, little-endian: the centre of the space's bounding cap as a unit vector (3 doubles), its reach in metres,
-# the volume in m³; whether it is a polygon; whether it originated here; its place in the change feed (64 bits), its
-# version (32), the length of the part that searches show (32), the digest of the claim; then the JSON text.  Searches
-# show the members of §6.4; the owner and the times come after them.
+# the volume in m³; whether it is a polygon; 0 if it originated elsewhere, 1 if here, 2 if its owner made it here (not
+# imported: it counts for the owner); its place in the change feed (64 bits), its version (32), the length of the part
+# that searches show (32), the digest of the claim; then the JSON text.  Searches show the members of §6.4; the owner
+# and the times come after them.
 
-HEADER = Struct("<5d??QII16s")
+HEADER = Struct("<5d?BQII16s")
 _SHOWN = Struct("<I")
-_SHOWN_AT = Struct("<5d??QI").size
+_SHOWN_AT = Struct("<5d?BQI").size
 
 # Bound methods: a search calls each of them once for every row that it compares.
 unpack_centre = Struct("<3d").unpack_from
@@ -192,11 +193,21 @@ class Header(NamedTuple):
     reach: float
     volume: float
     polygon: bool
-    local: bool
+    origin: int
     sequence: int
     version: int
     shown: int
     digest: bytes
+
+    @property
+    def local(self) -> bool:
+        """Whether it originated here."""
+        return self.origin > 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts for its owner (§4.7)."""
+        return self.origin > 1
 
 
 class Registration(NamedTuple):
@@ -211,6 +222,7 @@ class Registration(NamedTuple):
     created: str
     updated: str
     local: bool
+    counts: bool = False
 
     def record(self, sequence: int) -> bytes:
         """The bytes of its row, `sequence` being its place in the change feed."""
@@ -227,7 +239,7 @@ class Registration(NamedTuple):
         tail = compact({"owner": self.owner, "created": self.created, "updated": self.updated})[1:].encode()
         space = self.claim.geometry
         place = (*space.centre, space.reach, space.volume, not isinstance(space, Sphere))
-        numbers = HEADER.pack(*place, self.local, sequence, self.version, len(head), self.claim.digest)
+        numbers = HEADER.pack(*place, self.local + self.counts, sequence, self.version, len(head), self.claim.digest)
         return numbers + head + b"," + tail
 
 

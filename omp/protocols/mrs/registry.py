@@ -9,11 +9,13 @@ table               key                           value
 ``mrs_changes``     sequence number               the id of a registration, or the JSON of a tombstone
 ``mrs_tombstones``  origin server, origin id      the sequence number of the tombstone
 ``mrs_origins``     origin server, origin id      the id, where it differs from the origin's: imported ones only
+``mrs_made``        owner                         how many registrations the owner made here and has (64-bit number)
 ``mrs_state``       ``levels``                    how many registrations each level holds (64-bit numbers)
 ``mrs_state``       ``sequence``                  the last sequence number
 ==================  ============================  ====================================================================
 
-A registration takes four rows, whatever its size.  Those that no search finds (``foad``) are kept behind every cell.
+A registration takes four rows, whatever its size, and a polygon one more.  Those that no search finds (``foad``) are
+kept behind every cell.
 
 **The change feed.**  Each write takes its sequence number inside its write block: the time in microseconds, or one more
 than the last number where that is greater.  So numbers rise strictly in the order in which writes become visible, a
@@ -60,6 +62,7 @@ from omp.store.port import Reader, Store, Writer, after, key
 
 PLACES, IDS, OWNERS = "mrs_places", "mrs_ids", "mrs_owners"
 CHANGES, TOMBSTONES, ORIGINS, STATE = "mrs_changes", "mrs_tombstones", "mrs_origins", "mrs_state"
+MADE = "mrs_made"
 _FOAD_CELL = 0xFF << 56
 _LEVELS, _SEQUENCE = b"levels", b"sequence"
 _COUNTS = Struct(f"<{LEVELS}Q")
@@ -81,6 +84,10 @@ class IdenticalRegistration(RegistryError):
     """The owner already has a registration of the same space, service point and foad (§4.3)."""
 
 
+class TooManyRegistrations(RegistryError):
+    """The owner has made as many registrations as the server takes of one user (§4.7)."""
+
+
 class NoFreeId(RegistryError):
     """A random id was taken: 72 random bits came twice, so the source of randomness is broken."""
 
@@ -98,30 +105,41 @@ class Changes(NamedTuple):
 
 
 class Registry:
-    """Registrations in a store; `url` is the server they originate on."""
+    """Registrations in a store; `url` is the server they originate on.
+
+    `most_of_owner` is how many registrations one owner may make; 0 is no bound.
+    """
 
     def __init__(
-        self, store: Store, clock: Callable[[], float], random_bytes: Callable[[int], bytes], url: str
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        url: str,
+        most_of_owner: int = 0,
     ) -> None:
         self._store = store
         self._clock = clock
         self._random = random_bytes
         self.url = url
+        self._most_of_owner = most_of_owner
 
     # --- what owners do (§4) ----------------------------------------------------------------------------------------
 
     def register(self, owner: str, claim: Claim) -> bytes:
         """Keep a new registration; its JSON text.
 
-        Raises :class:`IdenticalRegistration` (§4.3).
+        Raises :class:`IdenticalRegistration` (§4.3) or :class:`TooManyRegistrations` (§4.7).
         """
         now = iso_time(self._clock())
         new = "reg_" + b64u_encode(self._random(9))
-        registration = Registration(claim, new, owner, self.url, new, 1, now, now, local=True)
+        registration = Registration(claim, new, owner, self.url, new, 1, now, now, local=True, counts=True)
         with self._store.write() as tx:
             if tx.get(IDS, new.encode()) is not None:
                 raise NoFreeId("No free id was found; please try again.")
             _refuse_identical(tx, owner, claim)
+            if 0 < self._most_of_owner <= _made_by(tx, owner):
+                raise TooManyRegistrations(f"You have {self._most_of_owner} registrations, the most that one user may.")
             record = self._keep(tx, registration)
         return json_text(record)
 
@@ -139,7 +157,16 @@ class Registry:
             old = document(record)
             self._drop(tx, old, record)
             registration = Registration(
-                claim, name, owner, self.url, old["origin_id"], old["version"] + 1, old["created"], now, local=True
+                claim=claim,
+                id=name,
+                owner=owner,
+                origin_server=self.url,
+                origin_id=old["origin_id"],
+                version=old["version"] + 1,
+                created=old["created"],
+                updated=now,
+                local=True,
+                counts=header(record).counts,
             )
             record = self._keep(tx, registration)
         return json_text(record)
@@ -265,6 +292,8 @@ class Registry:
         tx.put(CHANGES, sequence, name)
         if registration.id != registration.origin_id:
             tx.put(ORIGINS, key(registration.origin_server, registration.origin_id), name)
+        if registration.counts:
+            _count_made(tx, registration.owner, 1)
         return record
 
     def _drop(self, tx: Writer, old: dict[str, Any], record: bytes) -> None:
@@ -279,6 +308,8 @@ class Registry:
         tx.delete(CHANGES, key(numbers.sequence))
         if old["id"] != old["origin_id"]:
             tx.delete(ORIGINS, key(old["origin_server"], old["origin_id"]))
+        if numbers.counts:
+            _count_made(tx, old["owner"], -1)
 
     def _put_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
         origin = key(value["origin_server"], value["origin_id"])
@@ -305,6 +336,19 @@ def _count(tx: Writer, level: int, change: int) -> None:
     counts = list(level_counts(tx))
     counts[level] += change
     tx.put(STATE, _LEVELS, _COUNTS.pack(*counts))
+
+
+def _made_by(tx: Reader, owner: str) -> int:
+    """How many registrations `owner` made here and has; those that were imported are not among them."""
+    return int.from_bytes(tx.get(MADE, owner.encode()) or b"", "big")
+
+
+def _count_made(tx: Writer, owner: str, change: int) -> None:
+    made = _made_by(tx, owner) + change
+    if made:
+        tx.put(MADE, owner.encode(), key(made))
+    else:
+        tx.delete(MADE, owner.encode())
 
 
 def _owned(tx: Reader, owner: str, name: str) -> bytes:

@@ -38,6 +38,7 @@ from omp.protocols.mrs.registry import (
     NoSuchRegistration,
     NotTheOwner,
     OriginatedElsewhere,
+    TooManyRegistrations,
     first_change,
     hits_among,
     records_near,
@@ -277,6 +278,7 @@ REFUSALS: Refusals = {
     IdenticalRegistration: Refusal(409),
     OriginatedElsewhere: Refusal(409),
     TooManyKeys: Refusal(409),
+    TooManyRegistrations: Refusal(429),
     TooManyFailures: Refusal(429, headers=lambda error: [("Retry-After", str(error.seconds))]),
     TooManyAccounts: Refusal(429, headers=lambda error: [("Retry-After", str(error.seconds))]),
     TooManyLogins: Refusal(503, headers=lambda error: [("Retry-After", "5")]),
@@ -303,7 +305,8 @@ _CHANGE_REFUSALS = {
 
 ROUTES = (
     Route("POST", "/register", register, "Register a space, or with id update a registration",
-          {201: ("registered", schemas.REGISTERED), 200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
+          {201: ("registered", schemas.REGISTERED), 200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS,
+           429: "as many registrations as one user may make"},
           body=schemas.CLAIM, example=schemas.PLACE, auth=_USER),
     Route("PUT", "/register/{id}", update, "Update a registration",
           {200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
