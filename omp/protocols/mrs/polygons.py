@@ -1,4 +1,4 @@
-"""Polygons on a sphere: area, inside and outside, distance to the edge (§5.4 to §5.6).
+"""Polygons on a sphere: which are accepted, and their area (§5.4, §5.5).
 
 Pure.  Edges are great-circle arcs, the shorter way from each vertex to the next and from the last back to the first;
 the smaller side is the inside.  Nothing here knows of latitude: a polygon around a pole or across the antimeridian is
@@ -14,29 +14,27 @@ Refused, with :class:`GeometryError`, is a polygon that has no inside on which t
 Accepted: a vertex that repeats the one before (also the first one again at the end, as GeoJSON rings have it) counts
 once, and vertices within 6 µm of the one before are repetitions.
 
-**How a point is placed.**  The nearest feature of the boundary, an edge or a vertex, tells on which side a point lies,
-because the arc from the point to it crosses no edge.  So one walk over the edges gives both the distance and the side,
-and no ray is cast that could run through a vertex.
+Whether a point is inside, and how far the boundary is, are questions to the polygon's outline (:mod:`.outlines`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from math import asin, atan2, cos, pi, radians, remainder, sin, sqrt
+from math import atan2, cos, pi, radians, remainder, sqrt
 
 from omp.protocols.mrs.geometry import (
     EARTH_RADIUS_M,
     HALF_CIRCUMFERENCE_M,
     GeometryError,
     Vector,
-    chord_metres,
     cross,
     distance,
     dot,
     minus,
     unit,
 )
+from omp.protocols.mrs.outlines import Outline, normal
 
 MAX_VERTICES = 1000
 _TOUCH = 1e-13
@@ -54,7 +52,7 @@ class Polygon:
     `area` is in square metres, `volume` = area × height.
     """
 
-    __slots__ = ("_edges", "area", "centre", "height", "reach", "volume")
+    __slots__ = ("area", "centre", "height", "outline", "reach", "volume")
 
     def __init__(self, vertices: Iterable[Vector], height: float, *, check: bool = True) -> None:
         """Raises :class:`GeometryError`; `check` False skips the search for crossings, for what passed it before."""
@@ -75,65 +73,15 @@ class Polygon:
         self.height = height
         self.volume = self.area * height
         self.centre, self.reach = _cap(ring)
-        self._edges = [(a, b, _normal(a, b)) for a, b in _edges(ring)]
+        self.outline = Outline.of(ring)
 
     def found(self, point: Vector, within: float) -> float | None:
         """0 inside, else metres to the nearest point of an edge; None if that is more than `within`."""
-        squared, nearest, at_vertex = self._nearest(point)
-        if squared < 2 and self._left_of(point, nearest, at_vertex):
-            return 0.0
-        # With 90° and more to the edge (a chord of √2), the point's side holds a half of the earth: it is outside.
-        metres = chord_metres(sqrt(squared))
-        return metres if metres <= within else None
-
-    def _nearest(self, p: Vector) -> tuple[float, int, bool]:
-        """The squared chord to the nearest point of the boundary, the edge it is on, and whether it is its start."""
-        best, where, at_vertex = 5.0, 0, True
-        x, y, z = p
-        for index, (a, b, n) in enumerate(self._edges):
-            # p is abreast of the arc where it lies on b's side of a and on a's side of b, along the great circle:
-            # (n × a) · p >= 0 and (b × n) · p >= 0.
-            side = n[0] * x + n[1] * y + n[2] * z
-            ahead = (n[1] * a[2] - n[2] * a[1]) * x + (n[2] * a[0] - n[0] * a[2]) * y + (n[0] * a[1] - n[1] * a[0]) * z
-            if ahead >= 0:
-                behind = (
-                    (b[1] * n[2] - b[2] * n[1]) * x + (b[2] * n[0] - b[0] * n[2]) * y + (b[0] * n[1] - b[1] * n[0]) * z
-                )
-                if behind >= 0:
-                    # The foot of p on the circle is asin |n · p| away; the squared chord of that angle:
-                    squared = _chord_of_sine(abs(side))
-                    if squared < best:
-                        best, where, at_vertex = squared, index, False
-                    continue
-            dx, dy, dz = x - a[0], y - a[1], z - a[2]
-            squared = dx * dx + dy * dy + dz * dz
-            if squared < best:
-                best, where, at_vertex = squared, index, True
-        return best, where, at_vertex
-
-    def _left_of(self, p: Vector, index: int, at_vertex: bool) -> bool:
-        """Whether `p` lies on the inside of its nearest feature: edge `index`, or the vertex where it starts."""
-        _, b, n = self._edges[index]
-        if not at_vertex:
-            return dot(n, p) >= 0
-        _, _, before = self._edges[index - 1]
-        if dot(before, b) > 0:  # the boundary turns left: inside is what is left of both edges
-            return dot(before, p) >= 0 and dot(n, p) >= 0
-        return dot(before, p) >= 0 or dot(n, p) >= 0
-
-
-def _chord_of_sine(sine: float) -> float:
-    half = sin(asin(min(sine, 1.0)) / 2)
-    return 4 * half * half
+        return self.outline.found(point, within)
 
 
 def _edges(ring: Sequence[Vector]) -> Iterable[tuple[Vector, Vector]]:
     return pairwise([*ring, ring[0]])
-
-
-def _normal(a: Vector, b: Vector) -> Vector:
-    """The pole that has the arc from a to b on its left: a × b, from a difference that keeps the digits of b - a."""
-    return unit(cross(a, minus(b, a)))
 
 
 def _without_repeats(vertices: Sequence[Vector]) -> list[int]:
@@ -253,7 +201,7 @@ def _meet(edges: Sequence[tuple[Vector, Vector]], i: int, j: int) -> bool:
 
 def _arc_distance(p: Vector, a: Vector, b: Vector) -> float:
     """Radians (as a chord) from p to the arc a b."""
-    n = _normal(a, b)
+    n = normal(a, b)
     if dot(cross(n, a), p) >= 0 and dot(cross(b, n), p) >= 0:
         return abs(dot(n, p))
     return sqrt(min(_squared(p, a), _squared(p, b)))

@@ -265,11 +265,27 @@ def result_text(record: bytes, metres: float) -> bytes:
     return b'%b,"distance":%r}' % (record[HEADER.size : HEADER.size + shown], metres)
 
 
+_AFTER_SPACE = b',"service_point":'
+
+
+def space_size(record: bytes) -> int:
+    """How many bytes the space of `record` has as JSON text."""
+    start = record.index(b'"space":', HEADER.size) + len(b'"space":')
+    # Within a string each quotation mark is escaped, so the first occurrence is the member.
+    return record.index(_AFTER_SPACE, start) - start
+
+
+def record_tail(record: bytes) -> dict[str, str]:
+    """The owner and the times, without reading the space."""
+    (shown,) = _SHOWN.unpack_from(record, _SHOWN_AT)
+    tail: dict[str, str] = json.loads(b"{" + record[HEADER.size + shown + 1 :])
+    return tail
+
+
 @lru_cache(maxsize=128)
-def polygon_of(record: bytes) -> Polygon:
-    """The polygon of a record that holds one; the most recent ones are remembered."""
+def space_of(record: bytes) -> Space:
+    """The geometry of a record; the most recent ones are remembered."""
     space, _ = read_space(document(record)["space"], check=False)
-    assert isinstance(space, Polygon)
     return space
 
 

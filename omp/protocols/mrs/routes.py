@@ -40,9 +40,8 @@ from omp.protocols.mrs.registry import (
     OriginatedElsewhere,
     TooManyRegistrations,
     first_change,
-    hits_among,
-    records_near,
 )
+from omp.protocols.mrs.searching import find
 from omp.protocols.mrs.service import BadImport, Mrs, service
 from omp.web.errors import DETAIL_ERRORS, ApiError, Refusal, Refusals
 from omp.web.messages import JSON, Request, Response, json_bytes, json_response
@@ -103,20 +102,17 @@ def search(request: Request, mrs: Mrs) -> Response:
     within = body["range"]
     if within > mrs.settings["max_radius"]:
         raise ApiError(400, f"range must be at most {mrs.settings['max_radius']:,} metres")
-    # Within the read block rows are only collected; comparing them may take long, and would hold up writers.
-    with mrs.store.read() as tx:
-        rows = records_near(tx, point, within)
-        referrals = mrs.peers.referrals(tx, point, within)
+    found = find(mrs.store, point, within, mrs.settings["max_results"])
     # Records hold JSON text: an answer is joined from them, and nothing is parsed or serialized.
-    hits = hits_among(rows, point, within, mrs.settings["max_results"])
-    results = b",".join([result_text(record, metres) for _, metres, _, record in hits])
-    return Response(200, b'{"status":"ok","results":[%b],"referrals":[%b]}' % (results, b",".join(referrals)), JSON)
+    results = b",".join([result_text(record, metres) for _, metres, _, record in found.hits])
+    referrals = b",".join(mrs.peers.referrals(point, within))
+    more = b',"truncated":true' if found.truncated else b""
+    return Response(200, b'{"status":"ok","results":[%b],"referrals":[%b]%b}' % (results, referrals, more), JSON)
 
 
 def well_known(request: Request, mrs: Mrs) -> Response:
     """``GET /.well-known/mrs`` (§8.1)."""
-    with mrs.store.read() as tx:
-        known = b",".join(peer.referral for peer in mrs.peers.known(tx))
+    known = b",".join(peer.referral for peer in mrs.peers.known())
     about = {
         "mrs_version": VERSION,
         "server": mrs.settings["url"],
