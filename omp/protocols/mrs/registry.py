@@ -12,6 +12,7 @@ table               key                           value
 ``mrs_origins``     origin server, origin id      the id, where it differs from the origin's: imported ones only
 ``mrs_made``        owner                         how many registrations the owner made here and has (64-bit number)
 ``mrs_state``       ``levels``                    how many registrations each level holds (64-bit numbers)
+``mrs_state``       ``large``                     how many of them have large records (the same)
 ``mrs_state``       ``sequence``                  the last sequence number
 ==================  ============================  ====================================================================
 
@@ -55,7 +56,7 @@ PLACES, OUTLINES, IDS, OWNERS = "mrs_places", "mrs_outlines", "mrs_ids", "mrs_ow
 CHANGES, TOMBSTONES, ORIGINS, STATE = "mrs_changes", "mrs_tombstones", "mrs_origins", "mrs_state"
 MADE = "mrs_made"
 _FOAD_CELL = 0xFF << 56
-_LEVELS, _SEQUENCE = b"levels", b"sequence"
+_LEVELS, _LARGE, _SEQUENCE = b"levels", b"large", b"sequence"
 _COUNTS = Struct(f"<{LEVELS}Q")
 
 
@@ -273,7 +274,7 @@ class Registry:
         else:
             geometry = registration.claim.geometry
             level = level_of(geometry.reach)
-            _count(tx, level, 1)
+            _count(tx, level, record, 1)
             place = key(cell_of(geometry.centre, level)) + name
             if isinstance(geometry, Polygon):
                 tx.put(OUTLINES, name, sequence + geometry.outline.packed)
@@ -292,7 +293,7 @@ class Registry:
         numbers = header(record)
         place = _present(tx.get(IDS, name))
         if not old["foad"]:
-            _count(tx, level_of(numbers.reach), -1)
+            _count(tx, level_of(numbers.reach), record, -1)
         tx.delete(PLACES, place)
         tx.delete(OUTLINES, name)
         tx.delete(IDS, name)
@@ -347,16 +348,30 @@ class _Page:
         return True
 
 
+LARGE = 16 * 1024
+"""Bytes: only a polygon can have a larger record, and a search collects its header alone."""
+
+
 def level_counts(tx: Reader) -> tuple[int, ...]:
     """How many registrations each level of the cell index holds."""
-    packed = tx.get(STATE, _LEVELS)
+    return _counts(tx, _LEVELS)
+
+
+def large_counts(tx: Reader) -> tuple[int, ...]:
+    """How many of them have records larger than :data:`LARGE`; those of earlier versions' files are not counted."""
+    return _counts(tx, _LARGE)
+
+
+def _counts(tx: Reader, which: bytes) -> tuple[int, ...]:
+    packed = tx.get(STATE, which)
     return _COUNTS.unpack(packed) if packed else (0,) * LEVELS
 
 
-def _count(tx: Writer, level: int, change: int) -> None:
-    counts = list(level_counts(tx))
-    counts[level] += change
-    tx.put(STATE, _LEVELS, _COUNTS.pack(*counts))
+def _count(tx: Writer, level: int, record: bytes, change: int) -> None:
+    for which in (_LEVELS, _LARGE) if len(record) > LARGE else (_LEVELS,):
+        counts = list(_counts(tx, which))
+        counts[level] = max(counts[level] + change, 0)
+        tx.put(STATE, which, _COUNTS.pack(*counts))
 
 
 def _made_by(tx: Reader, owner: str) -> int:

@@ -7,8 +7,8 @@ registry.
 
 Anybody may search, so what a search costs at worst is bounded too:
 
-* Records are collected in read blocks of at most :data:`ROWS` and compared between them, so a search over half the
-  world keeps nobody waiting, and holds only what it still needs.  What moves meanwhile may be missed.
+* Records are collected in read blocks of a bounded number and compared between them, so a search over half the world
+  keeps nobody waiting, and holds only what it still needs.  What moves meanwhile may be missed.
 * Of a large record only the header is collected.  Polygons are asked by their outlines (:mod:`.outlines`), smallest
   first, and the text of one is fetched when it is a hit.
 * The answer is cut at `most` hits, and at :data:`~omp.protocols.mrs.registry.MAX_SPACES` bytes of spaces (§6.3).  Once
@@ -18,7 +18,6 @@ Anybody may search, so what a search costs at worst is bounded too:
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
 from collections.abc import Iterator
 from heapq import nsmallest
 from itertools import islice
@@ -29,13 +28,11 @@ from omp.protocols.mrs.cells import LEVEL_REACHES, WHOLE, cover
 from omp.protocols.mrs.geometry import EARTH_RADIUS_M, Vector, chord_metres
 from omp.protocols.mrs.outlines import Outline
 from omp.protocols.mrs.registration import HEADER, document, header, space_of, space_size, unpack_centre, unpack_size
-from omp.protocols.mrs.registry import MAX_SPACES, OUTLINES, PLACES, level_counts, record_at
+from omp.protocols.mrs.registry import LARGE, MAX_SPACES, OUTLINES, PLACES, large_counts, level_counts, record_at
 from omp.store.port import Reader, Store, key
 
 ROWS = 1000
-"""Records that one read block collects."""
-LARGE = 16 * 1024
-"""Bytes: of a larger record, which only a polygon can have, the header is collected."""
+"""With so many records a read block ends; it collects less than three times as many."""
 _ROUNDING = 1e-3
 """Metres: more than rounding can change the reach of a polygon."""
 _SMALL_SPACE = 512
@@ -61,12 +58,11 @@ def find(store: Store, point: Vector, within: float, most: int) -> Found:
     """The first `most` registrations that come within `within` metres of `point`, or as many as one answer holds."""
     spheres: list[Hit] = []
     polygons: list[_Polygon] = []
-    for batch in _batches(store, point, within):
-        for level, rows in batch:
-            _compare(rows, point, within, _longest_chord(level, within), spheres, polygons)
-        if len(spheres) > most:
+    for level, rows in _collected(store, point, within):
+        _compare(rows, point, within, _longest_chord(level, within), spheres, polygons)
+        if len(spheres) > most + 10 * ROWS:
             spheres = nsmallest(most, spheres)
-    spheres.sort()
+    spheres = nsmallest(most, spheres) if len(spheres) > most else sorted(spheres)
     if not polygons and len(spheres) * _SMALL_SPACE <= MAX_SPACES:
         return Found(spheres, truncated=False)
     answer = _Answer(most)
@@ -84,32 +80,63 @@ def find(store: Store, point: Vector, within: float, most: int) -> Found:
 # --- collecting -----------------------------------------------------------------------------------------------------
 
 
-def _batches(store: Store, point: Vector, within: float) -> Iterator[list[tuple[int, _Rows]]]:
-    """The rows of every registration that could come near, and some others, by level; each batch from one block."""
+def _collected(store: Store, point: Vector, within: float) -> Iterator[tuple[int, _Rows]]:
+    """Level by level the rows of every registration that could come near, and some others."""
+    collected: list[tuple[int, _Rows]] = []
     with store.read() as tx:
+        large = large_counts(tx)
         levels = [level for level, count in enumerate(level_counts(tx)) if count]
-        ranges = deque((level, key(first), key(end)) for level in levels for first, end in cover(point, within, level))
-        batch = _collected(tx, ranges)
-    yield batch
-    while ranges:
+        left = [_Level(level, large[level] > 0, cover(point, within, level)) for level in levels]
+        _one_block(tx, left, collected)
+    yield from collected
+    while left:
+        collected.clear()
         with store.read() as tx:
-            batch = _collected(tx, ranges)
-        yield batch
+            _one_block(tx, left, collected)
+        yield from collected
 
 
-def _collected(tx: Reader, ranges: deque[tuple[int, bytes, bytes]]) -> list[tuple[int, _Rows]]:
-    """Up to ROWS rows of `ranges`, from which is removed what was taken."""
-    batch = []
-    room = ROWS
-    while ranges and room:
-        level, first, end = ranges.popleft()
-        scan = islice(tx.scan(PLACES, first, end), room)
-        rows = [(place, record if len(record) <= LARGE else record[: HEADER.size]) for place, record in scan]
-        if len(rows) == room:
-            ranges.appendleft((level, rows[-1][0] + b"\0", end))
-        room -= len(rows)
-        batch.append((level, rows))
-    return batch
+class _Level:
+    """What is still to be collected on a level: ranges of cells, the first from the key `start` on if that is set."""
+
+    __slots__ = ("has_large", "level", "ranges", "start")
+
+    def __init__(self, level: int, has_large: bool, ranges: list[tuple[int, int]]) -> None:
+        self.level = level
+        self.has_large = has_large
+        self.ranges = ranges
+        self.start = b""
+
+    def take(self, tx: Reader) -> _Rows:
+        """The next rows: all, or at least ROWS and fewer than twice as many."""
+        rows: _Rows = []
+        start = self.start
+        for number, (first, end) in enumerate(self.ranges):
+            scan = tx.scan(PLACES, start or key(first), key(end))
+            rows += islice(map(_without_text, scan) if self.has_large else scan, ROWS)
+            if len(rows) >= ROWS:
+                self.start = rows[-1][0] + b"\0"
+                self.ranges = self.ranges[number:]
+                return rows
+            start = b""
+        self.ranges = []
+        return rows
+
+
+def _one_block(tx: Reader, left: list[_Level], collected: list[tuple[int, _Rows]]) -> None:
+    """Collect levels from `left`, removing those that are finished, until there are ROWS rows."""
+    count = 0
+    while left and count < ROWS:
+        rows = left[0].take(tx)
+        count += len(rows)
+        collected.append((left[0].level, rows))
+        if not left[0].ranges:
+            del left[0]
+
+
+def _without_text(row: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    place, record = row
+    return (place, record[: HEADER.size]) if len(record) > LARGE else row
 
 
 def _longest_chord(level: int, within: float) -> float:

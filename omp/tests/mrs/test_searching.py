@@ -13,8 +13,8 @@ from unittest import mock
 from omp.protocols.mrs import outlines, searching
 from omp.protocols.mrs.geometry import unit_vector
 from omp.protocols.mrs.registration import Claim, read_claim, record_tail, space_size
-from omp.protocols.mrs.registry import MAX_SPACES, OUTLINES, PLACES, Registry
-from omp.protocols.mrs.searching import LARGE, ROWS, find
+from omp.protocols.mrs.registry import LARGE, MAX_SPACES, OUTLINES, PLACES, Registry
+from omp.protocols.mrs.searching import ROWS, find
 from omp.store.memory import MemoryStore
 from omp.tests.mrs.parties import RegistryCase, claim
 
@@ -94,9 +94,7 @@ class Costs(unittest.TestCase):
     def test_only_the_header_of_a_large_record_is_collected(self) -> None:
         self.registry.register("mark@here.example", polygon_claim(round_polygon(1000)))
         self.registry.register("mark@here.example", polygon_claim(round_polygon(5)))
-        collected = [
-            record for batch in searching._batches(self.store, HERE, 10) for _, rows in batch for _, record in rows
-        ]
+        collected = [record for _, rows in searching._collected(self.store, HERE, 10) for _, record in rows]
         self.assertEqual(len(collected), 2)
         self.assertLess(max(map(len, collected)), LARGE)
 
@@ -111,9 +109,17 @@ class Costs(unittest.TestCase):
                 f"https://e.example/{number}",
             )
             names.append(self.registry.register("mark@here.example", read_claim(body))[7:23])
-        batches = list(searching._batches(self.store, HERE, 300_000))
-        self.assertGreater(len(batches), 2)
-        self.assertLessEqual(max(sum(len(rows) for _, rows in batch) for batch in batches), ROWS)
+        taken = []
+        real = searching._one_block
+
+        def counting(tx: Any, left: Any, collected: Any) -> None:
+            real(tx, left, collected)
+            taken.append(sum(len(rows) for _, rows in collected))
+
+        with mock.patch.object(searching, "_one_block", counting):
+            find(self.store, HERE, 300_000, 10)
+        self.assertGreater(len(taken), 1)
+        self.assertLess(max(taken), 3 * ROWS)
         hits = find(self.store, HERE, 300_000, 10_000).hits
         self.assertEqual(sorted(name for _, _, name, _ in hits), sorted(names))
         self.assertEqual(find(self.store, HERE, 300_000, 50).hits, hits[:50])
