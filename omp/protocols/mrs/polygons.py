@@ -119,7 +119,8 @@ def _area_to_the_left(ring: Sequence[Vector]) -> float:
     return remainder(excess, 4 * pi) * EARTH_RADIUS_M**2
 
 
-_AXES: list[Vector] = [(1.0, 0.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)]
+_X, _Y, _Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+_AXES: list[Vector] = [_X, (-1.0, 0.0, 0.0), _Y, (0.0, -1.0, 0.0), _Z]
 
 
 def _check_area(area: float, perimeter: float) -> None:
@@ -143,29 +144,29 @@ def _cap(ring: Sequence[Vector]) -> tuple[Vector, float]:
 
 # --- crossings ------------------------------------------------------------------------------------------------------
 
-_Edge = tuple[float, float, int]
+_Arc = tuple[Vector, Vector]
+
+_FEW = 64
+"""So few edges are swept along the axes; of more, so many are sampled to find better directions."""
 
 
 def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
     """Refuse edges that cross or touch; `numbers` are those that the sender gave the vertices.
 
-    A sweep along the axis on which the polygon is longest compares only edges whose extents overlap.  An arc
-    of angle θ bulges past the box of its ends by at most 1 - cos(θ/2).
+    A sweep along one direction compares only edges whose extents overlap, there and along a second direction.
     """
-    axis = max(range(3), key=lambda k: max(v[k] for v in ring) - min(v[k] for v in ring))
     edges = list(_edges(ring))
     poles = [cross(a, b) for a, b in edges]
-    swept: list[_Edge] = []
-    for index, (a, b) in enumerate(edges):
-        margin = _squared(a, b) / 4 + _TOUCH  # 1 - cos(θ/2) <= 1 - cos²(θ/2) = c²/4
-        low, high = sorted((a[axis], b[axis]))
-        swept.append((low - margin, high + margin, index))
-    swept.sort()
-    active: list[_Edge] = []
-    for low, high, index in swept:
-        active = [other for other in active if other[1] >= low]
-        for _, _, other in active:
-            # Most pairs end here, and there may be many: the extents of a comb's teeth all overlap.
+    along, across = (_extents(edges, direction) for direction in _directions(ring, edges))
+    active: list[tuple[float, float, float, int]] = []
+    for index in sorted(range(len(edges)), key=along.__getitem__):
+        low, high = along[index]
+        left, right = across[index]
+        active = [other for other in active if other[0] >= low]
+        for _, other_left, other_right, other in active:
+            # Most pairs end here or in the next lines, and there may be many.
+            if other_left > right or other_right < left:
+                continue
             if _on_one_side(poles[index], *edges[other]) or _on_one_side(poles[other], *edges[index]):
                 continue
             first, second = sorted((index, other))
@@ -174,7 +175,40 @@ def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
                     f"the edges that start at vertices {numbers[first]} and {numbers[second]} cross or touch: "
                     "a polygon's edges meet at their common vertices only"
                 )
-        active.append((low, high, index))
+        active.append((high, left, right, index))
+
+
+def _extents(edges: Sequence[_Arc], direction: Vector) -> list[tuple[float, float]]:
+    """How far each edge extends along a direction: from, to.
+
+    An arc of angle θ bulges past the extent of its ends by at most 1 - cos(θ/2) <= 1 - cos²(θ/2) = c²/4.
+    """
+    extents = []
+    for a, b in edges:
+        margin = _squared(a, b) / 4 + _TOUCH
+        low, high = dot(direction, a), dot(direction, b)
+        extents.append((low - margin, high + margin) if low < high else (high - margin, low + margin))
+    return extents
+
+
+def _directions(ring: Sequence[Vector], edges: Sequence[_Arc]) -> tuple[Vector, Vector]:
+    """Two directions for the sweep: along one of them at least, most edges should be short.
+
+    A comb of long thin teeth makes nearly every pair of edges overlap along any direction but that across the teeth,
+    and whoever sends it chooses how it lies.  So the candidates are, beside the axes, the directions across some of the
+    longest edges.  A second direction takes care of a second comb.
+    """
+    spread = sorted((max(v[k] for v in ring) - min(v[k] for v in ring), axis) for k, axis in enumerate((_X, _Y, _Z)))
+    (_, second), (_, first) = spread[1:]
+    if len(edges) <= _FEW:
+        return first, second
+    sample = edges[:: len(edges) // _FEW]
+    longest = sorted(sample, key=lambda edge: _squared(*edge), reverse=True)
+    candidates = [first, second, *(normal(a, b) for a, b in longest[:: len(longest) // 6])]
+    lengths = [[high - low for low, high in _extents(sample, candidate)] for candidate in candidates]
+    best = min(lengths, key=sum)
+    other = min((each for each in lengths if each is not best), key=lambda each: sum(map(min, each, best)))
+    return candidates[lengths.index(best)], candidates[lengths.index(other)]
 
 
 def _on_one_side(pole: Vector, c: Vector, d: Vector) -> bool:
