@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import unittest
 from typing import Any
+from unittest.mock import patch
 
+from omp.protocols.oplog.core import state
 from omp.protocols.oplog.core.blocks import Blocks
 from omp.protocols.oplog.core.document import changed_by, item, why
 from omp.protocols.oplog.core.entries import SourceEntry
@@ -236,6 +238,53 @@ class Taint(StateTest):
         (source,) = self.entry(tip).sources
         self.assertEqual(self.taint(tip), [source.id])
         self.assertEqual(why(self.entry(tip)).count(b'"sources":['), 1501)
+
+
+class Cost(StateTest):
+    """Counted work: what one operation touches, and how long the document gets."""
+
+    def changed(self, kind: str, **members: Any) -> list[str]:
+        """The IDs of the stored operations that a new one by the root changes, by its events."""
+        outcome = self.node.replica.admit(self.node.by(ROOT).produce(kind, body_of(kind, **members), TS))
+        return [event.data["id"] for event in outcome.events if event.kind == "status"]
+
+    def test_a_refutation_stops_at_what_is_tainted_already(self) -> None:
+        chain = [self.do(CLAIM)]
+        for _ in range(40):
+            chain.append(self.derive(chain[-1]))
+        for number in range(30, 0, -1):  # each but the first meets a taint one step down
+            changed = self.changed(REFUTATION, target=chain[number])
+            self.assertEqual(changed, chain[number:] if number == 30 else chain[number : number + 2])
+
+    def test_the_document_grows_with_the_log_and_not_with_its_square(self) -> None:
+        sizes = []
+        tip = self.do(CLAIM)
+        for _ in range(3):
+            for _ in range(40):
+                self.do(REFUTATION, target=tip)
+                tip = self.derive(tip)
+            sizes.append(len(self.node.replica.state_document()))
+        self.assertAlmostEqual(sizes[2] - sizes[1], sizes[1] - sizes[0], delta=10)  # "effective" is true or false
+
+    def test_another_correction_asks_only_those_who_rest_on_its_replacement(self) -> None:
+        claim, replacement = self.do(CLAIM), self.do(CLAIM)
+        dependents = [self.derive(claim) for _ in range(30)]
+        excused = self.derive(claim, replacement)
+        self.assertEqual(self.changed(CORRECTION, target=claim), [claim, *dependents, excused])
+        with patch.object(state, "_is_excused", wraps=state._is_excused) as asked:
+            self.assertEqual(self.changed(CORRECTION, target=claim), [claim])
+            self.assertEqual(asked.call_count, 0)
+            self.assertEqual(self.changed(CORRECTION, target=claim, replacement=replacement), [claim, excused])
+            self.assertEqual(self.changed(CORRECTION, target=claim, replacement=replacement), [claim])
+            self.assertEqual(asked.call_count, 1)
+
+    def test_only_the_first_revocation_of_a_lineage_changes_the_grants_below(self) -> None:
+        top = self.do(GRANT, grantee=PHONE.id)
+        low = [self.node.do(PHONE, GRANT, grantee=LAPTOP.id, parent=top, max_depth=0) for _ in range(3)]
+        self.assertEqual(self.changed(REVOCATION, target=low[0]), [low[0]])
+        self.assertEqual(self.changed(REVOCATION, target=top), [top, *low[1:]])
+        self.assertEqual(self.changed(REVOCATION, target=top), [top])
+        self.assertEqual(self.changed(REVOCATION, target=low[1]), [low[1]])
 
 
 class Document(StateTest):

@@ -208,10 +208,10 @@ def _taints(source: SourceEntry, entry: SourceEntry) -> bool:
 
 def _taints_all(source: SourceEntry) -> bool | None:
     """Whether `source` taints all its dependents, or none; None if it is only superseded, which may be excused."""
-    status = status_of(source)
-    if source.taint or status in ("void", "refuted"):
+    if source.taint:
         return True
-    return None if status == "superseded" else False
+    status = status_of(source)
+    return None if status == "superseded" else status != "active"
 
 
 def _is_excused(superseded: SourceEntry, entry: SourceEntry) -> bool:
