@@ -7,9 +7,10 @@ hard part is taint.  The taint of X is the list of its *direct* sources S that t
 * are ``superseded``, unless a non-void correction of S names as its replacement X itself or a direct source of X, or
 * have a taint themselves, whatever their status.
 
-So a refutation reaches everything that was derived from what it refutes, and yet each entry is told by its sources
-alone.  That makes the cost linear: where the taint of S was not empty before and is not empty now, its dependents are
-left alone.  A second refutation further up the same derivation stops at the first entry that is tainted already.
+So a refutation reaches everything that was derived from what it refutes, and yet the taint of an entry follows from
+its own sources alone.  That bounds the work: an entry whose taint was not empty before and is not empty now changes
+nothing for its dependents.  For example, a refutation further up a derivation stops at the first entry that is tainted
+already, so refuting every claim of a chain is linear.
 
 :class:`DerivedState` works in two steps.  First what the new entry does, and what is no longer void or has become void,
 is put into effect at its target.  Then the sources whose effect on their dependents may have changed are taken in total
@@ -17,8 +18,8 @@ order, and each asks its dependents whether it taints them now; a dependent whos
 takes its place in the queue.  Sources come before those who build on them in total order, so each entry is taken once,
 when all its sources are settled.  (Depth first, one entry could change again and again in a single step.)
 
-The one operation that touches everything built on its target does cost that much: refuting the root of a derivation
-changes the objects of all that was derived from it, and each change is an event (§7.6).
+One operation can still touch a whole log: refuting the root of a derivation changes the object of everything that was
+derived from it, and each change is an event (§7.6).  That takes about 1 µs an entry here.
 
 Void operations have no effect here; void.py says which are void.  Order of arrival does not matter: each change leaves
 the state that §5 defines for what is stored.  The caller must add entries after their sources, and say which entries
