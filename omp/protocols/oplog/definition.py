@@ -26,12 +26,13 @@ revoked by somebody who had not seen O: it stays in the log and has no effect.
 * Devices write at the same time.  Nothing is overwritten: a total order (§3.3) and the rules of §5 settle what counts.
 * A key is lost or a helper turns bad.  Its grant is revoked, and it may then sign operations that pretend to be older
   than the revocation.  They gain nothing: revocation wins over what is concurrent with it (§4.5).
-* Something proves false after conclusions were drawn from it.  Taint follows the derivation (§5.2).
+* Something proves false after conclusions were drawn from it.  Taint follows the derivation: each operation lists the
+  sources that taint it, and those list theirs, down to the cause (§5.2).
 
 **How this page is written.**  As the document defines the log, not as it is fast: a past is a set, "void" is the
-recursion of §4.5, taint is a search through all sources.  Time and space grow with the square of the log: good for ten
-thousand operations, slow for a hundred thousand.  The server uses the package ``core``, which keeps everything up to
-date step by step.  The two share the modules of ``omp.rules`` that are imported below, and no other line: a mistake
+recursion of §4.5, taint asks every source of every operation.  Time and space grow with the square of the log: good for
+ten thousand operations, slow for a hundred thousand.  The server uses the package ``core``, which keeps everything up
+to date step by step.  The two share the modules of ``omp.rules`` that are imported below, and no other line: a mistake
 goes unseen only if it was made twice.  The tests hold one against the other.  ``python -m omp log verify`` runs this
 page.  Six decisions that may surprise are listed at its end.
 
@@ -611,6 +612,11 @@ def _ends_no_later(expires: str | None, above: str | None) -> bool:
 # --- §4.5 Void, §5 Derived state ---------------------------------------------------------------------------------
 
 
+def sources(op: Op) -> list[Op]:
+    """§5.2: what a claim is derived from, and what an inference-call was made on; other operations have no sources."""
+    return [*op.named.get("derived_from", []), *op.named.get("inputs", [])]
+
+
 class State:
     """What follows from a closed set of operations: void and effective (§4), statuses, taint, the document (§5)."""
 
@@ -618,9 +624,10 @@ class State:
         self._identity = log.identity
         self._operations = list(log.operations.values())  # each after its ancestors
         self._void: dict[Op, bool] = {}
-        self._sources = self._transitive_sources()
         self._status = {op: self._status_of(op) for op in self._operations}
-        self._inactive = [op for op in self._operations if self._status[op] != "active"]
+        self._taint: dict[Op, list[Op]] = {}
+        for op in self._operations:
+            self._taint[op] = [source for source in sources(op) if self._taints(source, op)]
 
     def is_void(self, op: Op) -> bool:
         """§4.5: O is by a key other than the root, and every grant in Auth(O) is cut for O."""
@@ -649,27 +656,15 @@ class State:
             return "refuted"
         return "superseded" if self._in_effect(op.targeted_by, CORRECTION) else "active"
 
-    def _transitive_sources(self) -> dict[Op, int]:
-        sources: dict[Op, int] = {}
-        for op in self._operations:
-            sources[op] = 0
-            for source in [*op.named.get("derived_from", []), *op.named.get("inputs", [])]:
-                sources[op] |= sources[source] | 1 << source.number
-        return sources
-
-    def _taint(self, op: Op) -> list[str]:
-        """§5.2: the transitive sources that are not active, except those that were replaced by what O rests on."""
-        rests_on = self._sources[op] | 1 << op.number
-        return _ids(
-            source
-            for source in self._inactive
-            if is_in(self._sources[op], source)
-            and not (self._status[source] == "superseded" and self._is_replaced_in(rests_on, source))
+    def _taints(self, source: Op, op: Op) -> bool:
+        """§5.2: whether a direct source of O taints it; the taint of the source itself is known already."""
+        if self._status[source] in ("void", "refuted") or self._taint[source]:
+            return True
+        return self._status[source] == "superseded" and not any(
+            replacement in (op, *sources(op))
+            for correction in self._in_effect(source.targeted_by, CORRECTION)
+            for replacement in correction.named.get("replacement", [])
         )
-
-    def _is_replaced_in(self, bits: int, claim: Op) -> bool:
-        corrections = self._in_effect(claim.targeted_by, CORRECTION)
-        return any(is_in(bits, one) for each in corrections for one in each.named.get("replacement", []))
 
     def document(self) -> dict[str, Any]:
         """§5.3: the object of which the state document is the canonical encoding."""
@@ -679,10 +674,10 @@ class State:
             "evidence": self._objects(EVIDENCE, self._evidence),
             "forks": self._forks(),
             "grants": self._objects(GRANT, lambda op: {
-                "revoked_by": _ids(self._in_effect(revocations_of(op), REVOCATION)),
+                "revoked_by": _ids(self._in_effect(op.targeted_by, REVOCATION)),
             }),
             "heads": _ids(op for op in self._operations if op.id not in have_children),
-            "inferences": self._objects(INFERENCE, lambda op: {"taint": self._taint(op)}),
+            "inferences": self._objects(INFERENCE, lambda op: {"taint": _ids(self._taint[op])}),
             "log": self._identity,
             "ops": len(self._operations),
             "v": VERSION,
@@ -699,7 +694,7 @@ class State:
         return {"refuted_by": _ids(self._in_effect(op.targeted_by, REFUTATION))}
 
     def _claim(self, op: Op) -> dict[str, Any]:
-        taint, corrections = self._taint(op), self._in_effect(op.targeted_by, CORRECTION)
+        taint, corrections = _ids(self._taint[op]), self._in_effect(op.targeted_by, CORRECTION)
         return {
             **self._evidence(op),
             "effective": self._status[op] == "active" and not taint,

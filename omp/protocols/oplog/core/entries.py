@@ -71,8 +71,8 @@ class Entry:
 class SourceEntry(Entry):
     """An operation that claims and inferences may build on: a node of the derivation graph (§5).
 
-    ``sources`` are the entries it builds on.  ``dependents`` are those that build on it, and ``taint`` the sources that
-    taint it (both written by state.py).
+    ``sources`` are the entries it builds on.  ``dependents`` are those that build on it, and ``taint`` those of its
+    sources that taint it, in no particular order (both written by state.py).
     """
 
     __slots__ = ("dependents", "sources", "taint")
@@ -82,7 +82,7 @@ class SourceEntry(Entry):
         self.sources = tuple(sources)
         # Most entries have none of these for ever: the empty tuple is shared, an empty list would not be.
         self.dependents: list[SourceEntry] | tuple[()] = ()
-        self.taint: frozenset[SourceEntry] = frozenset()
+        self.taint: tuple[SourceEntry, ...] = ()
 
 
 class EvidenceEntry(SourceEntry):
@@ -97,9 +97,13 @@ class EvidenceEntry(SourceEntry):
 
 
 class ClaimEntry(SourceEntry):
-    """claim-assert.  ``refuted_by`` and ``superseded_by`` are the non-void operations that target it (state.py)."""
+    """claim-assert.
 
-    __slots__ = ("predicate", "refuted_by", "superseded_by")
+    state.py writes ``refuted_by`` and ``superseded_by``, the non-void operations that target it, and ``replacements``:
+    the claims that those in ``superseded_by`` name, each with how many of them name it.
+    """
+
+    __slots__ = ("predicate", "refuted_by", "replacements", "superseded_by")
     type = CLAIM
 
     def __init__(self, operation: Operation, named: Named) -> None:
@@ -107,6 +111,7 @@ class ClaimEntry(SourceEntry):
         self.predicate: str = intern(operation.body["predicate"])
         self.refuted_by: list[RefutationEntry] | tuple[()] = ()
         self.superseded_by: list[CorrectionEntry] | tuple[()] = ()
+        self.replacements: dict[ClaimEntry, int] | None = None
 
 
 class InferenceEntry(SourceEntry):

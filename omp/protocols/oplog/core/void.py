@@ -109,13 +109,15 @@ def cutting(grant: GrantEntry, entry: Entry) -> list[RevocationEntry]:
 
 
 def effective_revocations(grant: GrantEntry) -> list[RevocationEntry]:
-    """The effective revocations, renunciations included, of the grant or an ancestor: ``revoked_by`` of §5.3."""
-    return [revocation for above in grant.lineage() for revocation in above.revocations if not revocation.void]
+    """The effective revocations, renunciations included, that target the grant itself: ``revoked_by`` of §5.3."""
+    return [revocation for revocation in grant.revocations if not revocation.void]
 
 
 def grant_status(grant: GrantEntry) -> str:
     """``void``, ``revoked`` or ``active``: §5.1.  It does not depend on the time: for that, see authority.in_force."""
     if grant.void:
         return "void"
-    # §5.1 names a void ancestor too; by the proof above, the grant itself is void then.
-    return "revoked" if effective_revocations(grant) else "active"
+    # §5.1 names a void ancestor too; by the proof above, the grant itself is void then.  It asks for an effective
+    # revocation of the grant or an ancestor, and any revocation will do: if one is void, all of its Auth, which lies in
+    # the lineage of its target, was cut by effective ones that target a grant of this lineage too.
+    return "revoked" if any(above.revocations for above in grant.lineage()) else "active"

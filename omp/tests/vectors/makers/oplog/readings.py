@@ -159,6 +159,7 @@ def why_cases() -> Iterator[Case]:
     """The derivation trees."""
     stream = calendar()
     yield _why("tainted by refuted evidence", stream, _last_claim(stream))
+    yield _tainted_far_from_the_cause()
     stream = Stream("")
     claim = stream.accept("", CLAIM)
     yield _why("a direct statement", stream, claim)
@@ -179,6 +180,15 @@ def why_cases() -> Iterator[Case]:
     yield _void_but_not_by_a_renunciation()
     yield _saved_by_another_grant()
     yield _void_by_the_revocation_of_an_ancestor()
+
+
+def _tainted_far_from_the_cause() -> Case:
+    stream = Stream("")
+    tip = evidence = stream.accept("", EVIDENCE)
+    for predicate in ("calendar.one", "calendar.two", "calendar.three"):
+        tip = stream.accept("", CLAIM, derived_from=[tip.id], method=RULE, predicate=predicate)
+    stream.accept("", REFUTATION, target=evidence.id)
+    return _why("the cause of a taint lies three sources down", stream, tip)
 
 
 def _through_an_inference_call() -> Case:

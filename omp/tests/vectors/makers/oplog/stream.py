@@ -2,7 +2,8 @@
 
 :class:`Stream` makes operations as their authors would, after all that was accepted so far unless told otherwise, and
 notes with each what must become of it.  What becomes of it is written down by the author of the vector; only IDs and
-the final state are computed, the state by the definition.
+the final state are computed, the state by the definition.  What a case is about in that state is written down too
+(:meth:`Stream.expect`), and the definition must agree.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Stream:
         self.steps: list[Case] = []
         self.stored: dict[str, Made] = {}
         self._last: dict[str, Made] = {}
+        self._expected: list[tuple[str, str, list[str]]] = []
 
     # --- Making
 
@@ -126,12 +128,19 @@ class Stream:
         self.stored[made.id] = made
         self._last[made.envelope["author"]] = made
 
+    def expect(self, made: Made, member: str, operations: Sequence[Made]) -> None:
+        """Of the object of an operation in the final state, `member` must hold the IDs of `operations`, sorted."""
+        self._expected.append((made.id, member, sorted(one.id for one in operations)))
+
     # --- Cases
 
     def report(self) -> Report:
         """What the definition makes of what is stored."""
         report = check((made.raw for made in self.stored.values()), TRUSTING)
         assert not report.problems, (self.name, report.problems)
+        objects = {one["id"]: one for name in ("claims", "grants", "inferences") for one in report.state[name]}
+        for operation_id, member, ids in self._expected:
+            assert objects[operation_id][member] == ids, (self.name, operation_id, member)
         return report
 
     def case(self, pending: Iterable[tuple[Made, Sequence[str]]] = (), kept: Iterable[Made] = ()) -> Case:
