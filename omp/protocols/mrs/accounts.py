@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 USERS = "mrs_users"  # username -> JSON {"password", "email", "created_at"}
 TOKENS = "mrs_tokens"  # SHA-256 -> expiry (epoch ms, 8 bytes), username
-TOKENS_BY_AGE = "mrs_tokens_by_age"  # expiry, SHA-256 -> nothing
+TOKENS_BY_EXPIRY = "mrs_tokens_by_age"  # expiry, SHA-256 -> nothing
 FAILURES = "mrs_failures"  # "user" or "address", which -> the times of its last failures, epoch ms, 8 bytes each
 NEW = "mrs_new_accounts"  # address -> the times of its last attempts to make an account, the same way
 RESERVED = ("_server",)
@@ -305,12 +305,12 @@ class Accounts:
         """Drop tokens that have expired."""
         end = key(int(now * 1000))
         with self._store.read() as tx:
-            if next(tx.scan(TOKENS_BY_AGE, b"", end), None) is None:
+            if next(tx.scan(TOKENS_BY_EXPIRY, b"", end), None) is None:
                 return
         with self._store.write() as tx:
-            old = list(islice(tx.scan(TOKENS_BY_AGE, b"", end), _DELETED_AT_ONCE))
+            old = list(islice(tx.scan(TOKENS_BY_EXPIRY, b"", end), _DELETED_AT_ONCE))
             for row, _ in old:
-                tx.delete(TOKENS_BY_AGE, row)
+                tx.delete(TOKENS_BY_EXPIRY, row)
                 tx.delete(TOKENS, row[8:])
 
     def _new_token(self, tx: Writer, username: str) -> Login:
@@ -319,5 +319,5 @@ class Accounts:
         ends = self._clock() + self._token_seconds
         expiry = key(int(ends * 1000))
         tx.put(TOKENS, digest, expiry + username.encode())
-        tx.put(TOKENS_BY_AGE, expiry + digest, b"")
+        tx.put(TOKENS_BY_EXPIRY, expiry + digest, b"")
         return Login(token, iso_time(ends))

@@ -369,15 +369,13 @@ class RememberingKeys(unittest.TestCase):
         self.assertEqual(len(self.fetched), before + 1)
 
     def test_one_domain_and_one_caller_have_a_share_of_the_fetches_at_once(self) -> None:
-        hold, begun = threading.Event(), threading.Semaphore(0)
-
         def slow(url: str) -> bytes:
             begun.release()
             hold.wait(5)
             return b"{}"
 
         for place in ("https://slow.example/{}", "https://slow{}.example/k"):
-            hold.clear()
+            hold, begun = threading.Event(), threading.Semaphore(0)
             keys = RemoteKeys(slow, lambda: self.now, 60)
             threads = []
             for number in range(MAX_AT_ONCE_OF_ONE):

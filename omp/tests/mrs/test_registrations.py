@@ -65,6 +65,10 @@ class Registering(RegistryCase):
             ({"space": {**sphere, "type": "cube"}}, "type"),
             ({"space": {**sphere, "radius": -1}}, "radius"),
             ({"space": {**sphere, "radius": "1"}}, "radius"),
+            ({"space": {**sphere, "radius": 0}}, "radius"),
+            ({"space": {**sphere, "radius": 0.000999}}, "0.001"),
+            ({"space": {**sphere, "radius": 5e-324}}, "0.001"),
+            ({"space": {**sphere, "radius": 1_000_001}}, "1,000,000"),
             ({"space": {**sphere, "center": {"lat": 91, "lon": 0}}}, "lat"),
             ({"service_point": None}, "service_point"),
             ({"service_point": 5}, "service_point"),
@@ -75,6 +79,9 @@ class Registering(RegistryCase):
         ):
             with self.subTest(change=change):
                 self.refused(self.mark.request("POST", "/register", {**good, **change}), 400, word)
+
+    def test_a_radius_of_a_millimetre_is_accepted(self) -> None:
+        self.assertEqual(self.mark.register(claim(4, 5, 0.001))["space"]["radius"], 0.001)
 
     def test_numbers_that_a_double_cannot_hold_are_400(self) -> None:
         for number in ("NaN", "Infinity", "-Infinity", "1e400", "9" * 400):
@@ -342,6 +349,9 @@ class TheServer(RegistryCase):
         self.assertIn("POST", preflight.headers["access-control-allow-methods"])
         self.assertIn("Authorization", preflight.headers["access-control-allow-headers"])
         self.assertEqual(self.refusal_headers()["access-control-allow-origin"], "*")
+        for headers in (answer.headers, self.refusal_headers()):
+            exposed = headers["access-control-expose-headers"].split(", ")
+            self.assertLessEqual({"Retry-After", "WWW-Authenticate"}, set(exposed))
 
     def refusal_headers(self) -> dict[str, str]:
         return self.stranger.request("POST", "/register", {}).headers
