@@ -1,9 +1,11 @@
 """The rules: pure functions and values that the protocols share, without I/O, clock or global state.
 
 Bytes and values go in, values come out.  What needs the time or randomness is given it as an argument.  Nothing here
-imports from the other floors (``store``, ``web``, ``protocols``), so each file can be read, tested and copied alone.
+imports from the other floors (``store``, ``web``, ``protocols``), so the folder can be read, tested and copied alone.
+Within it some files need others: ``canonical`` needs ``json_text``, ``identifiers`` needs ``encodings``.
 
-One idea carries all five protocols: canonical bytes, their hash, a signature over them.
+One idea comes back in most of what is here: a value has one sequence of bytes, the bytes have a hash, and a key signs
+them.  The operation log is built on all three; other protocols use what they need of it.
 
 >>> from omp.rules.canonical import canonicalize
 >>> from omp.rules.ed25519 import public_key_slowly, sign_slowly, verify

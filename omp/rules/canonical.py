@@ -13,9 +13,11 @@ JSON written in another way (stage 2).  :func:`encode` writes what it returned. 
 agree but for the order of names, which OMP-CJ sorts by code points: that differs where a name holds characters beyond
 U+FFFF.
 
-Handled here: NaN, infinities, lone surrogates, names that are not strings, cycles, depth, integers of any length.  The
-only exceptions are :class:`CanonicalError` and its subclasses, and no part of a result is ever returned.  The caller
-must bound the size.
+Handled by :func:`canonicalize` and :func:`decode`: NaN, infinities, lone surrogates, names that are not strings,
+cycles, depth, integers of any length.  The only exceptions that the two raise are :class:`CanonicalError` and its
+subclasses, and no part of a result is ever returned.  :func:`encode` checks nothing: it is for values that were
+decoded.  Given another value it may write what is not OMP-CJ (1.5, NaN) or raise anything.  The caller must bound the
+size.
 """
 
 from __future__ import annotations
@@ -202,7 +204,9 @@ def decode(data: bytes, max_depth: int = OMP_CJ_DEPTH) -> dict[str, Any]:
 
 
 def encode(value: Any) -> bytes:
-    """The OMP-CJ bytes of a value that :func:`decode` returned, or of a part of it; for others :func:`canonicalize`.
+    """The OMP-CJ bytes of a value that :func:`decode` returned, or of a part of it: nothing is checked.
+
+    For any other value use :func:`canonicalize`.
 
     >>> encode({"b": [1, None], "a": "\\u20ac"}).decode()
     '{"a":"€","b":[1,null]}'

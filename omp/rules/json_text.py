@@ -21,7 +21,7 @@ Every request body passes through here, so the scanner of the standard library t
 the two checks that it lacks run only on texts for which they can matter: depth where there are more brackets than
 levels, surrogates where there is ``\\ud``.
 
-:func:`parse_exact` keeps the characters that each number was written with.  :func:`compact` writes a value.
+:func:`compact` writes a value.
 """
 
 from __future__ import annotations
@@ -48,38 +48,14 @@ class JsonError(ValueError):
     """A text that is not JSON, or holds what omp §2.1 refuses; the message is one sentence for the sender."""
 
 
-class WrittenInteger(int):
-    """An integer that remembers how it was written: ``text``, e.g. ``-0``."""
-
-    text: str
-
-
-class WrittenFloat(float):
-    """A double that remembers how it was written: ``text``, e.g. ``1e-7`` or ``1.50``."""
-
-    text: str
-
-
 def parse(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """The value of the JSON text `data`: dict, list, str, int, float, bool or None.
 
     Raises :class:`JsonError`, and nothing else, for anything but JSON within the bounds above.
     """
-    return _parsed(data, max_depth, _scan)
-
-
-def parse_exact(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
-    """As :func:`parse`, but every number is a :class:`WrittenInteger` or :class:`WrittenFloat`.
-
-    For signatures over numbers in the form in which their sender wrote them.
-    """
-    return _parsed(data, max_depth, _scan_exact)
-
-
-def _parsed(data: bytes, max_depth: int, scan: Scanner) -> Any:
     text = text_of(data)
     check_depth(data, max_depth)
-    value = scan_whole(scan, text)
+    value = scan_whole(_scan, text)
     # The scanner has made one character of each pair of surrogates, and UTF-8 text holds none: a surrogate in the value
     # is alone, and was written as an escape \ud8… to \udf….
     if "\\ud" in text or "\\uD" in text:
@@ -165,18 +141,6 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _written_integer(text: str) -> WrittenInteger:
-    number = WrittenInteger(_integer(text))
-    number.text = text
-    return number
-
-
-def _written_float(text: str) -> WrittenFloat:
-    number = WrittenFloat(_float(text))
-    number.text = text
-    return number
-
-
 def scanner(
     integer: Callable[[str], Any],
     real: Callable[[str], Any],
@@ -190,7 +154,6 @@ def scanner(
 
 
 _scan = scanner(_integer, _float)
-_scan_exact = scanner(_written_integer, _written_float)
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 

@@ -21,7 +21,7 @@ from omp.protocols.mrs.peers import BadPeer, read_peer
 from omp.protocols.mrs.schemas import MAX_HINT, MAX_REGIONS, iso_time
 from omp.rules.json_text import JsonError, parse
 from omp.tools.http_client import LOCAL
-from omp.tools.mrs_client import RegistryClient, bearer, nobody
+from omp.tools.mrs_client import RegistryClient, bearer, nobody, secret
 from omp.tools.terminal import printable, warn
 
 HELP = "list, add, remove and refresh the peers of a registry"
@@ -34,7 +34,7 @@ examples:
   python -m omp peers list
   python -m omp peers remove https://sydney.mrs.example
 
-variables: MRS_SERVER_URL (--server), OMP_ADMIN_TOKEN (without it, only on the server's own machine)"""
+variables: MRS_SERVER_URL (--server), OMP_ADMIN_TOKEN (--token-file; without it, only on the server's own machine)"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     common = argparse.ArgumentParser(add_help=False)
     server = os.environ.get("MRS_SERVER_URL", LOCAL)
     common.add_argument("--server", default=server, help="base URL of the server (default: %(default)s)")
+    common.add_argument("--token-file", metavar="FILE", help='holds OMP_ADMIN_TOKEN ("-" is standard input)')
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, text in (
         ("list", "show the peers"),
@@ -63,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked for; 0, or :class:`~omp.tools.terminal.Failed`."""
-    token = os.environ.get("OMP_ADMIN_TOKEN")
+    token = secret("OMP_ADMIN_TOKEN", arguments.token_file)
     server = RegistryClient(arguments.server, bearer(token) if token else nobody)
     _ACTIONS[arguments.action](server, arguments)
     return 0

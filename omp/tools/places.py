@@ -1,8 +1,12 @@
 """``python -m omp places``: register places with an MRS server, and find what is around a point (mrs §3, §4, §6).
 
 The environment says who asks: ``MRS_TOKEN``, which `account` and `login` print, or, for an identity of another server,
-``MRS_IDENTITY`` with ``SEED_B64U`` (see ``python -m omp keygen``).  Passwords come from ``MRS_PASSWORD`` or are asked
-for: never from the command line, which other users of a machine can read.
+``MRS_IDENTITY`` with ``SEED_B64U`` (see ``python -m omp keygen``).  The password is in ``MRS_PASSWORD`` or is asked
+for.  Each of these secrets can be in a file instead (``--token-file``, ``--seed-file``, ``--password-file``); none is
+ever on the command line, which other users of a machine can read.
+
+`search --follow` asks the servers referred to as well.  Their addresses are chosen by others: see
+:func:`omp.tools.mrs_client.ask_stranger`.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ from shlex import quote
 from typing import Any
 
 from omp.protocols.mrs import schemas
+from omp.protocols.mrs.fetch import server_url
 from omp.protocols.mrs.geometry import GeometryError
 from omp.protocols.mrs.registration import read_space
 from omp.tools.http_client import LOCAL
-from omp.tools.mrs_client import Credentials, RegistryClient, bearer, signer
+from omp.tools.mrs_client import Credentials, RegistryClient, ask_stranger, bearer, secret, signer, write_secret
 from omp.tools.terminal import Failed, printable, warn
 
 HELP = "register places, and find what is around a point"
@@ -26,6 +31,7 @@ MAX_SERVERS = 10
 _EXAMPLES = """\
 examples:
   python -m omp places account mark                      make an account; prints the export of its token
+  python -m omp places login mark --password-file mark.password --token-file mark.token
   python -m omp places register --at -33.8568 151.2153 --radius 50 --service-point https://example.com/my-place
   python -m omp places register --vertex 48.2 16.36 --vertex 48.2 16.38 --vertex 48.21 16.37 --height 12 \\
       --service-point https://example.com/park
@@ -34,7 +40,8 @@ examples:
   python -m omp places release reg_a1b2c3d4e5f6
   python -m omp places peers
 
-variables: MRS_SERVER_URL (--server), MRS_TOKEN, MRS_PASSWORD, MRS_IDENTITY and SEED_B64U"""
+variables: MRS_SERVER_URL (--server), MRS_TOKEN (--token-file), MRS_PASSWORD (--password-file),
+MRS_IDENTITY and SEED_B64U (--seed-file); a file "-" is standard input"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +59,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     def action(name: str, text: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, help=text, description=text, parents=[common])
 
+    common.add_argument("--token-file", metavar="FILE", help="holds the token; account and login write it")
+    common.add_argument("--seed-file", metavar="FILE", help="holds the secret seed of MRS_IDENTITY")
     for name, text in (("account", "make an account"), ("login", "log in")):
-        action(name, f"{text}; prints the export of a token").add_argument("username")
+        entry = action(name, f"{text}; prints the export of a token, or writes the token to --token-file")
+        entry.add_argument("username")
+        entry.add_argument("--password-file", metavar="FILE", help="holds the password")
     register = action("register", "register a sphere or a polygon, or with --id update a registration")
     register.add_argument("--at", nargs=2, type=float, metavar=("LAT", "LON"), help="centre of a sphere, degrees")
     register.add_argument("--ele", type=float, default=0, help="its elevation, metres (default: 0)")
@@ -71,6 +82,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--follow", action="store_true", help=f"ask the servers referred to as well, up to {MAX_SERVERS}"
     )
+    search.add_argument(
+        "--insecure", action="store_true", help="follow to http:// and to any address and path, for tests"
+    )
     action("release", "remove a registration").add_argument("id")
     action("list", "your registrations")
     action("peers", "the servers that this one knows")
@@ -83,11 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _credentials(arguments: argparse.Namespace) -> Credentials:
-    token, identity = os.environ.get("MRS_TOKEN"), os.environ.get("MRS_IDENTITY")
+    token, identity = secret("MRS_TOKEN", arguments.token_file), os.environ.get("MRS_IDENTITY")
     if token:
         return bearer(token)
     if identity:
-        return signer(identity, os.environ.get("SEED_B64U", ""), arguments.key_url)
+        return signer(identity, secret("SEED_B64U", arguments.seed_file) or "", arguments.key_url)
     raise Failed("This needs MRS_TOKEN (see: python -m omp places login), or MRS_IDENTITY and SEED_B64U.")
 
 
@@ -96,7 +110,7 @@ def _client(arguments: argparse.Namespace) -> RegistryClient:
 
 
 def _token(arguments: argparse.Namespace, path: str) -> None:
-    password = os.environ.get("MRS_PASSWORD")
+    password = secret("MRS_PASSWORD", arguments.password_file)
     if password is None:
         from getpass import getpass
 
@@ -107,6 +121,10 @@ def _token(arguments: argparse.Namespace, path: str) -> None:
     answer = RegistryClient(arguments.server).ask(
         "POST", path, schemas.TOKEN, {"username": arguments.username, "password": password}
     )
+    if arguments.token_file is not None:
+        write_secret(arguments.token_file, answer["token"])
+        _print(f"the token is in {arguments.token_file}")
+        return
     # Quoted: a shell is to read it, and the token is whatever the server sent.
     _print(json.dumps(answer) if arguments.json else f"export MRS_TOKEN={quote(answer['token'])}")
 
@@ -135,36 +153,37 @@ def _space(arguments: argparse.Namespace) -> dict[str, Any]:
 def _search(arguments: argparse.Namespace) -> None:
     lat, lon = arguments.at
     wanted = {"location": {"lat": lat, "lon": lon}, "range": arguments.range}
-    servers, asked = [RegistryClient(arguments.server)], 0
-    while asked < len(servers):
-        server = servers[asked]
-        try:
-            answer = server.ask("POST", "/search", schemas.FOUND, wanted)
-        except Failed as error:
-            if not asked:
-                raise
-            warn(str(error))
-            answer = {"results": [], "referrals": []}
-        asked += 1
+    first = RegistryClient(arguments.server)
+    answer = first.ask("POST", "/search", schemas.FOUND, wanted)
+    servers = [first.url]
+    for number in range(MAX_SERVERS):  # `servers` grows meanwhile
+        if number:
+            try:
+                answer = ask_stranger(servers[number], "/search", schemas.FOUND, wanted, insecure=arguments.insecure)
+            except Failed as error:
+                warn(str(error))
+                answer = {"results": [], "referrals": []}
         if arguments.json:
             print(json.dumps(answer))
         else:
-            _show(server.url, answer)
+            _show(servers[number], answer)
         if arguments.follow:
             servers += _unknown(servers, answer["referrals"])
+        if number + 1 == len(servers):
+            return
 
 
-def _unknown(servers: list[RegistryClient], referrals: list[Any]) -> list[RegistryClient]:
+def _unknown(servers: list[str], referrals: list[Any]) -> list[str]:
     """The servers referred to that are not among `servers`, as far as there is room."""
-    found: list[RegistryClient] = []
+    found: list[str] = []
     for referral in referrals:
         try:
-            client = RegistryClient(referral["server"])
-        except Failed as error:
-            warn(f"a referral leads nowhere: {error}")
+            url = server_url(referral["server"])
+        except ValueError as error:
+            warn(f"a referral leads nowhere: the address of a server {error}")
             continue
-        if client.url not in (other.url for other in [*servers, *found]) and len(servers) + len(found) < MAX_SERVERS:
-            found.append(client)
+        if url not in [*servers, *found] and len(servers) + len(found) < MAX_SERVERS:
+            found.append(url)
     return found
 
 
@@ -173,6 +192,8 @@ def _show(server: str, answer: Any) -> None:
         _print(f"{hit['id']}  {hit['distance']:,.1f} m  {_describe(hit['space'])}  {hit['service_point']}")
     if not answer["results"]:
         print(f"nothing is registered there at {server}")
+    if answer.get("truncated"):
+        print(f"more is registered there at {server} than one answer holds")
     for referral in answer["referrals"]:
         _print(f"see also {referral['server']}" + (f" ({referral['hint']})" if referral["hint"] else ""))
 

@@ -28,9 +28,9 @@ from omp.protocols.nexus.ethereum import (
 )
 from omp.protocols.nexus.keccak import keccak256
 from omp.protocols.nexus.routes import BASE, DONE, MESSAGES, PROFILE
-from omp.protocols.nexus.signatures import FORMS, payload
+from omp.protocols.nexus.signatures import FORMS, as_written, payload
 from omp.rules.engines import CryptographyMissing
-from omp.rules.json_text import JsonError, parse, parse_exact
+from omp.rules.json_text import JsonError, parse
 from omp.tools.http_client import LOCAL, Server
 from omp.tools.key_files import read_secret, write_secret
 from omp.tools.terminal import Failed, contents, printable
@@ -116,7 +116,7 @@ class Profile:
         """Sign `body`, send it, and return what the server says about it."""
         assert self._wallet is not None
         try:
-            exact = parse_exact(json.dumps(body).encode())
+            exact = as_written(json.dumps(body).encode())
         except JsonError as error:  # command-line bytes that do not decode are lone surrogates in Python
             raise Failed(f"This cannot be sent: {error}.") from None
         digest = keccak256(payload(exact, FORMS[0]))

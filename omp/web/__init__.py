@@ -25,8 +25,9 @@ The files, in reading order:
 * ``connection``: one connection, on a socket, in a thread of its own;
 * ``server``: accepting, counting and stopping connections;
 * ``settings``: every variable that the server reads, as tables;
-* ``signature_guard``: HTTP Message Signatures in front of routes;
-* ``system``: ``/``, ``/health``, the capability document, OpenAPI and the docs page (``docs.html``).
+* ``system``: ``/``, ``/health``, the capability document, OpenAPI and the docs page (``docs.html``);
+* ``signature_guard``: HTTP Message Signatures in front of routes; read it after ``signature_base`` and
+  ``http_signatures`` in ``rules``.
 
 Public, for a protocol: all of ``messages``, ``errors``, ``settings`` and ``signature_guard``, and from ``routes``
 :class:`~omp.web.routes.Route`, :class:`~omp.web.routes.Mount` and :class:`~omp.web.routes.Context`.  ``omp/SPEC.md``

@@ -159,16 +159,15 @@ class Destination(NamedTuple):
     def spellings(self) -> list[tuple[str, str]]:
         """(scheme, authority), for each way in which a client may have written this address before it signed it.
 
-        The first is the one that the request has.  Where the port is the scheme's default, it may be written on one
-        side only.
+        The first is the one that the request has.  Each other costs a failing signature one more verification, so there
+        is only what the specification asks for: a port that is the scheme's default, written on one side only.
         """
-        return list(
-            dict.fromkeys(
-                (origin.scheme, authority)
-                for origin in self.origins
-                for authority in (self.named, origin.authority, f"{origin.host}:{origin.port}")
-            )
-        )
+        found = []
+        for scheme, host, port in self.origins:
+            found.append((scheme, self.named))
+            if port == DEFAULT_PORTS[scheme]:
+                found.append((scheme, host if self.named.endswith(f":{port}") else f"{host}:{port}"))
+        return found
 
 
 NOWHERE = Destination("", (), False, Local("", 0))

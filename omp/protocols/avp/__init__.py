@@ -9,7 +9,7 @@ in, and makes every check-and-write one step.  It holds no key and decrypts noth
 What can go wrong, and who prevents it:
 
 * Two members write at once, and one write is lost.  *The server*: a push names the version that it replaces, and of
-  many with one expectation exactly one is accepted.
+  many with one expectation at most one is accepted.
 * A removed member reads on.  *Both*: the server shuts its key out in the step that brings the new roster; the clients
   encrypt what comes after under a new data key.  What it has read before, nobody can take back.
 * The server gives an old envelope, or another repository's, as the current one.  *The client*: the ciphertext is bound

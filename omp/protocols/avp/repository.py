@@ -181,8 +181,8 @@ class VaultPolicy(NamedTuple):
     only_creator_invites: bool = False
 
 
-def _kept(after: Repository, before: Repository, caller: bytes, policy: VaultPolicy) -> Repository:
-    """`after`, if the policy allows it: the checks at the end of every write (§7)."""
+def _allowed(after: Repository, before: Repository, caller: bytes, policy: VaultPolicy) -> Repository:
+    """Check that the policy allows `after`, at the end of every write (§7).  Returns `after`."""
     if after.roster.size > policy.max_members:
         raise VaultQuotaExceeded(f"A repository may have {policy.max_members} members here.")
     if len(after.roster.array) + len(after.rest) > policy.max_manifest:
@@ -206,7 +206,7 @@ def created(manifest: Any, caller: bytes, policy: VaultPolicy) -> Repository:
     # int(): JSON writes one integer in several ways, and 1.0 is the 1 that typed clients expect back.
     version, epoch = int(manifest["payloadVersion"]), int(manifest["keyEpoch"])
     made = Repository(version, epoch, caller, NO_REMOVAL, Roster.of(manifest["members"]), rest)
-    return _kept(made, made, caller, policy)
+    return _allowed(made, made, caller, policy)
 
 
 def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: bytes, policy: VaultPolicy) -> Repository:
@@ -221,7 +221,7 @@ def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: byt
         roster=before.roster if roster is None else roster,
         removal=NO_REMOVAL,
     )
-    return _kept(after, before, caller, policy)
+    return _allowed(after, before, caller, policy)
 
 
 def with_member(before: Repository, added: Roster, caller: bytes, policy: VaultPolicy) -> Repository:
@@ -233,7 +233,7 @@ def with_member(before: Repository, added: Roster, caller: bytes, policy: VaultP
     roster = before.roster.plus(added)
     if roster is before.roster:
         return before
-    return _kept(before._replace(roster=roster, removal=NO_REMOVAL), before, caller, policy)
+    return _allowed(before._replace(roster=roster, removal=NO_REMOVAL), before, caller, policy)
 
 
 class Removal(NamedTuple):
@@ -277,4 +277,4 @@ def without_member(before: Repository, removal: Removal, caller: bytes, policy: 
         removal=removal.identity,
         roster=removal.roster,
     )
-    return _kept(after, before, caller, policy)
+    return _allowed(after, before, caller, policy)

@@ -2,12 +2,14 @@
 
 A handler reads like the section that it serves.  The order of its checks is that of §4.2: the token (401), the
 repository (404), membership (403), and only then the body.  createRepo, which has no repository yet, checks the types
-of the body (400), its size (413), the sole member (403), the duplicate (409), the agreement (400).
+of the body (400), the size of the envelope (413), the sole member (403), the size of the manifest (413), the duplicate
+(409), the agreement (400), and the number of repositories that the caller has created (429).
 
 Guaranteed (§4.3): the check of an operation and its write are one transaction, which reads the repository and checks
-membership again.  So of many pushes with one expectation exactly one is accepted, and a push that races the removal of
-its sender is refused.  A repository's row and its envelope are written in one transaction and read in one.  Parsing
-and encoding happen outside; the tables hold JSON ready to be sent.
+membership again.  So of many pushes with one expectation at most one is accepted (exactly one, if the expectation is
+current and that push passes its checks), and a push that races the removal of its sender is refused.  A repository's
+row and its envelope are written in one transaction and read in one.  Parsing and encoding happen outside; the tables
+hold JSON ready to be sent.
 
 Handled here: tokens, membership, size, quotas, order.  The clients must encrypt, check key bindings, and refuse a
 version or an epoch that falls: this server sees neither keys nor plaintext and proves nothing about itself.

@@ -15,8 +15,8 @@ A member proves that it holds its Ed25519 key by signing 32 random bytes, and ge
 Everything lives in tables of the store, so that several server processes could share it, and with durable storage
 tokens survive a restart.
 
-The caller must answer :class:`UnprovenCaller`, and limit the rate of *signed* redemptions (in a proxy): each leaves a
-row for an hour.
+The caller must turn :class:`UnprovenCaller` into a 401, and limit the rate of *signed* redemptions (in a proxy): each
+leaves a row for an hour.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ NONCE_BYTES = 32
 NONCE_LIFETIME_MS = 2 * 60 * 1000
 TOKEN_LIFETIME_MS = 60 * 60 * 1000
 
-NONCES = "avp_nonces"  # nonce -> expiry ms (8 bytes), its key in NONCES_BY_AGE (8), raw public key (32)
-NONCES_BY_AGE = "avp_nonces_by_age"  # count of challenges so far -> expiry ms (8), nonce
+NONCES = "avp_nonces"  # nonce -> expiry ms (8 bytes), its key in NONCES_BY_NUMBER (8), raw public key (32)
+# Both indexes are in order of expiry.  A table's name in an existing file cannot change, so they still say "age".
+NONCES_BY_NUMBER = "avp_nonces_by_age"  # number of the challenge, from 1 (8) -> expiry ms (8), nonce
 TOKENS = "avp_tokens"  # first half of SHA-256 -> expiry ms (8), SHA-256 (32), member id
-TOKENS_BY_AGE = "avp_tokens_by_age"  # expiry ms (8), key in TOKENS -> expiry ms (8), key in TOKENS
+TOKENS_BY_EXPIRY = "avp_tokens_by_age"  # expiry ms (8), key in TOKENS -> expiry ms (8), key in TOKENS
 
 _HALF = 16
 _AT_ONCE = 500  # rows that housekeeping deletes in one transaction, so that others wait for a few milliseconds only
@@ -76,19 +77,19 @@ class Sessions:
         nonce = self._random_bytes(NONCE_BYTES)
         expiry = (self._now() + NONCE_LIFETIME_MS).to_bytes(8, "big")
         with self._store.write() as tx:
-            last, _ = next(tx.scan(NONCES_BY_AGE, reverse=True), (bytes(8), b""))
+            last, _ = next(tx.scan(NONCES_BY_NUMBER, reverse=True), (bytes(8), b""))
             count = int.from_bytes(last, "big") + 1
             self._evict(tx, count)
-            age = key(count)
-            tx.put(NONCES, nonce, expiry + age + public_key)
-            tx.put(NONCES_BY_AGE, age, expiry + nonce)
+            number = key(count)
+            tx.put(NONCES, nonce, expiry + number + public_key)
+            tx.put(NONCES_BY_NUMBER, number, expiry + nonce)
         return nonce
 
     def _evict(self, tx: Writer, count: int) -> None:
         """Make room for challenge number `count`: at most `max_nonces` are outstanding at a time."""
-        oldest, row = next(tx.scan(NONCES_BY_AGE), (key(count), b""))
+        oldest, row = next(tx.scan(NONCES_BY_NUMBER), (key(count), b""))
         if oldest <= key(max(0, count - self._max_nonces)):
-            tx.delete(NONCES_BY_AGE, oldest)
+            tx.delete(NONCES_BY_NUMBER, oldest)
             tx.delete(NONCES, row[8:])
 
     def redeem(self, public_key: bytes, nonce: bytes, signature: bytes) -> tuple[str, int]:
@@ -127,7 +128,7 @@ class Sessions:
         digest = hashlib.sha256(token.encode()).digest()
         expires = expiry.to_bytes(8, "big")
         tx.put(TOKENS, digest[:_HALF], expires + digest + b64_encode(public_key).encode())
-        tx.put(TOKENS_BY_AGE, expires + digest[:_HALF], expires + digest[:_HALF])
+        tx.put(TOKENS_BY_EXPIRY, expires + digest[:_HALF], expires + digest[:_HALF])
 
     def member(self, authorization: str) -> str:
         """The id of the member whose token an ``Authorization`` field holds (§3.3), or :class:`UnprovenCaller`."""
@@ -143,23 +144,23 @@ class Sessions:
     def drop_expired(self, now: float) -> None:
         """Delete the nonces and tokens that expired before `now` (epoch seconds), oldest first."""
         moment = int(now * 1000).to_bytes(8, "big")
-        for ages, rows in ((NONCES_BY_AGE, NONCES), (TOKENS_BY_AGE, TOKENS)):
-            while self._drop_some(ages, rows, moment) == _AT_ONCE:
+        for index, rows in ((NONCES_BY_NUMBER, NONCES), (TOKENS_BY_EXPIRY, TOKENS)):
+            while self._drop_some(index, rows, moment) == _AT_ONCE:
                 pass
 
-    def _drop_some(self, ages: str, rows: str, moment: bytes) -> int:
+    def _drop_some(self, index: str, rows: str, moment: bytes) -> int:
         with self._store.read() as tx:  # usually nothing has expired, and a read blocks nobody
-            _, oldest = next(tx.scan(ages), (b"", b""))
+            _, oldest = next(tx.scan(index), (b"", b""))
         if not oldest or oldest[:8] > moment:
             return 0
         expired: list[tuple[bytes, bytes]] = []
         with self._store.write() as tx:
-            for age, value in tx.scan(ages):
+            for position, value in tx.scan(index):
                 if value[:8] > moment or len(expired) == _AT_ONCE:
                     break
-                expired.append((age, value[8:]))
-            for age, row in expired:
-                tx.delete(ages, age)
+                expired.append((position, value[8:]))
+            for position, row in expired:
+                tx.delete(index, position)
                 tx.delete(rows, row)
         return len(expired)
 
@@ -169,9 +170,9 @@ def _unmet() -> UnprovenCaller:
 
 
 def _take(tx: Writer, nonce: bytes) -> bytes | None:
-    """Delete `nonce`: its row, or None if it was not outstanding."""
+    """Delete `nonce`.  Returns the row that it had, or None if it was not outstanding."""
     row = tx.get(NONCES, nonce)
     if row is not None:
         tx.delete(NONCES, nonce)
-        tx.delete(NONCES_BY_AGE, row[8:16])
+        tx.delete(NONCES_BY_NUMBER, row[8:16])
     return row

@@ -11,7 +11,8 @@ What can go wrong, and where it is settled:
 * *The earth is round.*  Boxes of latitude and longitude fail at the poles and at the antimeridian.  Points are unit
   vectors here, so there are no special cases; and the index is a cube's faces, not a grid of degrees.
 * *A polygon may have no inside.*  If its edges cross, two servers would disagree.  Such polygons are refused.
-* *A registry grows.*  A search must cost what lies nearby, whether there are a thousand registrations or a million.
+* *A registry grows.*  A search must cost what lies nearby, whether there are a thousand registrations or a million;
+  and strangers choose what lies nearby, so a polygon is prepared for searching when it is registered.
 * *Users come from other servers.*  ``user@domain`` signs a request, and this server fetches the key from the domain:
   a stranger chooses an address, and the server connects to it.  That is the most dangerous thing it does.
 * *Followers must not miss a change.*  Every change gets a number inside the transaction that makes it visible.
@@ -23,16 +24,17 @@ can be presented to another server within five minutes.  And "smallest first" re
 The files, in reading order:
 
 * :mod:`.schemas`: errors, times, names, and every body as JSON Schema: what is on the wire;
-* :mod:`.geometry`, :mod:`.polygons`: points, distances, spheres; sides, areas, crossings;
+* :mod:`.geometry`, :mod:`.outlines`, :mod:`.polygons`: points, distances, spheres; sides; areas, crossings;
 * :mod:`.cells`: places as ordered integers, the index;
 * :mod:`.registration`: a space as JSON, a claim, a registration, and the bytes of its row;
-* :mod:`.registry`: the tables, the change feed, searching;
+* :mod:`.registry`, :mod:`.searching`: the tables and the change feed; what lies near a point;
 * :mod:`.accounts`: passwords, tokens, failed logins;
-* :mod:`.fetch`: addresses of servers, and fetching from them safely; :mod:`.keys`: public keys, published and fetched;
+* :mod:`.addresses`, :mod:`.fetch`: which addresses are public, and fetching from servers safely; :mod:`.keys`: public
+  keys, published and fetched;
 * :mod:`.identity`: who is calling; :mod:`.peers`: whom to refer to;
 * :mod:`.service`: settings, wiring, export and import; :mod:`.routes`: the handlers and the table.
 
-The first five but the registry are pure: they can be tried by themselves.
+Those up to :mod:`.registration` are pure: they can be tried by themselves.
 
 >>> from omp.protocols.mrs.geometry import distance, unit_vector
 >>> from omp.protocols.mrs.registration import read_space

@@ -7,10 +7,14 @@ A user's identity is ``username@domain``.  What an attacker could do here, and w
   A token's row is found by its hash, so the time that takes tells a guesser nothing about any token.
 * *Guess passwords.*  Ten failures within a minute for one user or one address are answered; after them every login is
   refused until the minute is over (:class:`Throttle`).
-* *Exhaust the memory.*  Each hash takes 16 MiB and some 40 ms on purpose; at most :data:`AT_ONCE` run at a time.
+* *Make accounts in bulk*, or try which names are taken.  Ten attempts a minute are answered for one address.
+* *Exhaust memory or processors.*  Each hash takes 16 MiB and some 40 ms on purpose; at most :data:`AT_ONCE` run at a
+  time, and whoever does not get a turn within a second is refused.
+* *Keep others from logging in* by making accounts from many addresses.  New passwords are hashed on one thread, which
+  logins do not wait for.
 
-In this order: passwords, failed logins, accounts and tokens.  Accounts, tokens and failures live in tables, so that
-several processes share them, and a durable store keeps them over a restart.
+In this order: passwords, attempts that are counted, accounts and tokens.  Accounts, tokens and attempts live in tables,
+so that several processes share them, and a durable store keeps them over a restart.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from math import ceil
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from omp.protocols.mrs.addresses import origin_of
 from omp.protocols.mrs.schemas import RegistryError, iso_time
 from omp.rules.encodings import b64u_decode, b64u_encode
 from omp.rules.json_text import compact
@@ -34,8 +39,9 @@ if TYPE_CHECKING:
 
 USERS = "mrs_users"  # username -> JSON {"password", "email", "created_at"}
 TOKENS = "mrs_tokens"  # SHA-256 -> expiry (epoch ms, 8 bytes), username
-TOKENS_BY_AGE = "mrs_tokens_by_age"  # expiry, SHA-256 -> nothing
+TOKENS_BY_EXPIRY = "mrs_tokens_by_age"  # expiry, SHA-256 -> nothing
 FAILURES = "mrs_failures"  # "user" or "address", which -> the times of its last failures, epoch ms, 8 bytes each
+NEW = "mrs_new_accounts"  # address -> the times of its last attempts to make an account, the same way
 RESERVED = ("_server",)
 
 
@@ -55,6 +61,14 @@ class TooManyFailures(RegistryError):
         self.seconds = max(seconds, 1)
 
 
+class TooManyAccounts(RegistryError):
+    """Ten accounts were asked for within a minute from one address; `seconds` is how long to wait."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"Too many new accounts from your address; please try again in {seconds} s.")
+        self.seconds = max(seconds, 1)
+
+
 class TooManyLogins(RegistryError):
     """So many passwords are being hashed that this one did not get its turn."""
 
@@ -66,16 +80,52 @@ class TooManyLogins(RegistryError):
 
 N, R, P = 2**14, 8, 1
 SALT_BYTES = 16
-AT_ONCE = 4
-WAIT_SECONDS = 20.0
+LOGINS_AT_ONCE = 3
+AT_ONCE = LOGINS_AT_ONCE + 1
+"""Hashes under way: those of logins, and the one of a new account."""
+WAIT_SECONDS = 0.9
+"""How long a caller waits for the hash: an answer takes a second at most (§3.2)."""
 _MEMORY = 128 * 1024 * 1024
-_lock = Lock()
-_pool: ThreadPoolExecutor | None = None
+
+
+class _Hashers:
+    """A few threads that hash, started when the first password comes.
+
+    Hashing has threads of its own because the C library keeps the memory that a thread has freed for that thread: on
+    the threads of many connections, hashes would in the end hold 16 MiB for each.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._lock = Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def hashed(self, password: str, n: int, r: int, p: int, salt: bytes) -> str:
+        """The text to keep; :class:`TooManyLogins` if there was no turn within :data:`WAIT_SECONDS`."""
+        turn = self._started().submit(scrypt, password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY, dklen=32)
+        try:
+            digest = turn.result(WAIT_SECONDS)
+        except TimeoutError:
+            turn.cancel()
+            raise TooManyLogins("Too many passwords are being hashed at this moment; please try again.") from None
+        return f"scrypt${n}${r}${p}${b64u_encode(salt)}${b64u_encode(digest)}"
+
+    def _started(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor  # slow to import
+
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="mrs-password")
+            return self._pool
+
+
+_new_passwords = _Hashers(AT_ONCE - LOGINS_AT_ONCE)
+_logins = _Hashers(LOGINS_AT_ONCE)
 
 
 def hash_password(password: str, salt: bytes) -> str:
-    """The text to keep; :class:`TooManyLogins` if it had to wait too long for its turn."""
-    return _hashed(password, N, R, P, salt)
+    """The text to keep of a new password; :class:`TooManyLogins` if it had to wait too long for its turn."""
+    return _new_passwords.hashed(password, N, R, P, salt)
 
 
 def matches(password: str, kept: str | None) -> bool:
@@ -84,50 +134,25 @@ def matches(password: str, kept: str | None) -> bool:
     Raises :class:`TooManyLogins`.
     """
     _, n, r, p, salt, _ = (kept or _NOBODY).split("$")
-    found = _hashed(password, int(n), int(r), int(p), b64u_decode(salt))
+    found = _logins.hashed(password, int(n), int(r), int(p), b64u_decode(salt))
     return hmac.compare_digest(found, kept or _NOBODY)
 
 
 _NOBODY = f"scrypt${N}${R}${P}${b64u_encode(bytes(SALT_BYTES))}$"  # an empty hash: nothing matches it
 
 
-def _hashed(password: str, n: int, r: int, p: int, salt: bytes) -> str:
-    turn = _threads().submit(scrypt, password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY, dklen=32)
-    try:
-        digest = turn.result(WAIT_SECONDS)
-    except TimeoutError:
-        turn.cancel()
-        raise TooManyLogins("Too many logins at this moment; please try again.") from None
-    return f"scrypt${n}${r}${p}${b64u_encode(salt)}${b64u_encode(digest)}"
-
-
-def _threads() -> ThreadPoolExecutor:
-    """The threads that hash, made when the first password comes.
-
-    Hashing has threads of its own because the C library keeps the memory that a thread has freed for that thread: on
-    the threads of many connections, hashes would in the end hold 16 MiB for each.
-    """
-    global _pool
-    from concurrent.futures import ThreadPoolExecutor  # slow to import
-
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mrs-password")
-        return _pool
-
-
-# --- failed logins (§3.3) -------------------------------------------------------------------------------------------
+# --- attempts that are counted (§3.3) -------------------------------------------------------------------------------
 
 LIMIT = 10
 WINDOW_MS = 60_000
 
 
 class Throttle:
-    """Counts the failures of each user and of each address in `store`; `clock` gives epoch seconds.
+    """Counts failed logins of each user and address, and new accounts of each address; `clock` gives epoch seconds.
 
-    A login asks twice: before the password is hashed, to refuse at no cost, and after it.  A failure is counted in the
-    write block that checks the count, so however many guesses are sent at once, ten are answered: after them even the
-    right password is refused until the minute is over.
+    A login asks twice: before the password is hashed, to refuse at no cost, and after it.  An attempt is counted in the
+    write block that checks the count, so however many are sent at once, ten are answered: after them even the right
+    password is refused until the minute is over.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
@@ -136,45 +161,69 @@ class Throttle:
 
     def check(self, user: str, address: str) -> None:
         """:class:`TooManyFailures` where the user or the address has failed too often."""
-        now = int(self._clock() * 1000)
-        with self._store.read() as tx:
-            for row in _rows(user, address):
-                _refuse_if_full(_recent(tx, row, now), now)
+        self._check(_LOGINS, _login_rows(user, address))
 
     def failed(self, user: str, address: str) -> None:
-        """Count a failure; :class:`TooManyFailures` where there were enough of them already."""
+        """Count a failed login; :class:`TooManyFailures` where there were enough of them already."""
+        self._count(_LOGINS, _login_rows(user, address))
+
+    def new_account(self, address: str) -> None:
+        """Count an attempt to make an account; :class:`TooManyAccounts` where there were enough of them already."""
+        rows = (origin_of(address).encode(),)
+        self._check(_NEW_ACCOUNTS, rows)  # a refusal writes nothing
+        self._count(_NEW_ACCOUNTS, rows)
+
+    def _check(self, counted: _Counted, rows: Sequence[bytes]) -> None:
+        now = int(self._clock() * 1000)
+        with self._store.read() as tx:
+            for row in rows:
+                counted.refuse_if_full(_recent(tx, counted.table, row, now), now)
+
+    def _count(self, counted: _Counted, rows: Sequence[bytes]) -> None:
         now = int(self._clock() * 1000)
         with self._store.write() as tx:
-            for row in _rows(user, address):
-                times = _recent(tx, row, now)
-                _refuse_if_full(times, now)
-                tx.put(FAILURES, row, b"".join(key(time) for time in (*times, now)))
+            for row in rows:
+                times = _recent(tx, counted.table, row, now)
+                counted.refuse_if_full(times, now)
+                tx.put(counted.table, row, b"".join(key(time) for time in (*times, now)))
 
     def forget(self, now: float) -> None:
         """Drop what is older than the window."""
         moment = int(now * 1000)
-        with self._store.read() as tx:
-            old = [row for row, _ in tx.scan(FAILURES) if not _recent(tx, row, moment)]
-        if old:
-            with self._store.write() as tx:
-                for row in old:
-                    if not _recent(tx, row, moment):
-                        tx.delete(FAILURES, row)
+        for table in (FAILURES, NEW):
+            with self._store.read() as tx:
+                old = [row for row, _ in tx.scan(table) if not _recent(tx, table, row, moment)]
+            if old:
+                with self._store.write() as tx:
+                    for row in old:
+                        if not _recent(tx, table, row, moment):
+                            tx.delete(table, row)
 
 
-def _rows(user: str, address: str) -> tuple[bytes, bytes]:
-    return key("user", user), key("address", address)
+class _Counted(NamedTuple):
+    """A kind of attempt: the table that counts it, and what refuses one too many."""
+
+    table: str
+    refusal: type[TooManyFailures] | type[TooManyAccounts]
+
+    def refuse_if_full(self, times: Sequence[int], now: int) -> None:
+        """Raise `refusal` where the window holds enough attempts already."""
+        if len(times) >= LIMIT:
+            raise self.refusal(ceil((times[0] + WINDOW_MS - now) / 1000))
 
 
-def _recent(tx: Reader, row: bytes, now: int) -> Sequence[int]:
-    packed = tx.get(FAILURES, row) or b""
+_LOGINS = _Counted(FAILURES, TooManyFailures)
+_NEW_ACCOUNTS = _Counted(NEW, TooManyAccounts)
+
+
+def _login_rows(user: str, address: str) -> tuple[bytes, bytes]:
+    return key("user", user), key("address", origin_of(address))
+
+
+def _recent(tx: Reader, table: str, row: bytes, now: int) -> Sequence[int]:
+    packed = tx.get(table, row) or b""
     times = [int.from_bytes(packed[at : at + 8], "big") for at in range(0, len(packed), 8)]
     return [time for time in times if now - WINDOW_MS < time]
-
-
-def _refuse_if_full(times: Sequence[int], now: int) -> None:
-    if len(times) >= LIMIT:
-        raise TooManyFailures(ceil((times[0] + WINDOW_MS - now) / 1000))
 
 
 # --- accounts and tokens (§3.1, §3.2) -------------------------------------------------------------------------------
@@ -206,8 +255,12 @@ class Accounts:
         self._throttle = throttle
         self._token_seconds = token_seconds
 
-    def register(self, username: str, password: str, email: str | None) -> Login:
-        """Make an account and log it in; :class:`NameUnavailable` or :class:`TooManyLogins`."""
+    def register(self, username: str, password: str, email: str | None, address: str) -> Login:
+        """Make an account and log it in, for somebody who calls from `address`.
+
+        Raises :class:`TooManyAccounts`, :class:`NameUnavailable` or :class:`TooManyLogins`.
+        """
+        self._throttle.new_account(address)
         taken = NameUnavailable(f"The username {username} is taken.")
         if username in RESERVED:
             raise NameUnavailable(f"The username {username} is reserved.")
@@ -252,12 +305,12 @@ class Accounts:
         """Drop tokens that have expired."""
         end = key(int(now * 1000))
         with self._store.read() as tx:
-            if next(tx.scan(TOKENS_BY_AGE, b"", end), None) is None:
+            if next(tx.scan(TOKENS_BY_EXPIRY, b"", end), None) is None:
                 return
         with self._store.write() as tx:
-            old = list(islice(tx.scan(TOKENS_BY_AGE, b"", end), _DELETED_AT_ONCE))
+            old = list(islice(tx.scan(TOKENS_BY_EXPIRY, b"", end), _DELETED_AT_ONCE))
             for row, _ in old:
-                tx.delete(TOKENS_BY_AGE, row)
+                tx.delete(TOKENS_BY_EXPIRY, row)
                 tx.delete(TOKENS, row[8:])
 
     def _new_token(self, tx: Writer, username: str) -> Login:
@@ -266,5 +319,5 @@ class Accounts:
         ends = self._clock() + self._token_seconds
         expiry = key(int(ends * 1000))
         tx.put(TOKENS, digest, expiry + username.encode())
-        tx.put(TOKENS_BY_AGE, expiry + digest, b"")
+        tx.put(TOKENS_BY_EXPIRY, expiry + digest, b"")
         return Login(token, iso_time(ends))

@@ -10,7 +10,7 @@ reach what that stranger could not reach alone (server-side request forgery):
 * the name is resolved once, and the connection goes to an address found then that is public, never by name again: a
   name that resolves to a public address first and to an inner one later gains nothing;
 * no redirects, no proxies from the environment, nothing but status 200;
-* 5 seconds from the connection to the last byte and 64 KiB in all, however slowly or long the other side talks.
+* 5 seconds from the connection to the last byte, however slowly the other side talks; 64 KiB, however long.
 
 `insecure` lifts the first two, for tests on the loopback interface.  Resolving a name cannot be bounded from here:
 the caller must not wait for it without a limit (:class:`omp.protocols.mrs.keys.RemoteKeys` waits 5 seconds).
@@ -22,8 +22,9 @@ import io
 import re
 import socket
 from time import monotonic
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from omp.protocols.mrs.addresses import is_public
 from omp.protocols.mrs.schemas import RegistryError
 
 # --- addresses (§1.5) -----------------------------------------------------------------------------------------------
@@ -93,8 +94,18 @@ class FetchError(RegistryError):
     """
 
 
-def fetch(url: str, *, insecure: bool = False, seconds: float = SECONDS) -> bytes:
-    """The body of the answer to ``GET url``; :class:`FetchError` for anything but a 200 within the bounds above."""
+def fetch(
+    url: str,
+    *,
+    insecure: bool = False,
+    seconds: float = SECONDS,
+    sent: bytes | None = None,
+    most: int = MAX_BYTES,
+) -> bytes:
+    """The body of the answer to ``GET url``; :class:`FetchError` for anything but a 200 within the bounds above.
+
+    With `sent`, a JSON body, it is ``POST url``; `most` is how many bytes the answer may have.
+    """
     # Only here: ssl and http.client are slow to import, and most servers never fetch anything.
     from http.client import HTTPException
 
@@ -107,14 +118,20 @@ def fetch(url: str, *, insecure: bool = False, seconds: float = SECONDS) -> byte
         host, port = split.hostname or "", split.port or (443 if secure else 80)
         plain = _connect(host, port, insecure, deadline)
         with _secured(plain, host, deadline) if secure else plain as sock:
-            target = (split.path or "/") + (f"?{split.query}" if split.query else "")
-            fields = f"Host: {split.netloc}\r\nAccept: application/json\r\nConnection: close\r\n"
-            sock.sendall(f"GET {target} HTTP/1.1\r\n{fields}\r\n".encode("ascii"))
-            return _body(_Bounded(sock, deadline))
+            sock.sendall(_request(split, sent))
+            return _body(_Bounded(sock, deadline, most), most)
     except TimeoutError:
         raise FetchError(f"its server did not answer within {seconds:g} seconds") from None
     except (OSError, HTTPException, ValueError):  # ssl.SSLError is an OSError
         raise FetchError("its server could not be reached, or did not answer as HTTP says") from None
+
+
+def _request(split: SplitResult, sent: bytes | None) -> bytes:
+    target = (split.path or "/") + (f"?{split.query}" if split.query else "")
+    fields = f"Host: {split.netloc}\r\nAccept: application/json\r\nConnection: close\r\n"
+    if sent is not None:
+        fields += f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n"
+    return f"{'GET' if sent is None else 'POST'} {target} HTTP/1.1\r\n{fields}\r\n".encode("ascii") + (sent or b"")
 
 
 def _connect(host: str, port: int, insecure: bool, deadline: float) -> socket.socket:
@@ -134,30 +151,6 @@ def _connect(host: str, port: int, insecure: bool, deadline: float) -> socket.so
                 raise
             return sock
     raise FetchError("its server has no public address")
-
-
-def is_public(address: str) -> bool:
-    """Whether packets to `address` leave for the public internet.
-
-    An IPv6 address that carries an IPv4 address counts as that one: a router or the kernel would deliver it there.
-    """
-    from ipaddress import ip_address
-
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if ip.version == 6:
-        # IPv4-compatible (RFC 4291 §2.5.5.1) and NAT64 (RFC 6052 §2.1) addresses.
-        if ip.packed.startswith((bytes(12), b"\x00\x64\xff\x9b" + bytes(8))):
-            return is_public(".".join(str(byte) for byte in ip.packed[12:]))
-        if ip.ipv4_mapped is not None:
-            return is_public(str(ip.ipv4_mapped))
-        if ip.sixtofour is not None:
-            return is_public(str(ip.sixtofour))
-        if ip.teredo is not None:
-            return False
-    return ip.is_global and not ip.is_multicast
 
 
 def _secured(plain: socket.socket, host: str, deadline: float) -> socket.socket:
@@ -183,10 +176,11 @@ def _left(deadline: float) -> float:
 class _Bounded(io.RawIOBase):
     """The receiving side of a socket; it ends at a deadline, and after a number of bytes."""
 
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: float, most: int) -> None:
         self._sock = sock
         self._deadline = deadline
-        self._room = MAX_BYTES + _HEADER_ALLOWANCE
+        self._most = most
+        self._room = most + _HEADER_ALLOWANCE
 
     def readable(self) -> bool:
         return True
@@ -197,7 +191,7 @@ class _Bounded(io.RawIOBase):
         count = self._sock.recv_into(buffer)
         self._room -= count
         if self._room < 0:
-            raise FetchError(f"its document is larger than {MAX_BYTES // 1024} KiB")
+            raise FetchError(f"its document is larger than {self._most // 1024} KiB")
         return count
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -205,16 +199,16 @@ class _Bounded(io.RawIOBase):
         return io.BufferedReader(self, 4096)
 
 
-def _body(connection: _Bounded) -> bytes:
+def _body(connection: _Bounded, most: int) -> bytes:
     from http.client import HTTPResponse
 
     with HTTPResponse(connection, method="GET") as response:  # type: ignore[arg-type]
         response.begin()
         if response.status != 200:
             raise FetchError(f"its server answered {response.status} and not 200")
-        body = response.read(MAX_BYTES + 1)
-        if len(body) > MAX_BYTES:
-            raise FetchError(f"its document is larger than {MAX_BYTES // 1024} KiB")
+        body = response.read(most + 1)
+        if len(body) > most:
+            raise FetchError(f"its document is larger than {most // 1024} KiB")
         if response.length:
             raise FetchError("its document was cut short")
         return body

@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 
 from omp.protocols.mrs.accounts import Accounts
 from omp.protocols.mrs.fetch import FetchError, domain_of
-from omp.protocols.mrs.keys import KeyRing, NoServerKey, NoSuchKey, RemoteKeys, usable_keys
+from omp.protocols.mrs.keys import MAX_KEYS, KeyRing, NoServerKey, NoSuchKey, RemoteKeys, usable_keys
 from omp.protocols.mrs.schemas import RegistryError
 from omp.rules.engines import Engine
 from omp.rules.http_signatures import Policy, verify
@@ -121,15 +121,17 @@ class Authenticator:
         user, domain = match[1], match[2]
         # verify() checks grammar, coverage, digest and time before it asks for keys: a request that cannot verify
         # anyway makes this server fetch nothing.
+        left = MAX_KEYS
+
+        def keys(keyid: str) -> Sequence[bytes]:
+            # Each key of each signature can cost a verification: the request has so many in all (§10.4).
+            nonlocal left
+            found = self._keys(keyid, user, domain, request.client)[:left]
+            left -= len(found)
+            return found
+
         try:
-            verify(
-                signed_request(request),
-                POLICY,
-                lambda keyid: self._keys(keyid, user, domain),
-                self._engine.verify,
-                self._clock(),
-                self._nonces.fresh,
-            )
+            verify(signed_request(request), POLICY, keys, self._engine.verify, self._clock(), self._nonces.fresh)
         except SignatureError as error:
             refusal = MalformedSignature if error.status == 400 else NotAuthenticated
             raise refusal(str(error)) from None
@@ -137,11 +139,11 @@ class Authenticator:
             raise NotAuthenticated(f"The key of {identity} could not be fetched: {error}.") from None
         return Identity(identity, user if domain == self._domain else None)
 
-    def _keys(self, keyid: str, user: str, domain: str) -> Sequence[bytes]:
+    def _keys(self, keyid: str, user: str, domain: str, caller: str) -> Sequence[bytes]:
         """The usable keys in the document at `keyid`, which must be that of user@domain (§9.3).
 
-        Raises :class:`SignatureError` where it is another document or holds no usable key, :class:`FetchError` where it
-        cannot be fetched.
+        `caller` is the address that the request came from.  Raises :class:`SignatureError` where it is another document
+        or holds no usable key, :class:`FetchError` where it cannot be fetched.
         """
         try:
             key_domain = domain_of(keyid)
@@ -158,7 +160,7 @@ class Authenticator:
             except (NoSuchKey, NoServerKey):
                 document = None
         else:
-            document = self._remote.document(keyid)
+            document = self._remote.document(keyid, caller)
         keys = usable_keys(document, f"{user}@{domain}", self._clock())
         if not keys:
             raise SignatureError(401, f"The key document of {user}@{domain} has no Ed25519 key of theirs in use.")

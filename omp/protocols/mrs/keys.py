@@ -10,8 +10,9 @@ parts:
 * :class:`RemoteKeys`: the documents of other servers, fetched when first needed and kept for a while.
 
 What an attacker could do with forged signatures is make this server fetch.  So one document is fetched once at a time,
-however many requests wait for it; at most :data:`MAX_AT_ONCE` are fetched in all; a failure is remembered for
-:data:`FAILURE_SECONDS`; and nobody waits longer than five seconds, resolving the name included.
+however many requests wait for it; at most :data:`MAX_AT_ONCE` are fetched in all, and fewer for one caller or from one
+domain; a failure is remembered for :data:`FAILURE_SECONDS`; and nobody waits longer than five seconds, resolving the
+name included.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
-from omp.protocols.mrs.fetch import SECONDS, FetchError
+from omp.protocols.mrs.addresses import origin_of
+from omp.protocols.mrs.fetch import SECONDS, FetchError, domain_of, server_url
 from omp.protocols.mrs.schemas import RegistryError, epoch_of, iso_time
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode, b64u_decode
 from omp.rules.engines import CryptographyMissing, secret_keys
@@ -212,25 +213,68 @@ def _published(row: bytes) -> PublishedKey:
 # --- the keys of other servers (§10.3) ------------------------------------------------------------------------------
 
 MAX_DOCUMENTS = 1000
-MAX_AT_ONCE = 16
+MAX_OF_DOMAIN = 500
+"""Documents of one domain that are kept."""
+MAX_FAILURES = 1000
 FAILURE_SECONDS = 10.0
+MAX_AT_ONCE = 16
+MAX_AT_ONCE_OF_ONE = 4
+"""Fetches under way from one domain, or for one calling address: who names servers that hang blocks no others."""
+A_MINUTE_OF_DOMAIN = 60
+A_MINUTE_OF_CALLER = 10
+"""Fetches that begin within a minute.  In the hour for which a document is kept one caller cannot displace all."""
+_MINUTE = 60.0
 
 
-@dataclass
-class _Entry:
-    """A document, being fetched while `until` is 0; once `done` is set, `failure` says why there is no document."""
+class _Kept(NamedTuple):
+    """A document: until when it is kept, its JSON text, and its domain."""
 
-    done: Event = field(default_factory=Event)
-    until: float = 0.0
-    document: Any = None
-    failure: str | None = "its server did not answer in time"
+    until: float
+    text: bytes
+    domain: str
+
+
+class _Fetch:
+    """A fetch under way; once `done` is set there is a `body` or a `failure`."""
+
+    def __init__(self, domain: str, caller: str) -> None:
+        self.domain = domain
+        self.caller = caller
+        self.done = Event()
+        self.body = b""
+        self.failure: str | None = "its server did not answer in time"
+
+
+class _Rate:
+    """How many fetches began within the last minute, for each name."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._begun: dict[str, list[float]] = {}
+
+    def is_full(self, name: str, now: float) -> bool:
+        """Whether there were enough for `name`."""
+        recent = self._begun[name] = [time for time in self._begun.get(name, ()) if now - _MINUTE < time <= now]
+        return len(recent) >= self._limit
+
+    def count(self, name: str, now: float) -> None:
+        """One more has begun; names without a recent one are forgotten now and then."""
+        self._begun.setdefault(name, []).append(now)
+        if len(self._begun) > 2 * MAX_DOCUMENTS:
+            self._begun = {each: times for each, times in self._begun.items() if times and now - _MINUTE < times[-1]}
 
 
 class RemoteKeys:
     """Key documents by URL, in this process's memory: a cache, from which nothing is lost.
 
     `fetch` gets one document, `clock` gives epoch seconds, `keep_seconds` is how long a document is kept, and nobody
-    waits longer than `wait_seconds`.  When there are :data:`MAX_DOCUMENTS`, the one that was unused for longest goes.
+    waits longer than `wait_seconds`.
+
+    Anybody can make this server fetch, by a signature that need not verify.  So what such a fetch leaves behind must
+    harm nobody else: a failure is remembered among failures, and never takes the place of a document; the fetches of
+    one calling address, and from one domain, are bounded; and of one domain half of the documents are kept at most.
+    When there are too many, the one that was unused for longest goes.  A document is kept as its text: parsed, 64 KiB
+    of JSON can take megabytes.
     """
 
     def __init__(
@@ -244,48 +288,84 @@ class RemoteKeys:
         self._clock = clock
         self._keep_seconds = keep_seconds
         self._wait_seconds = wait_seconds
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._under_way = 0
+        self._documents: OrderedDict[str, _Kept] = OrderedDict()
+        self._failures: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self._under_way: dict[str, _Fetch] = {}
+        self._of_domain = _Rate(A_MINUTE_OF_DOMAIN)
+        self._of_caller = _Rate(A_MINUTE_OF_CALLER)
         self._lock = Lock()
 
-    def document(self, url: str) -> Any:
-        """The JSON value at `url`, at most `keep_seconds` old; :class:`FetchError` if it cannot be had."""
+    def document(self, url: str, caller: str) -> Any:
+        """The JSON value at `url`, at most `keep_seconds` old, for somebody who calls from the address `caller`.
+
+        Raises :class:`FetchError` if it cannot be had.
+        """
+        url = server_url(url)  # one document has one name here, however its address is written
         with self._lock:
-            entry = self._entries.get(url)
-            if entry is None or (entry.until and entry.until <= self._clock()):
-                entry = self._start(url)
-            else:
-                self._entries.move_to_end(url)
+            now = self._clock()
+            kept = self._documents.get(url)
+            if kept is not None and now < kept.until:
+                self._documents.move_to_end(url)
+                return parse(kept.text)
+            until, failure = self._failures.get(url, (0.0, ""))
+            if now < until:
+                raise FetchError(failure)
+            under_way = self._under_way.get(url) or self._start(url, origin_of(caller), now)
         # Outside the lock, and bounded: resolving a name cannot be interrupted, and has no limit of its own.
-        entry.done.wait(self._wait_seconds)
-        if entry.failure is not None:
-            raise FetchError(entry.failure)
-        return entry.document
+        under_way.done.wait(self._wait_seconds)
+        if under_way.failure is not None:
+            raise FetchError(under_way.failure)
+        return parse(under_way.body)
 
-    def _start(self, url: str) -> _Entry:
-        if self._under_way >= MAX_AT_ONCE:
+    def _start(self, url: str, caller: str, now: float) -> _Fetch:
+        domain = domain_of(url)
+        others = self._under_way.values()
+        if (
+            len(others) >= MAX_AT_ONCE
+            or sum(other.domain == domain for other in others) >= MAX_AT_ONCE_OF_ONE
+            or sum(other.caller == caller for other in others) >= MAX_AT_ONCE_OF_ONE
+        ):
             raise FetchError("too many keys are being fetched at this moment")
-        self._under_way += 1
-        entry = self._entries[url] = _Entry()
-        self._entries.move_to_end(url)
-        while len(self._entries) > MAX_DOCUMENTS:
-            self._entries.popitem(last=False)
-        Thread(target=self._finish, args=(url, entry), name="mrs-key", daemon=True).start()
-        return entry
-
-    def _finish(self, url: str, entry: _Entry) -> None:
-        keep = FAILURE_SECONDS
+        if self._of_caller.is_full(caller, now) or self._of_domain.is_full(domain, now):
+            raise FetchError("too many keys were fetched within a minute")
+        self._of_caller.count(caller, now)
+        self._of_domain.count(domain, now)
+        under_way = _Fetch(domain, caller)
         try:
-            entry.document = parse(self._fetch(url))
-            entry.failure = None
-            keep = self._keep_seconds
+            Thread(target=self._finish, args=(url, under_way), name="mrs-key", daemon=True).start()
+        except RuntimeError:  # the system has no more threads
+            raise FetchError("too many keys are being fetched at this moment") from None
+        self._under_way[url] = under_way  # the thread waits for the lock before it removes it
+        return under_way
+
+    def _finish(self, url: str, under_way: _Fetch) -> None:
+        try:
+            body = self._fetch(url)
+            parse(body)
+            under_way.body, under_way.failure = body, None
         except FetchError as error:
-            entry.failure = str(error)
+            under_way.failure = str(error)
         except JsonError:
-            entry.failure = "its document is not JSON"
+            under_way.failure = "its document is not JSON"
         finally:
             # Whatever happens, waiters are released and the slot is freed.
-            entry.until = self._clock() + keep
             with self._lock:
-                self._under_way -= 1
-            entry.done.set()
+                del self._under_way[url]
+                self._keep(url, under_way)
+            under_way.done.set()
+
+    def _keep(self, url: str, fetched: _Fetch) -> None:
+        now = self._clock()
+        if fetched.failure is not None:
+            self._failures[url] = (now + FAILURE_SECONDS, fetched.failure)
+            self._failures.move_to_end(url)
+            if len(self._failures) > MAX_FAILURES:
+                self._failures.popitem(last=False)
+            return
+        self._documents[url] = _Kept(now + self._keep_seconds, fetched.body, fetched.domain)
+        self._documents.move_to_end(url)
+        of_domain = [each for each, kept in self._documents.items() if kept.domain == fetched.domain]
+        if len(of_domain) > MAX_OF_DOMAIN:
+            del self._documents[of_domain[0]]
+        elif len(self._documents) > MAX_DOCUMENTS:
+            self._documents.popitem(last=False)

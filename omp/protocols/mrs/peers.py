@@ -119,20 +119,22 @@ class Peers:
         peers.sort(key=lambda peer: (peer["is_configured"], peer["last_seen"] or ""), reverse=True)
         return peers
 
-    def referrals(self, tx: Reader, point: Vector, within: float) -> list[bytes]:
+    def referrals(self, point: Vector, within: float) -> list[bytes]:
         """The JSON texts of the referrals for a search (§7.2)."""
+        # Not inside the read block: comparing regions may take long.
         return [
             known.referral
-            for known in self.known(tx)
+            for known in self.known()
             if known.configured or any(region.found(point, within) is not None for region in known.regions)
         ]
 
-    def known(self, tx: Reader) -> list[_Known]:
+    def known(self) -> list[_Known]:
         """All peers but this server itself, as searches need them."""
-        generation = tx.get(STATE, _GENERATION)
         seen, known = self._cache
-        if generation != seen:
-            known = [_known(peer) for peer in self.listed(tx) if peer["server_url"] != self._url]
+        if self._store.get(STATE, _GENERATION) != seen:
+            with self._store.read() as tx:
+                generation, peers = tx.get(STATE, _GENERATION), self.listed(tx)
+            known = [_known(peer) for peer in peers if peer["server_url"] != self._url]
             self._cache = (generation, known)
         return known
 

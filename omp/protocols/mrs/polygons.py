@@ -1,4 +1,4 @@
-"""Polygons on a sphere: area, inside and outside, distance to the edge (§5.4 to §5.6).
+"""Polygons on a sphere: which are accepted, and their area (§5.4, §5.5).
 
 Pure.  Edges are great-circle arcs, the shorter way from each vertex to the next and from the last back to the first;
 the smaller side is the inside.  Nothing here knows of latitude: a polygon around a pole or across the antimeridian is
@@ -14,29 +14,27 @@ Refused, with :class:`GeometryError`, is a polygon that has no inside on which t
 Accepted: a vertex that repeats the one before (also the first one again at the end, as GeoJSON rings have it) counts
 once, and vertices within 6 µm of the one before are repetitions.
 
-**How a point is placed.**  The nearest feature of the boundary, an edge or a vertex, tells on which side a point lies,
-because the arc from the point to it crosses no edge.  So one walk over the edges gives both the distance and the side,
-and no ray is cast that could run through a vertex.
+Whether a point is inside, and how far the boundary is, are questions to the polygon's outline (:mod:`.outlines`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from math import asin, atan2, cos, pi, radians, remainder, sin, sqrt
+from math import atan2, cos, pi, radians, remainder, sqrt
 
 from omp.protocols.mrs.geometry import (
     EARTH_RADIUS_M,
     HALF_CIRCUMFERENCE_M,
     GeometryError,
     Vector,
-    chord_metres,
     cross,
     distance,
     dot,
     minus,
     unit,
 )
+from omp.protocols.mrs.outlines import Outline, normal
 
 MAX_VERTICES = 1000
 _TOUCH = 1e-13
@@ -54,7 +52,7 @@ class Polygon:
     `area` is in square metres, `volume` = area × height.
     """
 
-    __slots__ = ("_edges", "area", "centre", "height", "reach", "volume")
+    __slots__ = ("area", "centre", "height", "outline", "reach", "volume")
 
     def __init__(self, vertices: Iterable[Vector], height: float, *, check: bool = True) -> None:
         """Raises :class:`GeometryError`; `check` False skips the search for crossings, for what passed it before."""
@@ -75,65 +73,15 @@ class Polygon:
         self.height = height
         self.volume = self.area * height
         self.centre, self.reach = _cap(ring)
-        self._edges = [(a, b, _normal(a, b)) for a, b in _edges(ring)]
+        self.outline = Outline.of(ring)
 
     def found(self, point: Vector, within: float) -> float | None:
         """0 inside, else metres to the nearest point of an edge; None if that is more than `within`."""
-        squared, nearest, at_vertex = self._nearest(point)
-        if squared < 2 and self._left_of(point, nearest, at_vertex):
-            return 0.0
-        # With 90° and more to the edge (a chord of √2), the point's side holds a half of the earth: it is outside.
-        metres = chord_metres(sqrt(squared))
-        return metres if metres <= within else None
-
-    def _nearest(self, p: Vector) -> tuple[float, int, bool]:
-        """The squared chord to the nearest point of the boundary, the edge it is on, and whether it is its start."""
-        best, where, at_vertex = 5.0, 0, True
-        x, y, z = p
-        for index, (a, b, n) in enumerate(self._edges):
-            # p is abreast of the arc where it lies on b's side of a and on a's side of b, along the great circle:
-            # (n × a) · p >= 0 and (b × n) · p >= 0.
-            side = n[0] * x + n[1] * y + n[2] * z
-            ahead = (n[1] * a[2] - n[2] * a[1]) * x + (n[2] * a[0] - n[0] * a[2]) * y + (n[0] * a[1] - n[1] * a[0]) * z
-            if ahead >= 0:
-                behind = (
-                    (b[1] * n[2] - b[2] * n[1]) * x + (b[2] * n[0] - b[0] * n[2]) * y + (b[0] * n[1] - b[1] * n[0]) * z
-                )
-                if behind >= 0:
-                    # The foot of p on the circle is asin |n · p| away; the squared chord of that angle:
-                    squared = _chord_of_sine(abs(side))
-                    if squared < best:
-                        best, where, at_vertex = squared, index, False
-                    continue
-            dx, dy, dz = x - a[0], y - a[1], z - a[2]
-            squared = dx * dx + dy * dy + dz * dz
-            if squared < best:
-                best, where, at_vertex = squared, index, True
-        return best, where, at_vertex
-
-    def _left_of(self, p: Vector, index: int, at_vertex: bool) -> bool:
-        """Whether `p` lies on the inside of its nearest feature: edge `index`, or the vertex where it starts."""
-        _, b, n = self._edges[index]
-        if not at_vertex:
-            return dot(n, p) >= 0
-        _, _, before = self._edges[index - 1]
-        if dot(before, b) > 0:  # the boundary turns left: inside is what is left of both edges
-            return dot(before, p) >= 0 and dot(n, p) >= 0
-        return dot(before, p) >= 0 or dot(n, p) >= 0
-
-
-def _chord_of_sine(sine: float) -> float:
-    half = sin(asin(min(sine, 1.0)) / 2)
-    return 4 * half * half
+        return self.outline.found(point, within)
 
 
 def _edges(ring: Sequence[Vector]) -> Iterable[tuple[Vector, Vector]]:
     return pairwise([*ring, ring[0]])
-
-
-def _normal(a: Vector, b: Vector) -> Vector:
-    """The pole that has the arc from a to b on its left: a × b, from a difference that keeps the digits of b - a."""
-    return unit(cross(a, minus(b, a)))
 
 
 def _without_repeats(vertices: Sequence[Vector]) -> list[int]:
@@ -171,7 +119,8 @@ def _area_to_the_left(ring: Sequence[Vector]) -> float:
     return remainder(excess, 4 * pi) * EARTH_RADIUS_M**2
 
 
-_AXES: list[Vector] = [(1.0, 0.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)]
+_X, _Y, _Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+_AXES: list[Vector] = [_X, (-1.0, 0.0, 0.0), _Y, (0.0, -1.0, 0.0), _Z]
 
 
 def _check_area(area: float, perimeter: float) -> None:
@@ -195,29 +144,29 @@ def _cap(ring: Sequence[Vector]) -> tuple[Vector, float]:
 
 # --- crossings ------------------------------------------------------------------------------------------------------
 
-_Edge = tuple[float, float, int]
+_Arc = tuple[Vector, Vector]
+
+_FEW = 64
+"""So few edges are swept along the axes; of more, so many are sampled to find better directions."""
 
 
 def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
     """Refuse edges that cross or touch; `numbers` are those that the sender gave the vertices.
 
-    A sweep along the axis on which the polygon is longest compares only edges whose extents overlap.  An arc
-    of angle θ bulges past the box of its ends by at most 1 - cos(θ/2).
+    A sweep along one direction compares only edges whose extents overlap, there and along a second direction.
     """
-    axis = max(range(3), key=lambda k: max(v[k] for v in ring) - min(v[k] for v in ring))
     edges = list(_edges(ring))
     poles = [cross(a, b) for a, b in edges]
-    swept: list[_Edge] = []
-    for index, (a, b) in enumerate(edges):
-        margin = _squared(a, b) / 4 + _TOUCH  # 1 - cos(θ/2) <= 1 - cos²(θ/2) = c²/4
-        low, high = sorted((a[axis], b[axis]))
-        swept.append((low - margin, high + margin, index))
-    swept.sort()
-    active: list[_Edge] = []
-    for low, high, index in swept:
-        active = [other for other in active if other[1] >= low]
-        for _, _, other in active:
-            # Most pairs end here, and there may be many: the extents of a comb's teeth all overlap.
+    along, across = (_extents(edges, direction) for direction in _directions(ring, edges))
+    active: list[tuple[float, float, float, int]] = []
+    for index in sorted(range(len(edges)), key=along.__getitem__):
+        low, high = along[index]
+        left, right = across[index]
+        active = [other for other in active if other[0] >= low]
+        for _, other_left, other_right, other in active:
+            # Most pairs end here or in the next lines, and there may be many.
+            if other_left > right or other_right < left:
+                continue
             if _on_one_side(poles[index], *edges[other]) or _on_one_side(poles[other], *edges[index]):
                 continue
             first, second = sorted((index, other))
@@ -226,7 +175,40 @@ def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
                     f"the edges that start at vertices {numbers[first]} and {numbers[second]} cross or touch: "
                     "a polygon's edges meet at their common vertices only"
                 )
-        active.append((low, high, index))
+        active.append((high, left, right, index))
+
+
+def _extents(edges: Sequence[_Arc], direction: Vector) -> list[tuple[float, float]]:
+    """How far each edge extends along a direction: from, to.
+
+    An arc of angle θ bulges past the extent of its ends by at most 1 - cos(θ/2) <= 1 - cos²(θ/2) = c²/4.
+    """
+    extents = []
+    for a, b in edges:
+        margin = _squared(a, b) / 4 + _TOUCH
+        low, high = dot(direction, a), dot(direction, b)
+        extents.append((low - margin, high + margin) if low < high else (high - margin, low + margin))
+    return extents
+
+
+def _directions(ring: Sequence[Vector], edges: Sequence[_Arc]) -> tuple[Vector, Vector]:
+    """Two directions for the sweep: along one of them at least, most edges should be short.
+
+    A comb of long thin teeth makes nearly every pair of edges overlap along any direction but that across the teeth,
+    and whoever sends it chooses how it lies.  So the candidates are, beside the axes, the directions across some of the
+    longest edges.  A second direction takes care of a second comb.
+    """
+    spread = sorted((max(v[k] for v in ring) - min(v[k] for v in ring), axis) for k, axis in enumerate((_X, _Y, _Z)))
+    (_, second), (_, first) = spread[1:]
+    if len(edges) <= _FEW:
+        return first, second
+    sample = edges[:: len(edges) // _FEW]
+    longest = sorted(sample, key=lambda edge: _squared(*edge), reverse=True)
+    candidates = [first, second, *(normal(a, b) for a, b in longest[:: len(longest) // 6])]
+    lengths = [[high - low for low, high in _extents(sample, candidate)] for candidate in candidates]
+    best = min(lengths, key=sum)
+    other = min((each for each in lengths if each is not best), key=lambda each: sum(map(min, each, best)))
+    return candidates[lengths.index(best)], candidates[lengths.index(other)]
 
 
 def _on_one_side(pole: Vector, c: Vector, d: Vector) -> bool:
@@ -253,7 +235,7 @@ def _meet(edges: Sequence[tuple[Vector, Vector]], i: int, j: int) -> bool:
 
 def _arc_distance(p: Vector, a: Vector, b: Vector) -> float:
     """Radians (as a chord) from p to the arc a b."""
-    n = _normal(a, b)
+    n = normal(a, b)
     if dot(cross(n, a), p) >= 0 and dot(cross(b, n), p) >= 0:
         return abs(dot(n, p))
     return sqrt(min(_squared(p, a), _squared(p, b)))

@@ -27,6 +27,7 @@ from omp.protocols.mrs.schemas import SPACE_TYPES, TOMBSTONE, RegistryError, epo
 from omp.rules.canonical import canonicalize
 from omp.rules.json_text import compact
 
+MIN_RADIUS_M = 0.001
 MAX_RADIUS_M = 1_000_000
 MAX_HEIGHT_M = 1_000_000
 DEFAULT_HEIGHT_M = 1
@@ -70,7 +71,10 @@ def read_point(value: Any, name: str) -> tuple[Vector, dict[str, Any]]:
 def _read_sphere(value: dict[str, Any]) -> tuple[Space, dict[str, Any]]:
     centre, kept = read_point(value.get("center"), "space.center")
     kept.setdefault("ele", 0)
-    radius = _positive(value.get("radius"), "space.radius", MAX_RADIUS_M)
+    radius = _number(value.get("radius"), "space.radius")
+    # §5.3: the smallest volume comes first in a search, and of the smaller ones a double holds only zeros.
+    if not MIN_RADIUS_M <= radius <= MAX_RADIUS_M:
+        raise GeometryError(f"space.radius must be from {MIN_RADIUS_M} to {MAX_RADIUS_M:,} metres")
     return Sphere(centre, float(radius)), {"type": "sphere", "center": kept, "radius": radius}
 
 
@@ -164,13 +168,14 @@ def _service_point(text: str) -> str:
 # --- registrations and their records --------------------------------------------------------------------------------
 #
 # A record, little-endian: the centre of the space's bounding cap as a unit vector (3 doubles), its reach in metres,
-# the volume in m³; whether it is a polygon; whether it originated here; its place in the change feed (64 bits), its
-# version (32), the length of the part that searches show (32), the digest of the claim; then the JSON text.  Searches
-# show the members of §6.4; the owner and the times come after them.
+# the volume in m³; whether it is a polygon; 0 if it originated elsewhere, 1 if here, 2 if its owner made it here (not
+# imported: it counts for the owner); its place in the change feed (64 bits), its version (32), the length of the part
+# that searches show (32), the digest of the claim; then the JSON text.  Searches show the members of §6.4; the owner
+# and the times come after them.
 
-HEADER = Struct("<5d??QII16s")
+HEADER = Struct("<5d?BQII16s")
 _SHOWN = Struct("<I")
-_SHOWN_AT = Struct("<5d??QI").size
+_SHOWN_AT = Struct("<5d?BQI").size
 
 # Bound methods: a search calls each of them once for every row that it compares.
 unpack_centre = Struct("<3d").unpack_from
@@ -188,11 +193,21 @@ class Header(NamedTuple):
     reach: float
     volume: float
     polygon: bool
-    local: bool
+    origin: int
     sequence: int
     version: int
     shown: int
     digest: bytes
+
+    @property
+    def local(self) -> bool:
+        """Whether it originated here."""
+        return self.origin > 0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts for its owner (§4.7)."""
+        return self.origin > 1
 
 
 class Registration(NamedTuple):
@@ -207,6 +222,7 @@ class Registration(NamedTuple):
     created: str
     updated: str
     local: bool
+    counts: bool = False
 
     def record(self, sequence: int) -> bytes:
         """The bytes of its row, `sequence` being its place in the change feed."""
@@ -223,7 +239,7 @@ class Registration(NamedTuple):
         tail = compact({"owner": self.owner, "created": self.created, "updated": self.updated})[1:].encode()
         space = self.claim.geometry
         place = (*space.centre, space.reach, space.volume, not isinstance(space, Sphere))
-        numbers = HEADER.pack(*place, self.local, sequence, self.version, len(head), self.claim.digest)
+        numbers = HEADER.pack(*place, self.local + self.counts, sequence, self.version, len(head), self.claim.digest)
         return numbers + head + b"," + tail
 
 
@@ -249,11 +265,27 @@ def result_text(record: bytes, metres: float) -> bytes:
     return b'%b,"distance":%r}' % (record[HEADER.size : HEADER.size + shown], metres)
 
 
+_AFTER_SPACE = b',"service_point":'
+
+
+def space_size(record: bytes) -> int:
+    """How many bytes the space of `record` has as JSON text."""
+    start = record.index(b'"space":', HEADER.size) + len(b'"space":')
+    # Within a string each quotation mark is escaped, so the first occurrence is the member.
+    return record.index(_AFTER_SPACE, start) - start
+
+
+def record_tail(record: bytes) -> dict[str, str]:
+    """The owner and the times, without reading the space."""
+    (shown,) = _SHOWN.unpack_from(record, _SHOWN_AT)
+    tail: dict[str, str] = json.loads(b"{" + record[HEADER.size + shown + 1 :])
+    return tail
+
+
 @lru_cache(maxsize=128)
-def polygon_of(record: bytes) -> Polygon:
-    """The polygon of a record that holds one; the most recent ones are remembered."""
+def space_of(record: bytes) -> Space:
+    """The geometry of a record; the most recent ones are remembered."""
     space, _ = read_space(document(record)["space"], check=False)
-    assert isinstance(space, Polygon)
     return space
 
 

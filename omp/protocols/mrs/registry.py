@@ -1,29 +1,28 @@
-"""The registry's tables, the change feed, and searching (§4, §6, §11).
+"""The registry's tables and the change feed (§4, §11).
 
 ==================  ============================  ====================================================================
 table               key                           value
 ==================  ============================  ====================================================================
 ``mrs_places``      cell number, id               record (:mod:`.registration`): the cell index is the table itself
+``mrs_outlines``    id                            of a polygon: sequence number, outline (:mod:`.outlines`)
 ``mrs_ids``         id                            the key in ``mrs_places``
 ``mrs_owners``      owner, digest of claim, id    nothing: lists a caller's own, and finds an identical claim
 ``mrs_changes``     sequence number               the id of a registration, or the JSON of a tombstone
 ``mrs_tombstones``  origin server, origin id      the sequence number of the tombstone
 ``mrs_origins``     origin server, origin id      the id, where it differs from the origin's: imported ones only
+``mrs_made``        owner                         how many registrations the owner made here and has (64-bit number)
 ``mrs_state``       ``levels``                    how many registrations each level holds (64-bit numbers)
+``mrs_state``       ``large``                     how many of them have large records (the same)
 ``mrs_state``       ``sequence``                  the last sequence number
 ==================  ============================  ====================================================================
 
-A registration takes four rows, whatever its size.  Those that no search finds (``foad``) are kept behind every cell.
+A registration takes four rows, whatever its size, and a polygon one more.  Those that no search finds (``foad``) are
+kept behind every cell.
 
 **The change feed.**  Each write takes its sequence number inside its write block: the time in microseconds, or one more
 than the last number where that is greater.  So numbers rise strictly in the order in which writes become visible, a
 follower that asks for what comes after the last number it saw misses nothing and gets nothing twice, and a time is a
 position in the feed.  A registration or tombstone is in the feed once, at its last change.
-
-**Searching.**  A search covers its surroundings by ranges of the cell index (:mod:`.cells`), takes the records in them,
-compares exactly, and orders by volume, then distance.  Records are collected in a read block and compared after it, so
-a search over half the world keeps nobody waiting.  Its cost depends on the levels that are occupied (about six ranges
-each) and on the records in those ranges, two or three times as many as are found; not on the size of the registry.
 
 The caller must have authenticated the owner and checked the claim.  Checked here is what only a write block can check:
 that the registration exists, whose it is, where it originated, and that there is no identical one.
@@ -32,16 +31,12 @@ that the registration exists, whose it is, where it originated, and that there i
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from heapq import nsmallest
-from math import dist
-from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
-from omp.protocols.mrs.cells import LEVEL_REACHES, LEVELS, WHOLE, cell_of, cover, level_of
-from omp.protocols.mrs.geometry import EARTH_RADIUS_M, Vector, chord_metres
+from omp.protocols.mrs.cells import LEVELS, cell_of, level_of
+from omp.protocols.mrs.polygons import Polygon
 from omp.protocols.mrs.registration import (
     BadRegistration,
     Claim,
@@ -49,19 +44,19 @@ from omp.protocols.mrs.registration import (
     document,
     header,
     json_text,
-    polygon_of,
+    record_tail,
+    space_size,
     tombstone,
-    unpack_centre,
-    unpack_size,
 )
 from omp.protocols.mrs.schemas import RegistryError, epoch_of, iso_time
 from omp.rules.encodings import b64u_encode
 from omp.store.port import Reader, Store, Writer, after, key
 
-PLACES, IDS, OWNERS = "mrs_places", "mrs_ids", "mrs_owners"
+PLACES, OUTLINES, IDS, OWNERS = "mrs_places", "mrs_outlines", "mrs_ids", "mrs_owners"
 CHANGES, TOMBSTONES, ORIGINS, STATE = "mrs_changes", "mrs_tombstones", "mrs_origins", "mrs_state"
+MADE = "mrs_made"
 _FOAD_CELL = 0xFF << 56
-_LEVELS, _SEQUENCE = b"levels", b"sequence"
+_LEVELS, _LARGE, _SEQUENCE = b"levels", b"large", b"sequence"
 _COUNTS = Struct(f"<{LEVELS}Q")
 
 
@@ -81,6 +76,10 @@ class IdenticalRegistration(RegistryError):
     """The owner already has a registration of the same space, service point and foad (§4.3)."""
 
 
+class TooManyRegistrations(RegistryError):
+    """The owner has made as many registrations as the server takes of one user (§4.7)."""
+
+
 class NoFreeId(RegistryError):
     """A random id was taken: 72 random bits came twice, so the source of randomness is broken."""
 
@@ -98,30 +97,41 @@ class Changes(NamedTuple):
 
 
 class Registry:
-    """Registrations in a store; `url` is the server they originate on."""
+    """Registrations in a store; `url` is the server they originate on.
+
+    `most_of_owner` is how many registrations one owner may make; 0 is no bound.
+    """
 
     def __init__(
-        self, store: Store, clock: Callable[[], float], random_bytes: Callable[[int], bytes], url: str
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        url: str,
+        most_of_owner: int = 0,
     ) -> None:
         self._store = store
         self._clock = clock
         self._random = random_bytes
         self.url = url
+        self._most_of_owner = most_of_owner
 
     # --- what owners do (§4) ----------------------------------------------------------------------------------------
 
     def register(self, owner: str, claim: Claim) -> bytes:
         """Keep a new registration; its JSON text.
 
-        Raises :class:`IdenticalRegistration` (§4.3).
+        Raises :class:`IdenticalRegistration` (§4.3) or :class:`TooManyRegistrations` (§4.7).
         """
         now = iso_time(self._clock())
         new = "reg_" + b64u_encode(self._random(9))
-        registration = Registration(claim, new, owner, self.url, new, 1, now, now, local=True)
+        registration = Registration(claim, new, owner, self.url, new, 1, now, now, local=True, counts=True)
         with self._store.write() as tx:
             if tx.get(IDS, new.encode()) is not None:
                 raise NoFreeId("No free id was found; please try again.")
             _refuse_identical(tx, owner, claim)
+            if 0 < self._most_of_owner <= _made_by(tx, owner):
+                raise TooManyRegistrations(f"You have {self._most_of_owner} registrations, the most that one user may.")
             record = self._keep(tx, registration)
         return json_text(record)
 
@@ -139,7 +149,16 @@ class Registry:
             old = document(record)
             self._drop(tx, old, record)
             registration = Registration(
-                claim, name, owner, self.url, old["origin_id"], old["version"] + 1, old["created"], now, local=True
+                claim=claim,
+                id=name,
+                owner=owner,
+                origin_server=self.url,
+                origin_id=old["origin_id"],
+                version=old["version"] + 1,
+                created=old["created"],
+                updated=now,
+                local=True,
+                counts=header(record).counts,
             )
             record = self._keep(tx, registration)
         return json_text(record)
@@ -158,41 +177,39 @@ class Registry:
         prefix = key(owner)
         with self._store.read() as tx:
             ids = [row[len(prefix) + 16 :] for row, _ in tx.scan(OWNERS, prefix, after(prefix))]
-            records = [_record(tx, name) for name in ids]
+            records = [record_at(tx, name) for name in ids]
         # Of those made in one second, the one changed first.
-        found = [(document(record)["created"], header(record).sequence, record) for record in records if record]
+        found = [(record_tail(record)["created"], header(record).sequence, record) for record in records if record]
         return [json_text(record) for _, _, record in sorted(found)]
 
     # --- what other servers read (§11) ------------------------------------------------------------------------------
 
     def snapshot(self, after_id: str, limit: int) -> tuple[list[bytes], str | None]:
-        """Up to `limit` registrations in the order of their ids, and the id to go on after, None at the end."""
+        """A page of registrations in the order of their ids, and the id to go on after, None at the end."""
         start = after_id.encode() + b"\0" if after_id else b""
-        records: list[bytes] = []
+        page = _Page(limit)
         last = None
         with self._store.read() as tx:
             for name, place in tx.scan(IDS, start):
-                if len(records) == limit:  # there is one more: not the last page
-                    return records, last
-                records.append(json_text(_present(tx.get(PLACES, place))))
+                if not page.takes(_present(tx.get(PLACES, place))):  # there is one more: not the last page
+                    return page.texts, last
                 last = name.decode()
-        return records, None
+        return page.texts, None
 
     def changes(self, first: int, limit: int) -> Changes:
-        """Up to `limit` changes whose sequence numbers are `first` or more."""
-        registrations: list[bytes] = []
+        """A page of changes whose sequence numbers are `first` or more."""
+        page = _Page(limit)
         tombstones: list[bytes] = []
         last = first - 1
         with self._store.read() as tx:
             for row, value in tx.scan(CHANGES, key(first)):
-                if len(registrations) + len(tombstones) == limit:
+                is_tombstone = value.startswith(b"{")
+                if not (page.takes_other() if is_tombstone else page.takes(_present(record_at(tx, value)))):
                     break
                 last = int.from_bytes(row, "big")
-                if value.startswith(b"{"):
+                if is_tombstone:
                     tombstones.append(value)
-                else:
-                    registrations.append(json_text(_present(_record(tx, value))))
-        return Changes(registrations, tombstones, last)
+        return Changes(page.texts, tombstones, last)
 
     def everything(self, tx: Reader) -> tuple[list[bytes], list[bytes]]:
         """The JSON texts of all registrations and of all tombstones, as one moment of the store shows them."""
@@ -216,7 +233,7 @@ class Registry:
         if _tombstone_version(tx, origin) >= new.version:
             return
         # Whoever may import must not be able to overwrite a registration by choosing its id.
-        taken = _record(tx, new.id.encode())
+        taken = record_at(tx, new.id.encode())
         if taken is not None and not _came_from(taken, new.origin_server, new.origin_id):
             server = document(taken)["origin_server"]
             raise BadRegistration(f"The id {new.id} is taken by a registration from {server}.")
@@ -257,14 +274,18 @@ class Registry:
         else:
             geometry = registration.claim.geometry
             level = level_of(geometry.reach)
-            _count(tx, level, 1)
+            _count(tx, level, record, 1)
             place = key(cell_of(geometry.centre, level)) + name
+            if isinstance(geometry, Polygon):
+                tx.put(OUTLINES, name, sequence + geometry.outline.packed)
         tx.put(PLACES, place, record)
         tx.put(IDS, name, place)
         tx.put(OWNERS, key(registration.owner) + registration.claim.digest + name, b"")
         tx.put(CHANGES, sequence, name)
         if registration.id != registration.origin_id:
             tx.put(ORIGINS, key(registration.origin_server, registration.origin_id), name)
+        if registration.counts:
+            _count_made(tx, registration.owner, 1)
         return record
 
     def _drop(self, tx: Writer, old: dict[str, Any], record: bytes) -> None:
@@ -272,13 +293,16 @@ class Registry:
         numbers = header(record)
         place = _present(tx.get(IDS, name))
         if not old["foad"]:
-            _count(tx, level_of(numbers.reach), -1)
+            _count(tx, level_of(numbers.reach), record, -1)
         tx.delete(PLACES, place)
+        tx.delete(OUTLINES, name)
         tx.delete(IDS, name)
         tx.delete(OWNERS, key(old["owner"]) + numbers.digest + name)
         tx.delete(CHANGES, key(numbers.sequence))
         if old["id"] != old["origin_id"]:
             tx.delete(ORIGINS, key(old["origin_server"], old["origin_id"]))
+        if numbers.counts:
+            _count_made(tx, old["owner"], -1)
 
     def _put_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
         origin = key(value["origin_server"], value["origin_id"])
@@ -295,21 +319,77 @@ class Registry:
             tx.delete(CHANGES, sequence)
 
 
+MAX_SPACES = 1 << 20
+"""Bytes: the spaces of one answer have at most so many together (§6.3, §11)."""
+
+
+class _Page:
+    """The `texts` of registrations, and how many entries more there is room for: `limit`, and their spaces' bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.texts: list[bytes] = []
+        self._left = limit
+        self._room = MAX_SPACES
+
+    def takes(self, record: bytes) -> bool:
+        """Take in a registration; False if there is no room."""
+        size = space_size(record)
+        if size > self._room or not self.takes_other():
+            return False
+        self._room -= size
+        self.texts.append(json_text(record))
+        return True
+
+    def takes_other(self) -> bool:
+        """Count an entry without a space; False if there is no room."""
+        if not self._left:
+            return False
+        self._left -= 1
+        return True
+
+
+LARGE = 16 * 1024
+"""Bytes: only a polygon can have a larger record, and a search collects its header alone."""
+
+
 def level_counts(tx: Reader) -> tuple[int, ...]:
     """How many registrations each level of the cell index holds."""
-    packed = tx.get(STATE, _LEVELS)
+    return _counts(tx, _LEVELS)
+
+
+def large_counts(tx: Reader) -> tuple[int, ...]:
+    """How many of them have records larger than :data:`LARGE`; those of earlier versions' files are not counted."""
+    return _counts(tx, _LARGE)
+
+
+def _counts(tx: Reader, which: bytes) -> tuple[int, ...]:
+    packed = tx.get(STATE, which)
     return _COUNTS.unpack(packed) if packed else (0,) * LEVELS
 
 
-def _count(tx: Writer, level: int, change: int) -> None:
-    counts = list(level_counts(tx))
-    counts[level] += change
-    tx.put(STATE, _LEVELS, _COUNTS.pack(*counts))
+def _count(tx: Writer, level: int, record: bytes, change: int) -> None:
+    for which in (_LEVELS, _LARGE) if len(record) > LARGE else (_LEVELS,):
+        counts = list(_counts(tx, which))
+        counts[level] = max(counts[level] + change, 0)
+        tx.put(STATE, which, _COUNTS.pack(*counts))
+
+
+def _made_by(tx: Reader, owner: str) -> int:
+    """How many registrations `owner` made here and has; those that were imported are not among them."""
+    return int.from_bytes(tx.get(MADE, owner.encode()) or b"", "big")
+
+
+def _count_made(tx: Writer, owner: str, change: int) -> None:
+    made = _made_by(tx, owner) + change
+    if made:
+        tx.put(MADE, owner.encode(), key(made))
+    else:
+        tx.delete(MADE, owner.encode())
 
 
 def _owned(tx: Reader, owner: str, name: str) -> bytes:
     """The record that `owner` may change (§4.4, in the order of its refusals)."""
-    record = _record(tx, name.encode())
+    record = record_at(tx, name.encode())
     if record is None:
         raise NoSuchRegistration("There is no registration of this id.")
     if document(record)["owner"] != owner:
@@ -332,14 +412,15 @@ def _tombstone_version(tx: Reader, origin: bytes) -> int:
     return int(json.loads(_present(tx.get(CHANGES, sequence)))["version"]) if sequence is not None else 0
 
 
-def _record(tx: Reader, name: bytes) -> bytes | None:
+def record_at(tx: Reader, name: bytes) -> bytes | None:
+    """The record of the registration with this id."""
     place = tx.get(IDS, name)
     return tx.get(PLACES, place) if place is not None else None
 
 
 def _of_origin(tx: Reader, server: str, origin_id: str) -> bytes | None:
     """The record of what originated on `server` as `origin_id`, whichever id it has here."""
-    record = _record(tx, tx.get(ORIGINS, key(server, origin_id)) or origin_id.encode())
+    record = record_at(tx, tx.get(ORIGINS, key(server, origin_id)) or origin_id.encode())
     return record if record is not None and _came_from(record, server, origin_id) else None
 
 
@@ -370,76 +451,3 @@ def first_change(since: str) -> int:
     if epoch is None or epoch > 2**40:
         raise BadCursor("since must be a next_cursor or an ISO 8601 time, or empty for the beginning")
     return int(epoch * 1_000_000)
-
-
-# --- searching (§6) -------------------------------------------------------------------------------------------------
-
-Hit = tuple[float, float, bytes, bytes]
-"""A registration that was found: volume, distance, id, record.  Hits compare in the order of the answer."""
-
-Nearby = list[tuple[int, list[tuple[bytes, bytes]]]]
-"""A level, and its rows in the ranges that were covered."""
-
-_volume_of = itemgetter(0)
-_ROUNDING = 1e-3
-"""Metres: more than rounding can change the reach of a polygon."""
-
-
-def records_near(tx: Reader, point: Vector, within: float) -> Nearby:
-    """The rows of every registration that could lie within `within` metres of `point`, and some others."""
-    nearby: Nearby = []
-    for level, count in enumerate(level_counts(tx)):
-        if count:
-            rows: list[tuple[bytes, bytes]] = []
-            for first, last in cover(point, within, level):
-                rows += tx.scan(PLACES, key(first), key(last))
-            nearby.append((level, rows))
-    return nearby
-
-
-def hits_among(nearby: Nearby, point: Vector, within: float, most: int) -> list[Hit]:
-    """The first `most` registrations of `nearby` that meet the search, in the order of the answer (§6.3)."""
-    hits: list[Hit] = []
-    polygons: list[tuple[float, bytes, bytes]] = []
-    for level, rows in nearby:
-        farthest = _longest_chord(level, within)
-        for place, record in rows:
-            chord = dist(unpack_centre(record), point)
-            # Most of the rows to skip end here: farther away than any space of the level can reach.
-            if chord > farthest:
-                continue
-            reach, volume, polygon = unpack_size(record)
-            metres = chord_metres(chord)
-            if polygon:
-                if metres <= reach + within + _ROUNDING:
-                    polygons.append((volume, place[8:], record))
-            elif metres <= reach + within:
-                hits.append((volume, metres, place[8:], record))
-    if len(hits) > most:
-        hits = nsmallest(most, hits)
-    else:
-        hits.sort()
-    return _with_polygons(hits, polygons, point, within, most) if polygons else hits
-
-
-def _with_polygons(
-    spheres: list[Hit], polygons: list[tuple[float, bytes, bytes]], point: Vector, within: float, most: int
-) -> list[Hit]:
-    """The first `most` of `spheres`, in order, and of those `polygons` (volume, id, record) that intersect.
-
-    Reading and comparing one polygon costs as much as dozens of spheres: so the smallest come first, and the rest are
-    skipped once enough hits are smaller.
-    """
-    found: list[Hit] = []
-    for volume, name, record in sorted(polygons):
-        if sum(bisect_left(hits, volume, key=_volume_of) for hits in (spheres, found)) >= most:
-            break  # enough hits are smaller than this polygon, and than all that follow
-        metres = polygon_of(record).found(point, within)
-        if metres is not None:
-            found.append((volume, metres, name, record))
-    return sorted(spheres + found)[:most]
-
-
-def _longest_chord(level: int, within: float) -> float:
-    """How far the centre of a hit on this level can be, as a chord; the arc is an upper bound for its chord."""
-    return 2.0 if level == WHOLE else (LEVEL_REACHES[level] + within) / EARTH_RADIUS_M + 1e-12

@@ -12,7 +12,14 @@ import re
 from collections.abc import Sequence
 
 from omp.protocols.mrs import schemas
-from omp.protocols.mrs.accounts import Login, NameUnavailable, TooManyFailures, TooManyLogins, WrongCredentials
+from omp.protocols.mrs.accounts import (
+    Login,
+    NameUnavailable,
+    TooManyAccounts,
+    TooManyFailures,
+    TooManyLogins,
+    WrongCredentials,
+)
 from omp.protocols.mrs.geometry import GeometryError
 from omp.protocols.mrs.identity import (
     Identity,
@@ -31,10 +38,10 @@ from omp.protocols.mrs.registry import (
     NoSuchRegistration,
     NotTheOwner,
     OriginatedElsewhere,
+    TooManyRegistrations,
     first_change,
-    hits_among,
-    records_near,
 )
+from omp.protocols.mrs.searching import find
 from omp.protocols.mrs.service import BadImport, Mrs, service
 from omp.web.errors import DETAIL_ERRORS, ApiError, Refusal, Refusals
 from omp.web.messages import JSON, Request, Response, json_bytes, json_response
@@ -95,20 +102,17 @@ def search(request: Request, mrs: Mrs) -> Response:
     within = body["range"]
     if within > mrs.settings["max_radius"]:
         raise ApiError(400, f"range must be at most {mrs.settings['max_radius']:,} metres")
-    # Within the read block rows are only collected; comparing them may take long, and would hold up writers.
-    with mrs.store.read() as tx:
-        rows = records_near(tx, point, within)
-        referrals = mrs.peers.referrals(tx, point, within)
+    found = find(mrs.store, point, within, mrs.settings["max_results"])
     # Records hold JSON text: an answer is joined from them, and nothing is parsed or serialized.
-    hits = hits_among(rows, point, within, mrs.settings["max_results"])
-    results = b",".join([result_text(record, metres) for _, metres, _, record in hits])
-    return Response(200, b'{"status":"ok","results":[%b],"referrals":[%b]}' % (results, b",".join(referrals)), JSON)
+    results = b",".join([result_text(record, metres) for _, metres, _, record in found.hits])
+    referrals = b",".join(mrs.peers.referrals(point, within))
+    more = b',"truncated":true' if found.truncated else b""
+    return Response(200, b'{"status":"ok","results":[%b],"referrals":[%b]%b}' % (results, referrals, more), JSON)
 
 
 def well_known(request: Request, mrs: Mrs) -> Response:
     """``GET /.well-known/mrs`` (§8.1)."""
-    with mrs.store.read() as tx:
-        known = b",".join(peer.referral for peer in mrs.peers.known(tx))
+    known = b",".join(peer.referral for peer in mrs.peers.known())
     about = {
         "mrs_version": VERSION,
         "server": mrs.settings["url"],
@@ -135,7 +139,8 @@ def _token_response(token: Login, status: int) -> Response:
 def create_account(request: Request, mrs: Mrs) -> Response:
     """``POST /auth/register`` (§3.1)."""
     body = request.valid_body()
-    return _token_response(mrs.accounts.register(body["username"], body["password"], body.get("email")), 201)
+    login = mrs.accounts.register(body["username"], body["password"], body.get("email"), request.client)
+    return _token_response(login, 201)
 
 
 def login(request: Request, mrs: Mrs) -> Response:
@@ -269,7 +274,9 @@ REFUSALS: Refusals = {
     IdenticalRegistration: Refusal(409),
     OriginatedElsewhere: Refusal(409),
     TooManyKeys: Refusal(409),
+    TooManyRegistrations: Refusal(429),
     TooManyFailures: Refusal(429, headers=lambda error: [("Retry-After", str(error.seconds))]),
+    TooManyAccounts: Refusal(429, headers=lambda error: [("Retry-After", str(error.seconds))]),
     TooManyLogins: Refusal(503, headers=lambda error: [("Retry-After", "5")]),
     NoServerKey: Refusal(503),
     NoFreeId: Refusal(503),
@@ -294,7 +301,8 @@ _CHANGE_REFUSALS = {
 
 ROUTES = (
     Route("POST", "/register", register, "Register a space, or with id update a registration",
-          {201: ("registered", schemas.REGISTERED), 200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
+          {201: ("registered", schemas.REGISTERED), 200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS,
+           429: "as many registrations as one user may make"},
           body=schemas.CLAIM, example=schemas.PLACE, auth=_USER),
     Route("PUT", "/register/{id}", update, "Update a registration",
           {200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
@@ -311,11 +319,12 @@ ROUTES = (
           {200: ("one key, or a list", schemas.KEY_DOCUMENT), 404: "no published keys",
            503: "the server has no key of its own: the package cryptography is missing"}),
     Route("POST", "/auth/register", create_account, "Make an account",
-          {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken"},
+          {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken",
+           429: "ten attempts within a minute from this address", 503: "too many passwords at once"},
           body=schemas.ACCOUNT, example=_MARK),
     Route("POST", "/auth/login", login, "Log in",
           {200: ("logged in", schemas.TOKEN), 400: "no such members", 401: "wrong",
-           429: "ten failures within a minute for this user or address", 503: "too many logins at once"},
+           429: "ten failures within a minute for this user or address", 503: "too many passwords at once"},
           body=schemas.LOGIN, example=_MARK),
     Route("GET", "/auth/me", me, "Who is calling", {200: ("the caller", schemas.WHO), 401: _NO_USER}, auth=_USER),
     Route("PUT", "/auth/me/keys/{key_id}", publish_key, "Publish a public key",
@@ -348,6 +357,10 @@ ROUTES = (
 )  # fmt: skip
 
 
+_EXPOSED = (("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Allow"),)
+"""What a page of another origin may read of an answer, beside what it always may (§1.2)."""
+
+
 def mount(context: Context) -> Mount:
     """The protocol as the server serves it."""
     mrs = service(context)
@@ -360,7 +373,7 @@ def mount(context: Context) -> Mount:
         owns=("/register", "/release", "/search", "/registrations", "/auth", "/admin", "/sync", "/.well-known/mrs"),
         errors=DETAIL_ERRORS,
         refusals=REFUSALS,
-        cors=CORS_ANY_ORIGIN,
+        cors=(*CORS_ANY_ORIGIN, *_EXPOSED),
         urls=(mrs.settings["url"],),
         housekeep=mrs.housekeep,
     )

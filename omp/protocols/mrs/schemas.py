@@ -227,7 +227,16 @@ _PUBLIC_KEY = _answer(type={"const": "Ed25519"}, key={"type": "string"})
 
 REGISTERED = _answer(status=_STATUS, registration=REGISTRATION)
 RELEASED = _answer(status=_STATUS, id={"type": "string"})
-FOUND = _answer(status=_STATUS, results=_list_of(_HIT), referrals=_list_of(_REFERRAL))
+FOUND: Schema = {
+    "type": "object",
+    "required": ["status", "results", "referrals"],
+    "properties": {
+        "status": _STATUS,
+        "results": _list_of(_HIT),
+        "referrals": _list_of(_REFERRAL),
+        "truncated": {"type": "boolean", "description": "true: the rest would be more than 1 MiB of spaces"},
+    },
+}
 ABOUT = _answer(
     mrs_version={"type": "string"},
     server={"type": "string"},

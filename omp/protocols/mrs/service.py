@@ -103,6 +103,13 @@ SETTINGS = (
         "max_radius", "MRS_MAX_RADIUS", whole_number(1, _HALF_WAY_ROUND), 1_000_000, "largest range of a search, metres"
     ),
     Setting("max_results", "MRS_MAX_RESULTS", whole_number(1, 10_000), 100, "most results of a search"),
+    Setting(
+        "max_registrations",
+        "MRS_MAX_REGISTRATIONS_PER_USER",
+        whole_number(0, 2**31),
+        10_000,
+        "most registrations that one user may make; 0: no bound",
+    ),
     Setting("bootstrap_peers", "MRS_BOOTSTRAP_PEERS", _peers, (), "servers to refer to: JSON list or comma list"),
     Setting(
         "regions",
@@ -238,7 +245,7 @@ def service(context: Context) -> Mrs:
         settings=settings,
         store=store,
         clock=clock,
-        registry=Registry(store, clock, context.random_bytes, url),
+        registry=Registry(store, clock, context.random_bytes, url, settings["max_registrations"]),
         accounts=accounts,
         throttle=throttle,
         nonces=nonces,

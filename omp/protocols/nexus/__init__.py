@@ -18,13 +18,12 @@ wallet offers nothing else.  This implementation accepts a fixed list of forms, 
 >>> from omp.protocols.nexus.ethereum import address, public_key_slowly, sign_slowly, signature_text
 >>> from omp.protocols.nexus.keccak import keccak256
 >>> from omp.protocols.nexus.signatures import NotAuthenticated, authenticate
->>> from omp.rules.json_text import parse_exact
 >>> owner = address(public_key_slowly(7))
 >>> signature = signature_text(sign_slowly(7, keccak256(b'{"overrides":{"temperature":0.9}}')))
 >>> body = '{"overrides": {"temperature": 0.9}, "auth": {"publicKey": "%s", "signature": "%s"}}' % (owner, signature)
->>> authenticate(parse_exact(body.encode()), owner)  # returns: this owner signed this request
+>>> authenticate(body.encode(), owner)  # returns: this owner signed this request
 >>> try:
-...     authenticate(parse_exact(body.replace("0.9", "1.9").encode()), owner)
+...     authenticate(body.replace("0.9", "1.9").encode(), owner)
 ... except NotAuthenticated as refusal:
 ...     print(str(refusal).partition(";")[0])
 auth.signature is not by this owner over this request
@@ -33,12 +32,13 @@ auth.signature is not by this owner over this request
 (§10.1).  A signature names neither an endpoint nor a time, so a captured request can be sent again (§10.2).  Each
 signature (r, s) has a twin (r, n - s) that is just as valid; only the one with the lower s is accepted.  Keccak-256 is
 not SHA3-256.  A number must be hashed as it was written, since ``1e-7`` and ``1e-07`` are one value and two texts.  And
-hashing by hand is slow, so long bodies are checked one at a time (§9.3).
+hashing by hand is slow: a body has at most 64 KiB, and two are checked at a time (§10.6).
 
 **In reading order**: :mod:`.keccak` (the hash), :mod:`.ethereum` (keys, addresses, recovery), :mod:`.signatures` (who
 signed, and what), :mod:`.profile` (defaults and overrides, checked and merged), which are all pure; then
-:mod:`.defaults` (the template in force), :mod:`.writes` (what may be asked for, and the rows), :mod:`.routes` (the
-handlers and the table).  The section numbers are those of ``SPEC.md`` beside this file.
+:mod:`.defaults` (the template in force), :mod:`.writes` (what may be asked for, and the rows), :mod:`.turns` (how many
+checks run at a time), :mod:`.routes` (the handlers and the table).  The section numbers are those of ``SPEC.md`` beside
+this file.
 """
 
 from __future__ import annotations
@@ -76,5 +76,5 @@ def mount(context: Context) -> Mount:
         owns=(BASE,),
         errors=ERRORS,
         refusals=REFUSALS,
-        cors=(*CORS_ANY_ORIGIN, ("Access-Control-Expose-Headers", "Link, ETag")),
+        cors=(*CORS_ANY_ORIGIN, ("Access-Control-Expose-Headers", "Link, ETag, Retry-After")),
     )

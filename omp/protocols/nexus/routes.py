@@ -11,24 +11,24 @@ Layout: the state and the table of refusals; the handlers that read; the one tha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 from omp.protocols.nexus.defaults import DefaultsSource
 from omp.protocols.nexus.profile import DoesNotFit
 from omp.protocols.nexus.signatures import NotAuthenticated, authenticate, bearer
+from omp.protocols.nexus.turns import RETRY_SECONDS, NoTurn, Turns
 from omp.protocols.nexus.writes import (
     MESSAGE_SCHEMA,
     POSITION_BYTES,
     WRITES,
+    Change,
     Write,
     WriteContext,
     overrides_row,
     read_messages,
 )
-from omp.rules.json_text import JsonError, parse, parse_exact
+from omp.rules.json_text import JsonError, parse
 from omp.store.port import Store
 from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
 from omp.web.messages import (
@@ -45,17 +45,14 @@ from omp.web.messages import (
 from omp.web.routes import Route
 
 BASE = "/api/v1"
-MAX_BODY = 1024 * 1024
-"""A prompt of 65,536 characters takes at most 12 bytes for each in JSON.  The bound is also on what a stranger can make
-the server compute: Keccak-256 by hand takes about two seconds a MiB, and a request that is refused was hashed in every
-form, which is at worst twelve times its length (non-ASCII text is three times as long when it is escaped)."""
-LONG_BODY = 64 * 1024
-"""Longer bodies are authenticated one at a time.  However many a stranger sends, they take one thread's share of the
-processor, and short bodies, which is what clients send, do not wait for them."""
+MAX_BODY = 64 * 1024
+"""What a stranger can make the server compute: a refused request was hashed in every form, and Keccak-256 by hand takes
+about 30 ms for this much."""
 ERRORS = ErrorStyle(DETAIL_ERRORS.render, DETAIL_ERRORS.schema, invalid_body=422)
 REFUSALS: Refusals = {
     NotAuthenticated: Refusal(401, headers=lambda error: [("WWW-Authenticate", "Bearer")]),  # RFC 9110 §11.6.1
     DoesNotFit: Refusal(422),
+    NoTurn: Refusal(503, headers=lambda error: [("Retry-After", str(RETRY_SECONDS))]),
     BadCursor: Refusal(400, "query.cursor: must be one that this server gave, for this owner, unchanged"),
 }
 """How each refusal is answered (§9.2)."""
@@ -68,7 +65,7 @@ class Nexus:
     store: Store
     defaults: DefaultsSource
     clock: Callable[[], float]
-    long_bodies: Lock = field(default_factory=Lock)
+    turns: Turns = field(default_factory=Turns)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------
@@ -108,8 +105,9 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
 
     def handle(request: Request, nexus: Nexus) -> Response:
         owner = _owner(request)
-        body = _signed_body(request, owner, nexus)
-        change = write.change(body, WriteContext(owner, nexus.clock(), nexus.defaults.current().defaults))
+        # Checking the body takes its turn too: the memory that it takes is bounded with it.
+        with nexus.turns.turn(getattr(request, "abandoned", _stays)):
+            change = _change(write, request.body, owner, nexus)
         with nexus.store.write() as tx:
             change(tx)
         return json_response({"status": "success", "message": write.done})
@@ -117,14 +115,19 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
     return handle
 
 
-def _signed_body(request: Request, owner: str, nexus: Nexus) -> Any:
-    """The body, once its signature is known to be the owner's (§3.6)."""
+def _stays() -> bool:
+    """Whether the client has left, where the request cannot tell."""
+    return False
+
+
+def _change(write: Write, body: bytes, owner: str, nexus: Nexus) -> Change:
+    """What the body asks for, once its signature is known to be the owner's (§3.6)."""
     try:
-        with nexus.long_bodies if len(request.body) > LONG_BODY else nullcontext():
-            authenticate(parse_exact(request.body), owner)
+        authenticate(body, owner)
     except JsonError as error:
         raise ApiError(422, f"body: {error}") from None
-    return parse(request.body)  # parsed again: the numbers of the exact form have types that no schema takes
+    context = WriteContext(owner, nexus.clock(), nexus.defaults.current().defaults)
+    return write.asked(parse(body), context).change(owner)
 
 
 # --- Commands: §8 -----------------------------------------------------------------------------------------------
@@ -168,6 +171,7 @@ def get_security(request: Request, nexus: Nexus) -> Response:
 # --- The table --------------------------------------------------------------------------------------------------
 
 _BEARER = "Bearer 0x…, the owner's address"
+_PUBLIC = f"{_BEARER}; it is no secret, and whoever knows it can read this"
 _SIGNED = f"{_BEARER}; and in the body, as auth, a signature by its key"
 _UNAUTHORIZED = {401: "The authentication is missing or wrong; the detail says what"}
 _EXAMPLE_AUTH = {"publicKey": "0x" + "0" * 40, "signature": "0x" + "0" * 130}
@@ -217,7 +221,7 @@ def _read_profile(path: str, summary: str) -> Route:
         get_profile,
         summary,
         {200: ("Defaults merged with the owner's overrides", PROFILE), 304: "As in If-None-Match", **_UNAUTHORIZED},
-        auth=_BEARER,
+        auth=_PUBLIC,
     )
 
 
@@ -232,7 +236,13 @@ def _write(write: Write) -> Route:
         BASE + write.endpoint,
         post(write),
         write.summary,
-        {200: (write.done, DONE), 422: "The body does not fit; the detail names the place", **_UNAUTHORIZED},
+        {
+            200: (write.done, DONE),
+            413: f"The body has more than {MAX_BODY} bytes",
+            422: "The body does not fit; the detail names the place",
+            503: "Too many signatures are being checked; come again after Retry-After",
+            **_UNAUTHORIZED,
+        },
         body=schema,
         example={**write.example, "auth": _EXAMPLE_AUTH},
         auth=_SIGNED,
@@ -249,13 +259,13 @@ ROUTES = (
         "The commands whose writes must be signed",
         {200: ("Their names", {"type": "object", "required": ["signature_required_commands"]})},
     ),
-    _read_profile("/config", "The owner's effective profile"),
+    _read_profile("/config", "The owner's effective profile, for anybody who knows the address"),
     _read_profile("/prompts", "The same, for a client that looks at the prompts"),
     Route(
         "GET",
         f"{BASE}/messages",
         get_messages,
-        "The owner's messages, newest first",
+        "The owner's messages, newest first, for anybody who knows the address",
         {
             200: ("A page; Link with rel=next leads to the following one", MESSAGES),
             400: "limit or cursor does not fit",
@@ -265,7 +275,7 @@ ROUTES = (
             "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
             "cursor": {"type": "string", "description": "from the Link of the page before"},
         },
-        auth=_BEARER,
+        auth=_PUBLIC,
     ),
     *map(_write, WRITES),
 )

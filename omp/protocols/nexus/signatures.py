@@ -5,18 +5,22 @@ Each of them holds the whole request, and each is hashed with Keccak-256 and sig
 personal message.  A request is authentic if one of these recovers the owner's address.
 
 Guarantees: a request passes only if the owner's key signed every member of it that is read.  Numbers are signed as they
-are written in the request, because JavaScript writes ``1e-7`` where Python writes ``1e-07``.
+are written in the request, because JavaScript writes ``1e-7`` where Python writes ``1e-07``.  What a check costs is
+linear in the body, whatever the body is, and no text of more than :data:`MAX_SIGNED` bytes is hashed (§10.6).
 
 Refused, with the reason (§3.7): a form that early clients used.  They passed the names of the top-level members as the
 second argument of ``JSON.stringify``, which drops every other name at every level.  The payload is then
 ``{"auth":{},"overrides":{}}`` whatever the overrides are, and anyone could attach such a signature to other overrides.
 
-The caller must know that a signature names neither the endpoint nor a time: whoever captured a request can send it
-again, and to any endpoint that takes such a body (§10.2).
+The caller must bound the body, and must know that a signature names neither the endpoint nor a time: whoever captured a
+request can send it again, and to any endpoint that takes such a body (§10.2).
+
+Laid out: the body with its numbers as written, the payload forms, the broken form, then the decision.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, NamedTuple
@@ -30,6 +34,14 @@ from omp.protocols.nexus.ethereum import (
     personal_message_hash,
 )
 from omp.protocols.nexus.keccak import keccak256
+from omp.rules.json_text import parse, scan_whole, scanner, text_of
+
+MAX_SIGNED = 64 * 1024
+"""The most bytes of a payload.  A body is no longer either (§9.3), but its text grows up to six times when its strings
+are escaped: without this bound a refusal would cost four times as much."""
+MAX_BROKEN = 8 * 1024
+"""The most bytes of a payload of the broken form that is recognized.  It has dropped what was in the request: of a
+batch it holds some 300 bytes, of as many messages as a body can hold 5 KB."""
 
 
 class ProfileError(Exception):
@@ -40,21 +52,35 @@ class NotAuthenticated(ProfileError):
     """The request is not shown to come from the owner."""
 
 
+# --- A body as it is written ------------------------------------------------------------------------------------
+
+_scan = scanner(str.encode, str.encode)
+
+
+def as_written(data: bytes) -> Any:
+    """The value of the JSON text `data`, with the characters of each number, as bytes, in place of the number.
+
+    No other JSON value is made of bytes.  Raises :class:`omp.rules.json_text.JsonError`.
+
+    >>> as_written(b'[1e-7, 1.50, "x"]')
+    [b'1e-7', b'1.50', 'x']
+    """
+    parse(data)  # what JSON may hold, the size of numbers included
+    return scan_whole(_scan, text_of(data))
+
+
 # --- Payloads: §3.4 ---------------------------------------------------------------------------------------------
 
+_Names = Callable[[Mapping[str, Any]], list[str]]
+"""Which members of an object are written, in their order."""
 
-class Form(NamedTuple):
-    """One way to write a body as text.
 
-    `comma` and `colon` are the separators, `string` writes a string, `order` is the sort key of member names (None:
-    by code point), `with_auth` says whether ``auth``, with an empty signature, is part of the text.
-    """
+def _by_code_point(members: Mapping[str, Any]) -> list[str]:
+    return sorted(members)
 
-    comma: str
-    colon: str
-    string: Callable[[str], str]
-    order: Callable[[str], Any] | None
-    with_auth: bool
+
+def _by_utf16_unit(members: Mapping[str, Any]) -> list[str]:
+    return sorted(members, key=_utf16_units)
 
 
 def _utf16_units(name: str) -> bytes:
@@ -62,44 +88,117 @@ def _utf16_units(name: str) -> bytes:
     return name.encode("utf-16-be")
 
 
+class Layout(NamedTuple):
+    """How the literal text of a body is written.
+
+    `comma` and `colon` are the separators; `names` gives the members of an object in their order; `with_auth` says
+    whether ``auth``, with an empty signature, is part of the text.
+    """
+
+    comma: str
+    colon: str
+    names: _Names
+    with_auth: bool
+
+
+class Form(NamedTuple):
+    """One way to write a body as text: a layout, and whether characters that are not printable ASCII are escaped."""
+
+    layout: Layout
+    escaped: bool
+
+
 FORMS = (
     # The body without `auth`, compact; non-ASCII text literal or escaped, names in either order.
     *(
-        Form(",", ":", string, order, with_auth=False)
-        for string in (encode_basestring, encode_basestring_ascii)
-        for order in (None, _utf16_units)
+        Form(Layout(",", ":", names, with_auth=False), escaped)
+        for escaped in (False, True)
+        for names in (_by_code_point, _by_utf16_unit)
     ),
     # The whole body with an empty signature, as Python's json.dumps(body, sort_keys=True) writes it.
-    Form(", ", ": ", encode_basestring_ascii, None, with_auth=True),
+    Form(Layout(", ", ": ", _by_code_point, with_auth=True), escaped=True),
 )
 """The accepted payloads, in the order in which they are tried: A1, A2, A3, A4 and B of §3.4."""
 
 
 def payload(body: Mapping[str, Any], form: Form) -> bytes:
-    """The bytes that a client of that `form` signs; `body` is from :func:`omp.rules.json_text.parse_exact`.
+    """The bytes that a client of that `form` signs; `body` is from :func:`as_written`.
 
-    >>> from omp.rules.json_text import parse_exact
-    >>> payload(parse_exact(b'{"overrides": {"temperature": 1e-7, "model": "x"}, "auth": {}}'), FORMS[0])
+    >>> payload(as_written(b'{"overrides": {"temperature": 1e-7, "model": "x"}, "auth": {}}'), FORMS[0])
     b'{"overrides":{"model":"x","temperature":1e-7}}'
     """
+    literal = _literal(body, form.layout)
+    return _escape(literal) if form.escaped else literal.encode()
+
+
+def _literal(body: Mapping[str, Any], layout: Layout) -> str:
     members = {name: value for name, value in body.items() if name != "auth"}
-    if form.with_auth:
+    if layout.with_auth:
         members["auth"] = {**body["auth"], "signature": ""}
-    return _text(members, form).encode()
+    pieces: list[str] = []
+    _write(members, layout, pieces.append)
+    return "".join(pieces)
 
 
-def _text(value: Any, form: Form) -> str:
-    if isinstance(value, str):
-        return form.string(value)
-    if isinstance(value, dict):
-        names = sorted(value, key=form.order)
-        return "{" + form.comma.join([form.string(n) + form.colon + _text(value[n], form) for n in names]) + "}"
-    if isinstance(value, list):
-        return "[" + form.comma.join([_text(element, form) for element in value]) + "]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    written: str = value.text  # a number, with the characters of the request
-    return written
+_CONSTANTS = {None: "null", True: "true", False: "false"}
+
+
+def _write(value: Any, layout: Layout, write: Callable[[str], object]) -> None:
+    """Give `write` the literal text of `value`, piece by piece.
+
+    One list of pieces for the whole body: half of the time of a string for each value, where values are many and small.
+    """
+    kind = type(value)
+    if kind is str:
+        write(encode_basestring(value))
+    elif kind is dict:
+        before = "{"
+        for name in layout.names(value):
+            write(before + encode_basestring(name) + layout.colon)
+            _write(value[name], layout, write)
+            before = layout.comma
+        write("}" if before != "{" else "{}")
+    elif kind is list:
+        before = "["
+        for element in value:
+            write(before)
+            _write(element, layout, write)
+            before = layout.comma
+        write("]" if value else "[]")
+    else:
+        write(value.decode() if kind is bytes else _CONSTANTS[value])
+
+
+# In a literal text only strings hold other characters than printable ASCII, and none of them is a control character,
+# which is escaped in both kinds of text.  So it can be escaped as a whole.
+_NOT_PRINTABLE = re.compile("[^ -~]+")
+
+
+def _escape(literal: str) -> bytes:
+    return _NOT_PRINTABLE.sub(lambda run: encode_basestring_ascii(run[0])[1:-1], literal).encode()
+
+
+def _escaped_length(literal: str) -> int:
+    """How many bytes :func:`_escape` gives: six for each UTF-16 unit that is not printable ASCII."""
+    others = "".join(_NOT_PRINTABLE.findall(literal))
+    return len(literal) - len(others) + 3 * len(others.encode("utf-16-be"))
+
+
+def _payloads(body: Mapping[str, Any]) -> Iterator[bytes]:
+    """Each payload of at most MAX_SIGNED bytes, once: the first four are mostly the same."""
+    seen = set()
+    literals: dict[Layout, str] = {}
+    for layout, escaped in FORMS:
+        literal = literals.get(layout) or literals.setdefault(layout, _literal(body, layout))
+        if (_escaped_length(literal) if escaped else len(literal.encode())) > MAX_SIGNED:
+            continue
+        one = _escape(literal) if escaped else literal.encode()
+        if one not in seen:
+            seen.add(one)
+            yield one
+
+
+# --- The broken form: §3.7 ----------------------------------------------------------------------------------------
 
 
 def broken_payload(body: Mapping[str, Any]) -> bytes:
@@ -108,15 +207,16 @@ def broken_payload(body: Mapping[str, Any]) -> bytes:
     >>> broken_payload({"overrides": {"model": "x"}, "auth": {"publicKey": "0x…", "signature": ""}})
     b'{"auth":{},"overrides":{}}'
     """
-    listed = sorted(body, key=_utf16_units)
-
-    def kept(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: kept(value[name]) for name in listed if name in value}
-        return [kept(element) for element in value] if isinstance(value, list) else value
-
     # ECMA-262, SerializeJSONObject: with a list, members are written in the order of the list.
-    return _text(kept(body), Form(",", ":", encode_basestring, _utf16_units, with_auth=True)).encode()
+    order = {name: index for index, name in enumerate(_by_utf16_unit(body))}
+
+    def listed(members: Mapping[str, Any]) -> list[str]:
+        # From the members of this object, not from the list: the list for each object would be quadratic.
+        return sorted(filter(order.__contains__, members), key=order.__getitem__)
+
+    pieces: list[str] = []
+    _write(body, Layout(",", ":", listed, with_auth=True), pieces.append)
+    return "".join(pieces).encode()
 
 
 # --- Authentication: §3.1, §3.2, §3.6 ---------------------------------------------------------------------------
@@ -133,11 +233,20 @@ def bearer(authorization: str) -> str:
     return owner
 
 
-def authenticate(body: Any, owner: str) -> None:
-    """Return if the key of `owner` signed `body`, as its ``auth`` says (§3.6); else raise :class:`NotAuthenticated`.
+def authenticate(data: bytes, owner: str) -> None:
+    """Return if the key of `owner` signed the body `data`, as its ``auth`` says (§3.6).
 
-    `body` is any JSON value, from :func:`omp.rules.json_text.parse_exact`; `owner` is an address in lower case.
+    `owner` is an address in lower case.  Raises :class:`omp.rules.json_text.JsonError` if `data` is not JSON, and
+    :class:`NotAuthenticated`.
     """
+    recovery = _recovery(parse(data), owner)
+    body = as_written(data)
+    if not any(_signed(recovery, one, owner) for one in _payloads(body)):
+        raise NotAuthenticated(_why_not(recovery, body, owner))
+
+
+def _recovery(body: Any, owner: str) -> Recovery:
+    """The signature in `body`, by whomever it is."""
     auth = body.get("auth") if isinstance(body, dict) else None
     if not (
         isinstance(auth, dict) and isinstance(auth.get("publicKey"), str) and isinstance(auth.get("signature"), str)
@@ -146,21 +255,9 @@ def authenticate(body: Any, owner: str) -> None:
     if normal_address(auth["publicKey"]) != owner:
         raise NotAuthenticated("auth.publicKey must be the address in the Authorization header")
     try:
-        recovery = Recovery(parse_signature(auth["signature"]))
+        return Recovery(parse_signature(auth["signature"]))
     except InvalidSignature as error:
         raise NotAuthenticated(f"auth.signature: {error}") from None
-    if not any(_signed(recovery, one, owner) for one in _distinct_payloads(body)):
-        raise NotAuthenticated(_why_not(recovery, body, owner))
-
-
-def _distinct_payloads(body: Mapping[str, Any]) -> Iterator[bytes]:
-    """The payload of each form, once: the first four are mostly the same."""
-    seen = set()
-    for form in FORMS:
-        one = payload(body, form)
-        if one not in seen:
-            seen.add(one)
-            yield one
 
 
 def _signed(recovery: Recovery, signed: bytes, owner: str) -> bool:
@@ -177,14 +274,17 @@ def _recovers(recovery: Recovery, digest: bytes, owner: str) -> bool:
 
 def _why_not(recovery: Recovery, body: Mapping[str, Any], owner: str) -> str:
     broken = broken_payload(body)
-    if _signed(recovery, broken, owner):
+    if len(broken) <= MAX_BROKEN and _signed(recovery, broken, owner):
         return (
             f"auth.signature was made over {_beginning(broken)}, which leaves out what the request asks for: the list "
             "given to JSON.stringify drops every nested member; leave out auth and sort names at every level instead"
         )
+    # Form B is the longest.
+    left_out = _escaped_length(_literal(body, FORMS[-1].layout)) > MAX_SIGNED
     return (
         "auth.signature is not by this owner over this request; sign keccak256 of the body without auth, "
-        f"as compact JSON with sorted names: {_beginning(payload(body, FORMS[0]))}"
+        + f"(of at most {MAX_SIGNED} bytes, which it exceeds if non-ASCII characters are escaped) " * left_out
+        + f"as compact JSON with sorted names: {_beginning(payload(body, FORMS[0]))}"
     )
 
 

@@ -3,9 +3,10 @@
 Implements §5.4 and §5.5 (overrides), §6 (messages) and §7 (batches).  One table, :data:`WRITES`: the routes, the
 operations of a batch and the documentation are made from it.
 
-A body becomes a :data:`Change`, a function of an open transaction, before the transaction begins: whatever can be wrong
-with the body is found outside the lock.  Inside it a row is read, merged and written in one step, so two updates at the
-same time lose nothing; and a batch is the changes of its operations in one transaction, all of them or none.
+A body becomes an :class:`Asked`, and this becomes a :data:`Change`, a function of an open transaction, before the
+transaction begins: whatever can be wrong with the body is found outside the lock.  Inside it a row is read, merged and
+written in one step, so two updates at the same time lose nothing.  A batch is merged before it is stored, so it costs
+one such step however many operations it has, and all of them are stored or none.
 
 Layout: the rows of an owner; what a message is; the checks; the table.  The caller must have authenticated the owner.
 """
@@ -17,8 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from omp.protocols.nexus.profile import PROMPT_CHARACTERS, Defaults, DoesNotFit, checked, merged
 from omp.rules.json_text import parse
@@ -45,8 +45,11 @@ SEQUENCE = "nexus_sequence"
 POSITION_BYTES = 16
 _LAST = 2**64 - 1
 
+PAGE_BYTES = 1024 * 1024
+"""The most bytes of the messages on a page, if it has several (§6.3): whoever knows an address can ask for it."""
+
 Change = Callable[[Writer], None]
-"""What a checked operation does inside a transaction."""
+"""What a checked request does inside a transaction."""
 
 
 def overrides_row(store: Store, owner: str) -> bytes | None:
@@ -54,12 +57,14 @@ def overrides_row(store: Store, owner: str) -> bytes | None:
     return store.get(OVERRIDES, key(owner))
 
 
-def override(owner: str, kind: str, changes: Mapping[str, Any]) -> Change:
-    """Merge the checked `changes` of that kind into the overrides of `owner`."""
+def override(owner: str, changes: Mapping[str, Mapping[str, Any]]) -> Change:
+    """Merge the checked `changes` (kind → name → value) into the overrides of `owner`."""
 
     def apply(tx: Writer) -> None:
         row = tx.get(OVERRIDES, key(owner))
-        result = merged(parse(row) if row else {}, kind, changes)
+        result = parse(row) if row else {}
+        for kind, values in changes.items():
+            result = merged(result, kind, values)
         if result:
             tx.put(OVERRIDES, key(owner), json_bytes(result))
         else:
@@ -85,14 +90,22 @@ def append_messages(owner: str, messages: Sequence[tuple[int, Mapping[str, Any]]
 def read_messages(store: Store, owner: str, limit: int, last: bytes | None) -> tuple[list[bytes], bytes | None]:
     """A page of at most `limit` encoded messages of `owner`, newest first, and where the next page begins.
 
-    `last` is the position after which the page begins; None begins with the newest message.  The second result is the
-    position of the last message in the page, or None if it is the owner's oldest.
+    It ends before the message with which it would exceed PAGE_BYTES, but has at least one.  `last` is the position
+    after which the page begins; None begins with the newest message.  The second result is the position of the last
+    message in the page, or None if it is the owner's oldest.
     """
     start = key(owner) if last is None else key(owner) + last + b"\0"
+    page: list[bytes] = []
+    size = 0
+    position = b""
     with store.read() as tx:
-        rows = list(islice(tx.scan(MESSAGES, start, after(key(owner))), limit + 1))
-    messages = [message for _, message in rows[:limit]]
-    return messages, rows[limit - 1][0][-POSITION_BYTES:] if len(rows) > limit else None
+        for row, message in tx.scan(MESSAGES, start, after(key(owner))):
+            size += len(message)
+            if page and (len(page) == limit or size > PAGE_BYTES):
+                return page, position
+            page.append(message)
+            position = row[-POSITION_BYTES:]
+    return page, None
 
 
 # --- Messages: §6.1 ---------------------------------------------------------------------------------------------
@@ -159,11 +172,38 @@ class WriteContext:
     defaults: Defaults
 
 
+class Asked(NamedTuple):
+    """What a checked body asks for: overrides (kind → name → value; None takes one back), messages with instants."""
+
+    overrides: dict[str, dict[str, Any]]
+    messages: list[tuple[int, Mapping[str, Any]]]
+
+    def add(self, later: Asked) -> None:
+        """Ask for what `later` asks for, too; of two overrides of one name the later one counts."""
+        for kind, values in later.overrides.items():
+            self.overrides.setdefault(kind, {}).update(values)
+        self.messages.extend(later.messages)
+
+    def change(self, owner: str) -> Change:
+        """What it does to the rows of `owner`."""
+        changes = []
+        if self.overrides:
+            changes.append(override(owner, self.overrides))
+        if self.messages:
+            changes.append(append_messages(owner, self.messages))
+
+        def apply(tx: Writer) -> None:
+            for change in changes:
+                change(tx)
+
+        return apply
+
+
 @dataclass(frozen=True)
 class Write:
     """One endpoint that takes signed bodies.
 
-    `schema` is that of the body without ``auth``, `example` such a body; `prepare` makes the change that a body of that
+    `schema` is that of the body without ``auth``, `example` such a body; `prepare` says what a body of that
     shape asks for, or raises DoesNotFit; `done` is the message of a success.
     """
 
@@ -171,49 +211,66 @@ class Write:
     summary: str
     schema: Mapping[str, Any]
     example: Mapping[str, Any]
-    prepare: Callable[[Any, WriteContext], Change]
+    prepare: Callable[[Any, WriteContext], Asked]
     done: str
 
     @cached_property
     def _validate(self) -> Validator:
-        return compile_schema(self.schema)
+        """All of the schema but the elements of lists."""
+        members = {
+            name: {word: value for word, value in member.items() if word != "items"}
+            for name, member in self.schema["properties"].items()
+        }
+        return compile_schema({**self.schema, "properties": members})
 
-    def change(self, body: Any, context: WriteContext) -> Change:
-        """What `body` asks for.  Raises DoesNotFit with the first place that does not."""
-        for path, message, _ in self._validate(body):
-            raise DoesNotFit(f"{'.'.join(map(str, path)) or 'the body'} {message}")
+    @cached_property
+    def _validate_elements(self) -> Mapping[str, Validator]:
+        """For each member that is a list, the check of an element."""
+        members = self.schema["properties"].items()
+        return {name: compile_schema(member["items"]) for name, member in members if "items" in member}
+
+    def asked(self, body: Any, context: WriteContext) -> Asked:
+        """What `body` asks for.  Raises DoesNotFit with the first place that does not.
+
+        Elements are checked one by one: what a validator says of a list of thirty thousand takes 10 MB.
+        """
+        _check(self._validate, (), body)
+        for name, validate in self._validate_elements.items():
+            for index, element in enumerate(body[name]):
+                _check(validate, (name, index), element)
         return self.prepare(body, context)
 
 
-def _prepare_overrides(kind: str, body: Mapping[str, Any], context: WriteContext) -> Change:
-    return override(context.owner, kind, checked(context.defaults, kind, body["overrides"]))
+def _check(validate: Validator, place: tuple[str | int, ...], value: Any) -> None:
+    """Raise DoesNotFit with the first problem of `value`, which is at `place` in the body."""
+    for path, message, _ in validate(value):
+        raise DoesNotFit(f"{'.'.join(map(str, (*place, *path))) or 'the body'} {message}")
 
 
-def _prepare_messages(body: Mapping[str, Any], context: WriteContext) -> Change:
+def _prepare_overrides(kind: str, body: Mapping[str, Any], context: WriteContext) -> Asked:
+    return Asked({kind: checked(context.defaults, kind, body["overrides"])}, [])
+
+
+def _prepare_messages(body: Mapping[str, Any], context: WriteContext) -> Asked:
     now = date_time(context.now)
-    rows = []
+    rows: list[tuple[int, Mapping[str, Any]]] = []
     for index, message in enumerate(body["messages"]):
         stored = stored_form(message, context.owner, now)
         try:
             rows.append((instant(stored["created_at"]), stored))
         except ValueError as error:
             raise DoesNotFit(f"messages.{index}.created_at {error}") from None
-    return append_messages(context.owner, rows)
+    return Asked({}, rows)
 
 
-def _prepare_batch(body: Mapping[str, Any], context: WriteContext) -> Change:
-    changes = []
+def _prepare_batch(body: Mapping[str, Any], context: WriteContext) -> Asked:
+    together = Asked({}, [])
     for index, operation in enumerate(body["operations"]):
         try:
-            changes.append(_OPERATIONS[operation["endpoint"]].change(operation["body"], context))
+            together.add(_OPERATIONS[operation["endpoint"]].asked(operation["body"], context))
         except DoesNotFit as error:
             raise DoesNotFit(f"operations.{index}.body: {error}") from None
-
-    def apply(tx: Writer) -> None:
-        for change in changes:
-            change(tx)
-
-    return apply
+    return together
 
 
 # --- The table --------------------------------------------------------------------------------------------------

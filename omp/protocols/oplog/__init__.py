@@ -6,7 +6,42 @@ you believe this, who said so, and does it still hold?  A log answers.  It is a 
 (evidence, claims, corrections, refutations, grants, revocations, calls of a model).  Each is signed by one key, has its
 hash as its name, and names the operations it builds on.  The log belongs to a root key, which grants other keys what
 they may do.  There is no server that decides: whoever has the operations can check them all, and two who have the same
-operations compute the same state, down to the byte (:mod:`.definition` does this in one file).
+operations compute the same state, down to the byte.
+
+**What can go wrong**, and what is done about it:
+
+* *Operations arrive in any order, twice, or never.*  One whose parents are missing waits in a bounded pool and is
+  judged as soon as the last missing one is stored (``core.waiting``).  Verdicts never depend on the order of arrival
+  (``core.verify``).
+* *A key forks*: a copied device signs two operations with the same number.  Both stay, and the fork is reported;
+  nothing else depends on it (``core.causality``).  The total order could choose one, but its author chooses the clock,
+  so could let either win, and one that arrives late would undo what builds on the other.
+* *A revoked key goes on writing* and dates its operations back, or leaves the revocation out of their past.  Clocks
+  prove nothing, so they are not asked: revocation wins over what is concurrent with it, and such operations are stored
+  but *void* (``core.void``).
+* *A grantee wants more than it was given.*  A grant under a grant only narrows it, and never goes to a key above
+  (``core.authority``).
+* *A source turns out false.*  What was derived from it, through any depth, is not deleted but *tainted*, until the
+  source is valid again (``core.state``).
+* *A stranger sends rubbish, or a great deal.*  Twelve stages refuse it with one code each, the expensive ones outside
+  every lock.  What cannot be judged yet is bounded: what is most likely a stranger's is evicted first.
+* *What is not protected*: the log is not secret, an author may lie, and a key that was stolen and not yet revoked
+  writes as its owner.  Times are the author's word.
+
+**How the files lie.**  First the definition: the protocol in one file, plain and slow, which shares nothing with the
+core but canonical JSON, identifiers, the encodings and Ed25519.  Then the core, fast and pure.  Then the shell, which
+adds what a server needs: tables, locks, streams, HTTP.  Tests hold the core against the definition.  In reading order
+(``omp/README.md`` has the same list with minutes):
+
+1. the first hour: :mod:`.definition`, the log in one file; then of the core ``entries``, ``causality``, ``verify`` and
+   ``void``.  A table in the docstring of :mod:`.core` leads from the definition's names to those of the core;
+2. the rest of the core: ``replica`` with the one append, ``operation``, ``authority``, ``state``, ``blocks``,
+   ``document``, ``waiting``, ``producer``;
+3. the shell: :mod:`.node` (tables and locks), :mod:`.posting` (operations on their way in), :mod:`.reading` (answers),
+   :mod:`.feed` (events), :mod:`.routes` (the two tables of what there is on the wire).
+
+**An example.**  A ``Replica`` is one log as far as it has arrived, a ``Producer`` makes operations of one key in it,
+and an engine verifies Ed25519 signatures.  The laptop gets the refutation first: it waits for the claim.
 
 >>> from omp.protocols.oplog.core.producer import Producer
 >>> from omp.protocols.oplog.core.replica import Replica
@@ -32,49 +67,25 @@ operations compute the same state, down to the byte (:mod:`.definition` does thi
 >>> laptop.state_id() == phone.state_id()
 True
 
-**What can go wrong**, and what is done about it:
+For a real key give the producer a ``LogKey`` (``omp/tools/log/files.py``): it keeps the seed in a file and signs with
+the package `cryptography`.
 
-* *Operations arrive in any order, twice, or never.*  One whose ancestors are missing waits in a bounded pool and is
-  tried again when they come (``core.waiting``).  Verdicts never depend on the order of arrival (``core.verify``).
-* *A key forks*: a copied device signs two operations with the same number.  Both stay, and the fork is reported;
-  nothing else depends on it (``core.causality``).  Choosing one would need an order that all nodes agree on.
-* *A revoked key goes on writing* and dates its operations back, or leaves the revocation out of their past.  Clocks
-  prove nothing, so they are not asked: revocation wins over what is concurrent with it, and such operations are stored
-  but *void* (``core.void``).
-* *A grantee wants more than it was given.*  A grant under a grant only narrows it, and never goes to a key above
-  (``core.authority``).
-* *A source turns out false.*  What was derived from it is not deleted but *tainted*, through any depth, and ceases to
-  be when the source is valid again (``core.state``).
-* *A stranger sends rubbish, or a great deal.*  Twelve stages refuse it with one code each, the expensive ones outside
-  every lock; what cannot be judged yet is bounded, and strangers' operations are evicted first.
-* *What is not protected*: the log is not secret, an author may lie, and a key that was stolen and not yet revoked
-  writes as its owner.  Times are the author's word.
+**From the route table to the stored entry** a posted operation crosses nine of these files::
 
-**How the files lie.**  First the definition: the protocol in one file, plain and slow, which shares no line with the
-core but canonical JSON, identifiers and Ed25519.  Then the core, fast and pure.  Then the shell, which adds what a
-server needs: tables, locks, streams, HTTP.  Tests hold the core against the definition.
-
-1. :mod:`.definition`: all of it in one file (15 minutes);
-2. :mod:`.core`: twelve files, in the order that its docstring gives (55 minutes);
-3. the shell (25 minutes): :mod:`.node` (tables and locks), :mod:`.feed` (events), :mod:`.posting` (operations on their
-   way in), :mod:`.reading` (answers), :mod:`.routes` (the two tables of what there is on the wire).
-
-**From the socket to the stored entry** a posted operation crosses nine of these files::
-
-    routes.py             the row POST /logs/{log}/operations names the handler, post
-    posting.py            post → post_one, or post_many; each goes down twice, first for the bytes:
-    core/verify.py          check_bytes: stages 1 to 7, without any lock
-    core/operation.py       the tables behind stages 4, 5 and 6
-                          then for the log:
-    node.py                 Node.admit: a write block of the store, then the lock
-    core/replica.py         Replica.admit; core/verify.py again, judge: stages 8 to 12
-    core/causality.py       past(O), for stage 11
-    core/authority.py       Auth(O), stage 12
-    core/entries.py         entry_of makes the entry, Replica._append puts it into the stored set
+    1  routes.py             the row POST /logs/{log}/operations names the handler, post
+    2  posting.py            post → post_one, or post_many; each goes down twice, first for the bytes:
+    3  core/verify.py          check_bytes: stages 1 to 7, without any lock
+    4  core/operation.py       the tables behind stages 4, 5 and 6
+                             then for the log:
+    5  node.py                 Node.admit: a write block of the store, then the lock
+    6  core/replica.py         Replica.admit; core/verify.py again, judge: stages 8 to 12
+    7  core/causality.py       past(O), for stage 11
+    8  core/authority.py       Auth(O), stage 12
+    9  core/entries.py         entry_of makes the entry, Replica._append puts it into the stored set
 
 What follows is a second act, ``Replica._follow_up``: void, state, document, blocks, waiting.  Then the node writes the
-rows, commits, and tells the feed.  A test follows an operation and finds these nine files, and no other before the
-entry is stored.
+rows, commits, and tells the feed.  A test starts at ``Application.answer``, follows the calls, and finds eight of these
+files and no other before the entry is stored; the ninth, routes.py, is a table and runs no code of its own.
 """
 
 from __future__ import annotations

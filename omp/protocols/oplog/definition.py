@@ -1,41 +1,44 @@
-"""The signed operation log, ``omp/0.2``, defined in one file: read this page first (oplog §1 to §5).
+"""The signed operation log, ``omp/0.2``, defined in one file (oplog §1 to §5).
+
+The first file of the log to read, after the list "Bytes, hashes and signatures" in ``omp/README.md``.
 
 **What a log is.**  A person's devices, programs and helpers write down what they learn about that person: evidence,
 claims derived from it, corrections, refutations, grants of authority, revocations, calls of models.  Each entry is an
 *operation*: a JSON object in one exact spelling, signed by its author, named by the hash of what was signed.  It names
-the operations that its author had seen, so all operations of a log form a graph that only grows: the *causal past* of
-an operation cannot be changed without changing its name.  There is no server that decides.  Whoever holds the same set
-of operations computes the same state, whatever the order in which they arrived, and proves it by one hash.
+the operations that its author had seen, so all operations of a log form a graph that only grows: the past of an
+operation cannot be changed without changing the operation's name.  No server decides anything.  Whoever holds the same
+set of operations computes the same state, whatever the order in which they arrived, and proves it by one hash.
+
+**Five words.**  *past(O)*, the causal past of an operation O, is every operation that can be reached from O over
+``prev`` and ``deps``.  Two operations are *concurrent* if neither is in the past of the other.  A set of operations is
+*closed* if it contains the past of each of its members.  *Auth(O)* is the set of grants that allow O: those in its past
+that are held by its author, cover it, and are not revoked in its past.  O is *void* if every grant in Auth(O) has been
+revoked by somebody who had not seen O: it stays in the log and has no effect.
 
 **What can go wrong**, and where this page answers it:
 
 * One value has two spellings, so two readers hash different bytes.  There is one canonical form, and everything else
   is refused, not repaired (§1.1).  Two libraries accept different signatures: the rule is fixed to the last bit (§1.4).
-* A malformed, huge or dishonest operation arrives.  Twelve stages look at it, the first that fails names the error,
+* A malformed, huge or dishonest operation arrives.  Twelve stages examine it, the first that fails names the error,
   and nothing that is refused can harm anything else (§3.2).
-* Two nodes judge one operation differently because one knows more.  So a verdict looks at the operation's own past and
-  at nothing else (§3.2).
+* Two nodes judge one operation differently because one knows more.  So a verdict depends on the operation's own past
+  and on nothing else (§3.2).
 * Devices write at the same time.  Nothing is overwritten: a total order (§3.3) and the rules of §5 settle what counts.
 * A key is lost or a helper turns bad.  Its grant is revoked, and it may then sign operations that pretend to be older
-  than the revocation.  They gain nothing: revocation wins over what is concurrent with it (§4, void).
-* Something proves false after conclusions were drawn from it.  Taint follows the derivation (§5).
+  than the revocation.  They gain nothing: revocation wins over what is concurrent with it (§4.5).
+* Something proves false after conclusions were drawn from it.  Taint follows the derivation: each operation lists the
+  sources that taint it, and those list theirs, down to the cause (§5.2).
 
-**Where the text leaves room, and what was decided.**  (1) A duplicate is found after stage 7: a copy with a wrong
-signature is refused although its ID is stored.  (2) A revocation in the past counts against Auth(O) even if it is void:
-whether it is void depends on the whole log, and a verdict must not.  (3) A renunciation, by which a key gives up its
-own grant, voids nothing: otherwise a key could void the very revocation that voids it, and the recursion would not end.
-(4) A replacement that equals its target is well formed, and refused at stage 11.  (5) Lengths are limits (stage 5), a
-minimum of one character is grammar (stage 4).  (6) A refuted and corrected claim is `refuted`.
+**How this page is written.**  As the document defines the log, not as it is fast: a past is a set, "void" is the
+recursion of §4.5, taint asks every source of every operation.  Time and space grow with the square of the log: good for
+ten thousand operations, slow for a hundred thousand.  The server uses the package ``core``, which keeps everything up
+to date step by step.  The two share the modules of ``omp.rules`` that are imported below, and no other line: a mistake
+goes unseen only if it was made twice.  The tests hold one against the other.  ``python -m omp log verify`` runs this
+page.  Six decisions that may surprise are listed at its end.
 
-**How this page is written.**  As the document defines it, not as it is fast: a past is a set, "void" is the recursion
-of §4, taint is a search through all sources.  Time and space grow with the square of the log: good for ten thousand
-operations, slow for a hundred thousand.  The server uses the package ``core``, which keeps everything up to date step
-by step.  The two share canonical JSON, identifiers and Ed25519, and not one line besides, so that where they agree a
-mistake must have been made twice; the tests hold one against the other.  ``python -m omp log verify`` runs this page.
+Left out: where operations wait for ancestors that have not arrived, what a reader with a grant sees (§6), HTTP (§7).
 
-Left out: where operations wait for ancestors that are still to come, what a reader with a grant sees (§6), HTTP (§7).
-
->>> seed = bytes(range(32))                                     # never take a key that others know
+>>> seed = bytes(range(32))                                     # never use a key that others know
 >>> public_key = ed25519.public_key_slowly(seed)
 >>> written = []
 >>> def write(type, **body):
@@ -85,22 +88,22 @@ Envelope = dict[str, Any]
 
 
 def preimage(envelope: Envelope) -> bytes:
-    """§1.4: what is hashed and signed, ``utf8(v) || 0x0A || CJ(envelope without "sig")``.
+    """§1.4: what is hashed and signed, ``utf8(v) || 0x0A || CJ(envelope without "sig")``; `v` is VERSION here.
 
-    The version in front separates domains: no signature made for another purpose is one for an operation.
+    The version in front separates domains: no signature made for another purpose passes for one of an operation.
     """
     unsigned = {name: value for name, value in envelope.items() if name != "sig"}
     return VERSION.encode() + b"\n" + canonical.encode(unsigned)
 
 
 def signed_slowly(seed: bytes, envelope: Envelope) -> bytes:
-    """§1.4: the bytes of an operation, signed with a 32-byte seed by hand: for examples, tests and vectors only."""
+    """§1.4: the bytes of an operation, signed with a 32-byte seed: for examples, tests and vectors only."""
     signature = ed25519.sign_slowly(seed, preimage(envelope))
     return canonical.encode({**envelope, "sig": b64u_encode(signature)})
 
 
 def is_signed(envelope: Envelope, engine: Engine) -> bool:
-    """Stage 7 (§1.4): `sig` is the author's signature over the preimage, under the rules that `engine` keeps."""
+    """Stage 7 (§1.4): `sig` is the author's signature over the preimage, under the rules that `engine` applies."""
     public_key = identifiers.public_key_of(envelope["author"])
     return engine.verify(public_key, preimage(envelope), b64u_decode(envelope["sig"]))
 
@@ -109,7 +112,7 @@ _TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\
 
 
 def is_timestamp(value: Any) -> bool:
-    """§1.3: exactly ``YYYY-MM-DDTHH:MM:SS.mmmZ``, a date of the calendar, no leap second.  Compared as strings."""
+    """§1.3: exactly ``YYYY-MM-DDTHH:MM:SS.mmmZ``, a real date, no leap second.  Compared as strings."""
     match = _TIMESTAMP.fullmatch(value) if type(value) is str else None
     try:
         return match is not None and bool(date(*map(int, match.groups())))
@@ -119,7 +122,7 @@ def is_timestamp(value: Any) -> bool:
 
 # --- §2 Operations ----------------------------------------------------------------------------------------------
 #
-# First the grammars: each says whether a decoded value is well formed.  Then tables: one row a member, with
+# First the grammars: each says whether a decoded value is well formed.  Then the tables: one row for each member, with
 # everything that the document says about that member.
 
 Grammar = Callable[[Any], bool]
@@ -143,12 +146,12 @@ def one_of(*values: str) -> Grammar:
 
 
 def or_null(grammar: Grammar) -> Grammar:
-    """What `grammar` takes, or null."""
+    """What `grammar` accepts, or null."""
     return lambda value: value is None or grammar(value)
 
 
 def list_of(grammar: Grammar, *, empty: bool = False) -> Grammar:
-    """An array without duplicates."""
+    """An array without duplicates; non-empty unless `empty`."""
     return lambda value: (
         type(value) is list and (empty or value != []) and all(map(grammar, value)) and len(set(value)) == len(value)
     )
@@ -160,11 +163,11 @@ def sorted_list_of(grammar: Grammar) -> Grammar:
     return lambda value: well_formed(value) and all(a < b for a, b in pairwise(value))
 
 
-def any_value(value: Any) -> bool:
-    """§1.1: any value whose member names, at every depth, match ``^[a-z0-9_]+$``."""
+def names_are_plain(value: Any) -> bool:
+    """§1.1: any value, if its member names, at every depth, match ``^[a-z0-9_]+$``."""
     if type(value) is dict:
-        return all(map(_NAME, value)) and all(map(any_value, value.values()))
-    return all(map(any_value, value)) if type(value) is list else True
+        return all(map(_NAME, value)) and all(map(names_are_plain, value.values()))
+    return all(map(names_are_plain, value)) if type(value) is list else True
 
 
 def is_scope(value: Any) -> bool:
@@ -176,7 +179,7 @@ _NAME = matching("[a-z0-9_]+")
 _EXTENSION = matching("x_[a-z0-9_]+")
 STRING = matching("(?s:.*)")
 TEXT = matching("(?s:.+)")
-INTEGER: Grammar = lambda value: type(value) is int  # noqa: E731  # true and false are no integers
+INTEGER: Grammar = lambda value: type(value) is int  # noqa: E731  # true and false are not integers
 OBJECT: Grammar = lambda value: type(value) is dict  # noqa: E731
 IDENTITY_ID = matching(identifiers.IDENTITY_ID.pattern)
 KEY_ID = matching(identifiers.KEY_ID.pattern)
@@ -197,9 +200,9 @@ def _canonical_length(value: Any) -> int:
 class Member(NamedTuple):
     """A row of §2: what the document says about one member.
 
-    `grammar` is for stage 4.  For stage 5 (§1.5), `size` of the value is at most `most`, and each element of an array
-    has at most `each` characters.  For stage 6 a number is from `low` to `high`.  For stage 11 the member names
-    operations of these types (`names`).
+    Stage 4: the value satisfies `grammar`; an `optional` member may be absent.  Stage 5 (§1.5): `size` of the value is
+    at most `most`, and each element of an array has at most `each` characters.  Stage 6: a number is from `low` to
+    `high`.  Stage 11: the member names operations, which must be of one of the `types_named`.
     """
 
     grammar: Grammar
@@ -208,7 +211,7 @@ class Member(NamedTuple):
     each: int | None = None
     low: int | None = None
     high: int = canonical.MAX_SAFE_INTEGER
-    names: tuple[str, ...] = ()
+    types_named: tuple[str, ...] = ()
     optional: bool = False
 
 
@@ -238,34 +241,34 @@ BODIES: dict[str, Members] = {  # §2.2
     CLAIM: {
         "subject": Member(TEXT, most=256),
         "predicate": Member(PREDICATE, most=128),
-        "object": Member(any_value, most=16_384, size=_canonical_length),
+        "object": Member(names_are_plain, most=16_384, size=_canonical_length),
         "confidence_ppm": Member(INTEGER, low=0, high=1_000_000),
         "derived_from": Member(
-            list_of(OPERATION_ID, empty=True), most=256, names=(EVIDENCE, CLAIM, INFERENCE)
+            list_of(OPERATION_ID, empty=True), most=256, types_named=(EVIDENCE, CLAIM, INFERENCE)
         ),
         "method": Member(TEXT, most=128),
     },
     CORRECTION: {
-        "target": Member(OPERATION_ID, names=(CLAIM,)),
-        "replacement": Member(or_null(OPERATION_ID), names=(CLAIM,)),
+        "target": Member(OPERATION_ID, types_named=(CLAIM,)),
+        "replacement": Member(or_null(OPERATION_ID), types_named=(CLAIM,)),
         "reason": _REASON,
     },
-    REFUTATION: {"target": Member(OPERATION_ID, names=(CLAIM, EVIDENCE)), "reason": _REASON},
+    REFUTATION: {"target": Member(OPERATION_ID, types_named=(CLAIM, EVIDENCE)), "reason": _REASON},
     GRANT: {
         "grantee": Member(KEY_ID),
         "caps": Member(sorted_list_of(one_of("author", "delegate", "infer", "read"))),
         "scope": Member(is_scope),
-        "parent": Member(or_null(OPERATION_ID), names=(GRANT,)),
+        "parent": Member(or_null(OPERATION_ID), types_named=(GRANT,)),
         "max_depth": Member(INTEGER, low=0, high=8),
         "not_before": Member(or_null(is_timestamp)),
         "expires": Member(or_null(is_timestamp)),
     },
-    REVOCATION: {"target": Member(OPERATION_ID, names=(GRANT,)), "reason": _REASON},
+    REVOCATION: {"target": Member(OPERATION_ID, types_named=(GRANT,)), "reason": _REASON},
     INFERENCE: {
         "purpose": Member(TEXT, most=1_024),
         "model": Member(TEXT, most=256),
-        "inputs": Member(list_of(OPERATION_ID), most=512, names=(CLAIM, EVIDENCE)),
-        "grant": Member(or_null(OPERATION_ID), names=(GRANT,)),
+        "inputs": Member(list_of(OPERATION_ID), most=512, types_named=(CLAIM, EVIDENCE)),
+        "grant": Member(or_null(OPERATION_ID), types_named=(GRANT,)),
         "output": Member(or_null(EVIDENCE_ID)),
     },
 }  # fmt: skip
@@ -277,12 +280,12 @@ SCOPE: Members = {
 
 
 def has_members(value: Envelope, members: Members) -> bool:
-    """Whether all `members` are there and well formed."""
+    """Whether all `members` are present and well formed."""
     return all(member.grammar(value[name]) if name in value else member.optional for name, member in members.items())
 
 
 def is_well_formed(envelope: Envelope) -> bool:
-    """Stage 4 (§2): exactly the members of the tables, and extensions ``x_…`` in the envelope and in the body."""
+    """Stage 4 (§2): exactly the members of the tables, and any extensions ``x_…`` in the envelope and the body."""
     if not has_members(envelope, ENVELOPE) or envelope["prev"] in envelope["deps"]:
         return False
     body, members = envelope["body"], BODIES[envelope["type"]]
@@ -293,9 +296,9 @@ def is_well_formed(envelope: Envelope) -> bool:
 
 
 def only_extended(value: Envelope, members: Members) -> bool:
-    """Whether all that is beside `members` are extensions, whatever they hold."""
+    """§2.1: whether every member beside `members` is an extension: its name is ``x_…``, and names in it are plain."""
     others = {name: value[name] for name in value.keys() - members.keys()}
-    return all(map(_EXTENSION, others)) and any_value(others)
+    return all(map(_EXTENSION, others)) and names_are_plain(others)
 
 
 def rows(envelope: Envelope) -> Iterator[tuple[str, Member, Any]]:
@@ -306,7 +309,7 @@ def rows(envelope: Envelope) -> Iterator[tuple[str, Member, Any]]:
 
 
 def is_within_limits(envelope: Envelope) -> bool:
-    """Stage 5 (§1.5), but for the size of the operation as a whole."""
+    """Stage 5 (§1.5), except for the size of the operation as a whole."""
     return all(
         (row.most is None or row.size(value) <= row.most)
         and (row.each is None or all(len(element) <= row.each for element in value))
@@ -315,20 +318,22 @@ def is_within_limits(envelope: Envelope) -> bool:
 
 
 def is_in_range(envelope: Envelope) -> bool:
-    """Stage 6 (§2)."""
+    """Stage 6 (§1.5)."""
     return all(row.low <= value <= row.high for _, row, value in rows(envelope) if row.low is not None)
 
 
 # --- §3 The log, validation, order ------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)  # one object an operation: compared by identity
+@dataclass(eq=False)  # one object for each operation, so objects are compared by identity
 class Op:
-    """An operation O that passed stages 1 to 7; from `number` on, what the log found out about it.
+    """An operation O that passed stages 1 to 7; the fields from `number` on are what the log finds out about it.
 
-    `past` is past(O) of §3.1: a set of stored operations, kept as the bits of one integer (bit n stands for the
-    operation whose `number` is n).  `named` are the operations that the members of the body name.  `auth` is Auth(O)
-    of §4, empty for the root.  `targeted_by` are the stored operations that have this one for their `target`.
+    `references` are the rows of §2 that name operations: (member, row, IDs).  `number` is the operation's place in the
+    order of storing.  `past` is past(O) of §3.1: a set of stored operations, kept as the bits of one integer (bit n
+    stands for the operation whose `number` is n).  `named` maps each member of `references` to the operations it names.
+    `auth` is Auth(O) of §4.2, empty for the root.  `targeted_by` are the stored operations that have this one as their
+    `target`.
     """
 
     id: str
@@ -363,7 +368,7 @@ STAGES = {  # §3.2: the code that each stage gives -> its number
 class StageFailed(Exception):
     """The first stage that fails: its `code` and `stage`; the operation's `id` where it has one (from stage 4 on).
 
-    DEFER is no error: the operation must be tried again when the operations in `missing` are stored.
+    DEFER is not an error: the operation must be tried again once the operations in `missing` are stored.
     """
 
     def __init__(self, code: str, operation_id: str | None = None, missing: Iterable[str] = ()) -> None:
@@ -378,7 +383,7 @@ _HANDWRITTEN = handwritten_engine()
 
 
 def examine(data: bytes, engine: Engine = _HANDWRITTEN, log: str | None = None) -> Op:
-    """Stages 1 to 7, which look at the exact bytes of one operation alone; `log` is where it was sent, if known.
+    """Stages 1 to 7, for which the exact bytes of one operation are enough; `log` is where it was sent, if known.
 
     Raises :class:`StageFailed`.
     """
@@ -404,7 +409,7 @@ def examine(data: bytes, engine: Engine = _HANDWRITTEN, log: str | None = None) 
     references = [
         (name, row, value if type(value) is list else [value])
         for name, row, value in rows(envelope)
-        if row.names and value is not None
+        if row.types_named and value is not None
     ]
     return Op(operation_id, references=references, **known)
 
@@ -422,20 +427,21 @@ class Log:
     def add(self, op: Op) -> None:
         """Stages 8 to 12, and the append; a duplicate changes nothing.  Raises :class:`StageFailed`.
 
-        The stages look at past(O), never at what else is stored: so the verdict is the same on every node.
+        Stage 8 asks whether past(O) is complete here, which may differ between nodes.  Stages 9 to 12 depend on past(O)
+        and on nothing else that is stored: so the verdict is the same on every node that reaches one.
         """
         if op.id in self.operations:
             return
-        parents = parents_of(op)
-        if missing := [parent for parent in parents if parent not in self.operations]:
+        # The parents are enough: what is stored is closed.
+        if missing := [one for one in parent_ids(op) if one not in self.operations]:
             raise StageFailed("DEFER", op.id, missing)
-        above = [self.operations[parent] for parent in parents]
+        parents = [self.operations[one] for one in parent_ids(op)]
         op.past = 0
-        for parent in above:
+        for parent in parents:
             op.past |= parent.past | 1 << parent.number
         checks: tuple[tuple[str, Callable[[], bool]], ...] = (
-            ("ERR_CHAIN", lambda: continues_chain(op, above)),
-            ("ERR_CLOCK", lambda: 0 < op.lc - max((parent.lc for parent in above), default=0) <= MAX_CLOCK_STEP),
+            ("ERR_CHAIN", lambda: continues_chain(op, parents)),
+            ("ERR_CLOCK", lambda: 0 < op.lc - max((parent.lc for parent in parents), default=0) <= MAX_CLOCK_STEP),
             ("ERR_REF", lambda: self._resolve_references(op)),
             ("ERR_AUTHZ", lambda: self._authorize(op)),
         )
@@ -454,17 +460,20 @@ class Log:
         op.named = {}
         for name, row, ids in op.references:
             found = [self.operations[one] for one in ids if one in self.operations]
-            op.named[name] = [one for one in found if is_in(op.past, one) and one.type in row.names]
+            op.named[name] = [one for one in found if is_in(op.past, one) and one.type in row.types_named]
             if len(op.named[name]) < len(ids):
                 return False
         return op.type != CORRECTION or op.body["replacement"] != op.body["target"]
 
     def _authorize(self, op: Op) -> bool:
-        """Stage 12 (§4): fills `auth`."""
+        """Stage 12 (§4): whether the author may append this; fills `auth`."""
         if op.type == GRANT and op.body["grantee"] in (self.root, op.author, *grantees_above(op)):
-            return False  # authority flows down only
+            return False  # §4.1: authority flows down only
         if op.author == self.root:
-            return not (op.seq == 1 and op.deps) and not (op.named.get("grant") or op.named.get("parent"))
+            # The root's first operation begins the log, so it has no `deps`.  A grant by the root stands under no
+            # other, and an inference-call by the root needs no grant.
+            first_with_deps = op.seq == 1 and op.deps != []
+            return not (first_with_deps or op.named.get("parent") or op.named.get("grant"))
         if renounces(op):
             candidates = [op.target]
         else:
@@ -474,13 +483,13 @@ class Log:
         return bool(op.auth)
 
 
-def is_in(operations: int, op: Op) -> bool:
-    """Whether a stored operation is in a set that is kept as bits."""
-    return operations >> op.number & 1 == 1
+def is_in(bits: int, op: Op) -> bool:
+    """Whether a stored operation is in a set that is kept as the bits of an integer."""
+    return bits >> op.number & 1 == 1
 
 
-def parents_of(op: Op) -> list[str]:
-    """The operations that O builds on: ``prev`` first, then ``deps`` in their order."""
+def parent_ids(op: Op) -> list[str]:
+    """The IDs of the parents, the operations that O itself names: ``prev`` first, then ``deps`` in their order."""
     return [op.prev, *op.deps] if op.prev is not None else op.deps
 
 
@@ -505,7 +514,7 @@ def lineage(grant: Op) -> list[Op]:
 
 
 def grantees_above(grant: Op) -> list[str]:
-    """Who holds the ancestors of a grant."""
+    """The keys that hold the ancestors of a grant."""
     return [above.body["grantee"] for above in lineage(grant)[1:]]
 
 
@@ -522,10 +531,13 @@ def renounces(op: Op) -> bool:
 def matches(name: str, patterns: list[str]) -> bool:
     """§2.2: a predicate P matches ``*`` always, the pattern P, and ``Q.*`` where P is Q or starts with ``Q.``.
 
-    §4: a pattern is covered by the same rule, read with the pattern in the place of P.
+    §4.4: a pattern is covered by the same rule, with the pattern in the place of P: ``calendar.event.*`` starts with
+    ``calendar.``, so ``calendar.*`` covers it.
 
-    >>> [matches(name, ["calendar.*"]) for name in ("calendar", "calendar.event", "calendars", "calendar.*", "*")]
-    [True, True, False, True, False]
+    >>> [matches(name, ["calendar.*"]) for name in ("calendar", "calendar.event", "calendars")]
+    [True, True, False]
+    >>> [matches(pattern, ["calendar.*"]) for pattern in ("calendar.event.*", "calendar.*", "*")]
+    [True, True, False]
     """
     return any(
         pattern in ("*", name) or (pattern.endswith(".*") and f"{name}.".startswith(pattern[:-1]))
@@ -534,7 +546,7 @@ def matches(name: str, patterns: list[str]) -> bool:
 
 
 def covers(grant: Op, op: Op) -> bool:
-    """Whether grant G covers O: what every type needs, then its row of :data:`COVERS`."""
+    """§4.3: whether grant G covers O: what every type needs, then its row of :data:`COVERS`."""
     terms = grant.body
     return (
         "author" in terms["caps"]
@@ -576,7 +588,7 @@ COVERS: dict[str, Callable[[Op, Op], bool]] = {
 
 
 def attenuates(terms: dict[str, Any], above: dict[str, Any]) -> bool:
-    """Whether a grant with these terms gives nothing that the one above it does not have: one line a rule."""
+    """§4.4: whether a grant with these terms gives nothing that the grant above it lacks: one line for each rule."""
     scope, wider = terms["scope"], above["scope"]
     return (
         set(terms["caps"]) <= set(above["caps"])
@@ -597,7 +609,12 @@ def _ends_no_later(expires: str | None, above: str | None) -> bool:
     return above is None or (expires is not None and expires <= above)
 
 
-# --- §4 Void, §5 Derived state ----------------------------------------------------------------------------------
+# --- §4.5 Void, §5 Derived state ---------------------------------------------------------------------------------
+
+
+def sources(op: Op) -> list[Op]:
+    """§5.2: what a claim is derived from, and what an inference-call was made on; other operations have no sources."""
+    return [*op.named.get("derived_from", []), *op.named.get("inputs", [])]
 
 
 class State:
@@ -607,18 +624,19 @@ class State:
         self._identity = log.identity
         self._operations = list(log.operations.values())  # each after its ancestors
         self._void: dict[Op, bool] = {}
-        self._sources = self._transitive_sources()
         self._status = {op: self._status_of(op) for op in self._operations}
-        self._inactive = [op for op in self._operations if self._status[op] != "active"]
+        self._taint: dict[Op, list[Op]] = {}
+        for op in self._operations:
+            self._taint[op] = [source for source in sources(op) if self._taints(source, op)]
 
     def is_void(self, op: Op) -> bool:
-        """§4: by another key than the root, and every grant in Auth(O) is cut for O."""
+        """§4.5: O is by a key other than the root, and every grant in Auth(O) is cut for O."""
         if op not in self._void:
             self._void[op] = bool(op.auth) and all(self._is_cut(grant, op) for grant in op.auth)
         return self._void[op]
 
     def _is_cut(self, grant: Op, op: Op) -> bool:
-        # The recursion ends: authority for what is asked here lies strictly above the grant (§4).
+        # The recursion ends: every grant and revocation asked about here is authorized by grants above this one.
         return any(self.is_void(above) for above in lineage(grant)) or any(
             not renounces(revocation) and not is_in(revocation.past, op) and not self.is_void(revocation)
             for revocation in revocations_of(grant)
@@ -632,46 +650,34 @@ class State:
         if self.is_void(op):
             return "void"
         if op.type == GRANT:
-            # §4 names a void ancestor too; a grant under a void one is void itself.
+            # A void ancestor needs no case of its own: a grant under it is void too.
             return "revoked" if self._in_effect(revocations_of(op), REVOCATION) else "active"
         if self._in_effect(op.targeted_by, REFUTATION):
             return "refuted"
         return "superseded" if self._in_effect(op.targeted_by, CORRECTION) else "active"
 
-    def _transitive_sources(self) -> dict[Op, int]:
-        sources: dict[Op, int] = {}
-        for op in self._operations:
-            sources[op] = 0
-            for source in [*op.named.get("derived_from", []), *op.named.get("inputs", [])]:
-                sources[op] |= sources[source] | 1 << source.number
-        return sources
-
-    def _taint(self, op: Op) -> list[str]:
-        """§5: the transitive sources that are not active, but for those superseded by what O rests on."""
-        rests_on = self._sources[op] | 1 << op.number
-        return _ids(
-            source
-            for source in self._inactive
-            if is_in(self._sources[op], source)
-            and not (self._status[source] == "superseded" and self._is_replaced_in(rests_on, source))
+    def _taints(self, source: Op, op: Op) -> bool:
+        """§5.2: whether a direct source of O taints it; the taint of the source itself is known already."""
+        if self._status[source] in ("void", "refuted") or self._taint[source]:
+            return True
+        return self._status[source] == "superseded" and not any(
+            replacement in (op, *sources(op))
+            for correction in self._in_effect(source.targeted_by, CORRECTION)
+            for replacement in correction.named.get("replacement", [])
         )
 
-    def _is_replaced_in(self, operations: int, claim: Op) -> bool:
-        corrections = self._in_effect(claim.targeted_by, CORRECTION)
-        return any(is_in(operations, one) for each in corrections for one in each.named.get("replacement", []))
-
     def document(self) -> dict[str, Any]:
-        """§5: the object of which the state document is the canonical encoding."""
-        parents = {parent for op in self._operations for parent in parents_of(op)}
+        """§5.3: the object of which the state document is the canonical encoding."""
+        have_children = {parent for op in self._operations for parent in parent_ids(op)}
         return {
             "claims": self._objects(CLAIM, self._claim),
             "evidence": self._objects(EVIDENCE, self._evidence),
             "forks": self._forks(),
             "grants": self._objects(GRANT, lambda op: {
-                "revoked_by": _ids(self._in_effect(revocations_of(op), REVOCATION)),
+                "revoked_by": _ids(self._in_effect(op.targeted_by, REVOCATION)),
             }),
-            "heads": _ids(op for op in self._operations if op.id not in parents),
-            "inferences": self._objects(INFERENCE, lambda op: {"taint": self._taint(op)}),
+            "heads": _ids(op for op in self._operations if op.id not in have_children),
+            "inferences": self._objects(INFERENCE, lambda op: {"taint": _ids(self._taint[op])}),
             "log": self._identity,
             "ops": len(self._operations),
             "v": VERSION,
@@ -688,7 +694,7 @@ class State:
         return {"refuted_by": _ids(self._in_effect(op.targeted_by, REFUTATION))}
 
     def _claim(self, op: Op) -> dict[str, Any]:
-        taint, corrections = self._taint(op), self._in_effect(op.targeted_by, CORRECTION)
+        taint, corrections = _ids(self._taint[op]), self._in_effect(op.targeted_by, CORRECTION)
         return {
             **self._evidence(op),
             "effective": self._status[op] == "active" and not taint,
@@ -710,7 +716,7 @@ class State:
 
 
 def state_id_of(state: dict[str, Any]) -> str:
-    """§5: the state ID, the hash of the state document."""
+    """§5.3: the state ID, the hash of the state document."""
     return identifiers.state_id(canonical.encode(state))
 
 
@@ -722,11 +728,11 @@ def _ids(operations: Iterable[Op]) -> list[str]:
 
 
 class Report(NamedTuple):
-    """What came out of :func:`check`.
+    """The result of :func:`check`.
 
-    `operations` are the IDs of those that hold, in total order; `problems` the others: (operation ID, or None where
-    stages 1 to 3 fail; the code of §3.2, DEFER where an ancestor is missing).  `state` is the state of those that
-    hold, `document` its canonical bytes and `state_id` their hash.
+    `operations` are the IDs of those that passed all stages, in total order.  `problems` are the others, each with the
+    operation ID (None where stages 1 to 3 fail) and the code of §3.2 (DEFER where an ancestor is missing).  `state` is
+    the state of those that passed, `document` its canonical bytes, `state_id` their hash.
     """
 
     log: str | None
@@ -738,10 +744,11 @@ class Report(NamedTuple):
 
 
 def check(lines: Iterable[bytes], engine: Engine = _HANDWRITTEN) -> Report:
-    """Check the operations of one log, each item of `lines` the exact bytes of one, in any order.
+    """Check the operations of one log, given in any order; each item of `lines` is the exact bytes of one.
 
-    `engine` verifies the signatures.  The log is the one that the operation with the smallest clock names; operations
-    of another are ERR_SCHEMA, as if they were sent to it.
+    `engine` verifies the signatures.  The log is not given: it is the one named by the operation with the smallest
+    Lamport clock `lc`, since that is where a log begins.  Operations of another log are ERR_SCHEMA, as if they had been
+    sent to this one.
     """
     problems: list[tuple[str | None, str]] = []
     examined: dict[str, Op] = {}
@@ -753,7 +760,8 @@ def check(lines: Iterable[bytes], engine: Engine = _HANDWRITTEN) -> Report:
             problems.append((failed.id, failed.code))
     log = Log(min(examined.values(), key=lambda op: op.lc).log if examined else None)
     problems += [(op.id, "ERR_SCHEMA") for op in examined.values() if op.log != log.identity]
-    # In total order each comes after its ancestors, unless a clock is wrong: hence until nothing moves any more.
+    # In total order each comes after its ancestors.  A wrong clock breaks the order, so we repeat until a pass settles
+    # nothing.
     waiting = sorted((op for op in examined.values() if op.log == log.identity), key=total_order)
     count = -1
     while count != len(waiting):
@@ -766,7 +774,7 @@ def check(lines: Iterable[bytes], engine: Engine = _HANDWRITTEN) -> Report:
 
 
 def _settled(log: Log, op: Op, problems: list[tuple[str | None, str]]) -> bool:
-    """Append an operation, or note its problem; False where it waits for an ancestor."""
+    """Append an operation or note its problem; returns False if it waits for an ancestor."""
     try:
         log.add(op)
     except StageFailed as failed:
@@ -774,3 +782,16 @@ def _settled(log: Log, op: Op, problems: list[tuple[str | None, str]]) -> bool:
             return False
         problems.append((op.id, failed.code))
     return True
+
+
+# --- Six decisions that may surprise ----------------------------------------------------------------------------
+#
+# 1. Duplicates are recognized after stage 7.  A copy with a wrong signature is refused, although its ID is stored
+#    (§3.2).
+# 2. A revocation in past(O) counts against Auth(O) even if it is void.  Whether it is void depends on the whole log,
+#    and a verdict must not depend on that (§4.2).
+# 3. A renunciation, by which a key gives up its own grant, voids nothing.  Otherwise a renunciation would cut its own
+#    authority, and the recursion would not end (§4.5).
+# 4. A replacement that equals its target is well formed.  It is refused at stage 11, with the references (§2.2).
+# 5. A maximum length is a limit (stage 5), a minimum of one character is grammar (stage 4) (§1.5).
+# 6. A claim that is refuted and corrected is `refuted`, not `superseded` (§5.1).

@@ -6,10 +6,10 @@ store keeps that order.  So after a break, or a restart of the server, a reader 
 rejection of an operation that had waited stores nothing, so that event has no ID: it is sent once.
 
 The writer never waits for a reader.  It appends to a buffer of the latest events, from which each reader pulls at its
-own pace.  The stream of a reader too slow for the buffer ends.  A reader who comes back for events that the buffer no
-longer holds is sent ``reset``: it should read the state again, and go on from there.
+own pace.  If a reader is too slow for the buffer, its stream ends.  A reader that comes back for events that the buffer
+no longer holds is sent ``reset``: it should read the state again, and go on from there.
 
-Only what is durable is sent: a writer appends while it holds the log, and calls :meth:`Feed.publish` after its commit.
+Only what is durable is sent: a writer appends while it holds the lock, and calls :meth:`Feed.publish` after its commit.
 """
 
 from __future__ import annotations

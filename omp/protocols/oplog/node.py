@@ -13,10 +13,20 @@ handing its rows to :meth:`Replica.restore` one after the other.
 A replica is a cache.  Before a write its length is compared with the stored number.  If they differ, a commit failed
 after the replica had taken operations in, and the log is read again from the tables.
 
-Invariant: a replica holds what the tables hold, plus at most the operations of the commit under way.
+Invariant: a replica holds what the tables hold, plus at most the operations of write blocks whose commit is not done.
+With group commit these may be the blocks of several writers.
 
-Locks: first a write block of the store, then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before
-both.  A large batch is admitted a few operations at a time, so that others are served in between.
+**What a reader may see before it is durable.**  The lock ends with the block, and the commit comes after it.  In
+between :meth:`Node.reading` shows operations that are not on the disk yet.  If the commit then fails, they are gone
+again, and their sender is answered 503.  So a read tells what this node holds, not what it will hold after a crash.
+Two things are told only after the commit: the answer to whoever posted, and the events of :mod:`.feed`.
+
+What waits for its parents, and the recent rejections, are in memory only: a restart loses both, and then the waiting
+operations count as never delivered.
+
+Locks: first a block of the store (a write block to admit, a read block to load a log), then :attr:`Node._lock`, never
+the other way round.  Stages 1 to 7 run before both.  A large batch is admitted a few operations at a time, so that
+others are served in between.
 """
 
 from __future__ import annotations
@@ -43,14 +53,14 @@ _AT_ONCE = 64
 
 
 class _Held:
-    """A log in memory.  `events` counts what was appended to the feed: :meth:`Feed.publish` gets it after a commit."""
+    """A log in memory.  `appended` is what :meth:`Feed.append` returned last: :meth:`Feed.publish` gets it."""
 
-    __slots__ = ("events", "feed", "replica")
+    __slots__ = ("appended", "feed", "replica")
 
     def __init__(self, log: str, pool: WaitingPool) -> None:
         self.replica = Replica(log, pool)
         self.feed = Feed()
-        self.events = 0
+        self.appended = 0
 
 
 class Node:
@@ -64,15 +74,24 @@ class Node:
 
     # --- Writing
 
-    def known(self, log: str) -> Callable[[str], bytes | None]:
-        """For :func:`check_bytes`: maps an operation ID to the bytes held under it.  Takes no lock."""
+    def bytes_held(self, log: str) -> Callable[[str], bytes | None]:
+        """For :func:`check_bytes`: maps an operation ID to the bytes that are stored, or wait, under it.  No lock."""
         held = self._logs.get(log)
-        return held.replica.known if held is not None else lambda operation_id: None
+        if held is not None:
+            return held.replica.bytes_held
+
+        def waiting(operation_id: str) -> bytes | None:
+            # Nothing is loaded, but something may wait: sent again, it must not cost another verification.
+            operation = self._pool.get(log, operation_id)
+            return operation.raw if operation is not None else None
+
+        return waiting
 
     def admit(self, log: str, operations: Sequence[Operation]) -> list[Outcome]:
-        """Stages 8 to 12 for each of `operations`, in order: what became of them.  What is accepted is durable.
+        """Run stages 8 to 12 for each of `operations`, in order.
 
-        Raises :class:`~omp.store.port.StoreUnavailable`; what was committed before that stays.
+        Returns what became of each, once everything accepted is durable.  Raises
+        :class:`~omp.store.port.StoreUnavailable`; what was committed before that stays.
         """
         outcomes: list[Outcome] = []
         for start in range(0, len(operations), _AT_ONCE):
@@ -88,7 +107,7 @@ class Node:
                 outcomes = [held.replica.admit(operation) for operation in operations]
                 _write_rows(tx, log, held, outcomes)
                 _append_events(held, outcomes)
-                events = held.events
+                events = held.appended
                 if len(held.replica):
                     self._logs[log] = held
         except BaseException:
@@ -110,13 +129,15 @@ class Node:
         prefix = key(log)
         for _, raw in tx.scan(OPERATIONS, prefix, after(prefix)):
             for event in held.replica.restore(raw):
-                held.events = held.feed.append(event)
-        held.feed.publish(held.events)
+                held.appended = held.feed.append(event)
+        held.feed.publish(held.appended)
         return held
 
     def _forget(self, log: str, held: _Held | None) -> None:
         """The commit failed: what the replica took in with it is not stored."""
         with self._lock:
+            # None: a log with nothing stored never got into _logs, or another writer whose commit failed has dropped
+            # it; then only the pool has to forget.  If another object is there, the log has been read again since.
             if held is not None and self._logs.get(log) in (held, None):
                 self._drop(log)
 
@@ -163,6 +184,7 @@ class Node:
     def logs(self) -> list[str]:
         """The identity IDs of all stored logs, sorted."""
         with self._store.read() as tx:
+            # key() ends a text with the bytes 00 01: what stands before them is the identity ID.
             return [row[:-2].decode() for row, _ in tx.scan(LOGS)]
 
     def close(self) -> None:
@@ -190,7 +212,7 @@ def _write_rows(tx: Writer, log: str, held: _Held, outcomes: Sequence[Outcome]) 
 def _append_events(held: _Held, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         for event in outcome.events:
-            held.events = held.feed.append(event)
+            held.appended = held.feed.append(event)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ needs no HTTP signature in any mode: operations carry their own.
 
 The outcomes of many are those at the end of the body.  If an operation waits for another one further down the body, it
 is ``accepted`` on the first line that brought it, and ``duplicate`` on every other.
+
+``deferred`` is no promise.  The pool is bounded and in memory: an operation may be put out at once, or lost at a
+restart, and was still answered ``deferred``.  A sender that wants to be sure sends it again after its parents.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections import Counter
 from typing import Any
 
 from omp.protocols.oplog.core.operation import Operation
-from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Outcome, rejected
+from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Outcome, outcome_of
 from omp.protocols.oplog.core.verify import STAGES, OperationMalformed, OperationRefused, check_bytes
 from omp.protocols.oplog.node import Node, OpLog
 from omp.rules.engines import Engine
@@ -23,7 +26,7 @@ from omp.web.messages import JSON, Request, Response, json_response
 
 NDJSON = "application/x-ndjson"
 MAX_LINE = 1 << 20
-"""§1.5: bytes of a line of ndjson."""
+"""§7.2: bytes of a line of ndjson."""
 
 _STATUS = {ACCEPTED: 201, DUPLICATE: 200, DEFERRED: 202}
 _LIMITS = next(stage for stage in STAGES if stage.code == "ERR_LIMIT")
@@ -44,7 +47,7 @@ def post(request: Request, oplog: OpLog) -> Response:
 
 def post_one(node: Node, engine: Engine, log: str, data: bytes) -> Response:
     """The answer to one operation, whose exact bytes are `data`.  Raises :class:`OperationRefused`."""
-    operation = check_bytes(data, engine, log, node.known(log))  # stages 1 to 7
+    operation = check_bytes(data, engine, log, node.bytes_held(log))  # stages 1 to 7
     (outcome,) = node.admit(log, [operation])  # stages 8 to 12, and the append
     if outcome.status == REJECTED:
         assert outcome.code is not None and outcome.stage is not None
@@ -70,12 +73,12 @@ def post_many(node: Node, engine: Engine, log: str, data: bytes) -> Response:
         try:
             if len(line) > MAX_LINE:
                 raise OperationMalformed(_LIMITS.code, _LIMITS.number, f"a line must have at most {MAX_LINE} bytes")
-            operations.append(check_bytes(line, engine, log, node.known(log)))
+            operations.append(check_bytes(line, engine, log, node.bytes_held(log)))
             outcomes.append(None)
         except OperationRefused as refusal:
-            outcomes.append(rejected(refusal))
+            outcomes.append(outcome_of(refusal))
     admitted = iter(node.admit(log, operations))
-    final = _at_the_end(node, log, [outcome or next(admitted) for outcome in outcomes])
+    final = _at_the_end(node, log, operations, [outcome or next(admitted) for outcome in outcomes])
     counts = Counter(outcome.status for outcome in final)
     return json_response(
         {
@@ -85,7 +88,7 @@ def post_many(node: Node, engine: Engine, log: str, data: bytes) -> Response:
     )
 
 
-def _at_the_end(node: Node, log: str, outcomes: list[Outcome]) -> list[Outcome]:
+def _at_the_end(node: Node, log: str, operations: list[Operation], outcomes: list[Outcome]) -> list[Outcome]:
     """`outcomes` as they are at the end of the body: what was deferred may have been stored or rejected since."""
     if not any(outcome.status == DEFERRED for outcome in outcomes):
         return outcomes
@@ -94,18 +97,30 @@ def _at_the_end(node: Node, log: str, outcomes: list[Outcome]) -> list[Outcome]:
     # The node keeps only recent rejections; those of this body are all in its events.
     events = [event.data for outcome in outcomes for event in outcome.events if event.kind == "rejected"]
     codes |= {data["id"]: data["code"] for data in events}
-    known = node.known(log)
+    stored = _stored(node, log, operations, outcomes)
     accepted: set[str | None] = set()
     final = []
     for outcome in outcomes:
         if outcome.status == DEFERRED and outcome.id is not None:
-            outcome = _resolved(outcome, outcome.id, missing, codes, known(outcome.id) is not None)
+            outcome = _resolved(outcome, outcome.id, missing, codes, outcome.id in stored)
             if outcome.status == ACCEPTED:
                 if outcome.id in accepted:
                     outcome = outcome._replace(status=DUPLICATE)
                 accepted.add(outcome.id)
         final.append(outcome)
     return final
+
+
+def _stored(node: Node, log: str, operations: list[Operation], outcomes: list[Outcome]) -> set[str]:
+    """The IDs of those that were deferred at first and are durably stored now."""
+    deferred = [outcome.id for outcome in outcomes if outcome.status == DEFERRED and outcome.id is not None]
+    with node.reading(log) as replica:
+        stored = {one for one in deferred if replica is not None and replica.entry(one) is not None}
+    # What another writer has stored meanwhile may not be on the disk yet (node.py).  Admitted again it is a duplicate,
+    # and that answer comes after the commit.
+    theirs = stored - {entry.id for outcome in outcomes for entry in outcome.stored}
+    again = node.admit(log, [operation for operation in operations if operation.id in theirs])
+    return stored - {outcome.id for outcome in again if outcome.status == DEFERRED}
 
 
 def _resolved(
@@ -122,7 +137,7 @@ def _resolved(
 
 
 def _line(number: int, outcome: Outcome) -> dict[str, Any]:
-    """An outcome as §7 shows it; `number` is that of the physical line, from 1, so that senders can count their own."""
+    """An outcome as §7.2 shows it; `number` is that of the physical line, from 1, so senders can count their own."""
     line: dict[str, Any] = {"line": number, "status": outcome.status, "id": outcome.id}
     if outcome.code is not None:
         line["code"] = outcome.code

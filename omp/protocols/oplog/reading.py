@@ -1,11 +1,17 @@
-"""What can be read of a log (oplog §7), and who may read it in mode ``strict`` (the last row of that table).
+"""What can be read of a log (oplog §7.3 to §7.6), and who may read it in mode ``strict`` (§7.5).
 
-An answer is made from one moment of the log.  A long one is made from short looks at it, one after the other, so that
-writers are not kept waiting: a page goes on after the last operation it showed, in total order, so nothing is shown
-twice.
+A short answer is made in one look at the log, under its lock.  A long one takes several looks, each of which goes on
+after the last operation of the one before, in total order, so that writers are not kept waiting.  What this means for a
+reader:
+
+* nothing is shown twice, and each item is as the log was during one look: an item shows no status that the request
+  filtered out;
+* an operation that arrives meanwhile, with a place in total order before the reader's position, is not shown.  Who
+  wants to miss nothing follows the events, or compares the state ID before and after.
 
 In mode ``strict`` each request is signed (:meth:`SignatureGuard.check`), and its key decides: the root, and keys with
-an active ``author`` grant, read everything; any other key reads its projection, and gets 403 elsewhere.
+an active ``author`` grant that is within its times, read everything; any other key reads its projection, and gets 403
+elsewhere.
 """
 
 from __future__ import annotations
@@ -110,11 +116,11 @@ def heads(request: Request, oplog: OpLog) -> Response:
 
 def state(request: Request, oplog: OpLog) -> Response:
     """``GET /logs/{log}/state``: the exact canonical bytes, with the state ID as ETag and in ``OMP-State``."""
-    known = request.headers.get("if-none-match", "")
+    tags = request.headers.get("if-none-match", "")
 
     def question(replica: Replica) -> tuple[str, bytes | None]:
         state_id = replica.state_id()
-        return state_id, None if matches_weakly(known, f'"{state_id}"') else replica.state_document()
+        return state_id, None if matches_weakly(tags, f'"{state_id}"') else replica.state_document()
 
     state_id, document = _ask(request, oplog, question)
     headers = (("ETag", f'"{state_id}"'), ("OMP-State", state_id))
@@ -133,21 +139,24 @@ def operations(request: Request, oplog: OpLog) -> Response:
     """``GET /logs/{log}/operations``: a page as JSON, or everything as lines."""
     query = request.valid_query()
     as_lines = NDJSON in request.headers.get("accept", "").lower()
-    found = _entries(request, oplog, None, lambda entry: True, query["after"])
     if as_lines and query["limit"] is None:
-        return Response(200, content_type=NDJSON, stream=_lines(entry.raw for entry in found))
-    page, links = _page(request, found, query["limit"] or DEFAULT_PAGE, query)
+        found = _shown(request, oplog, None, _raw, query["after"])
+        return Response(200, content_type=NDJSON, stream=_lines(raw for _, raw in found))
+    page, links = _page(request, oplog, None, _raw, query)
     if as_lines:
-        return Response(200, b"".join(entry.raw + b"\n" for entry in page), NDJSON, links)
+        return Response(200, b"".join(raw + b"\n" for raw in page), NDJSON, links)
     # Operations are canonical JSON already: they are put into the answer as they are, byte for byte.
-    body = b'{"count":%d,"items":[%b]}' % (len(page), b",".join(entry.raw for entry in page))
-    return Response(200, body, JSON, links)
+    return Response(200, b'{"count":%d,"items":[%b]}' % (len(page), b",".join(page)), JSON, links)
 
 
-def missing(request: Request, oplog: OpLog) -> Response:
+def _raw(entry: Entry) -> bytes:
+    return entry.raw
+
+
+def lacking(request: Request, oplog: OpLog) -> Response:
     """``POST /logs/{log}/missing``: what the caller lacks, one operation a line, in total order."""
-    heads_known = request.valid_body()["heads"]
-    entries = _ask(request, oplog, lambda replica: replica.lacking(heads_known))
+    heads_there = request.valid_body()["heads"]
+    entries = _ask(request, oplog, lambda replica: replica.lacking(heads_there))
     return Response(200, content_type=NDJSON, stream=_lines(entry.raw for entry in entries))
 
 
@@ -156,6 +165,8 @@ def pending(request: Request, oplog: OpLog) -> Response:
     key, log = signing_key(request, oplog), request.params["log"]
     waiting, rejections = oplog.node.waiting(log)
     with oplog.node.reading(log) as replica:
+        # Where something is stored, its grants say who may read.  Where nothing is, there is no grant yet, so in mode
+        # strict (there is a key) only the root may; and where nothing waits either, there is no such log: 404.
         if replica is not None or not waiting:
             _readable(replica, key, oplog)
         elif key is not None and key != root_key(log):
@@ -228,18 +239,13 @@ def _items(
     request: Request, oplog: OpLog, kind: str, wanted: Callable[[Entry], bool], query: dict[str, Any]
 ) -> Response:
     status = query["status"]
-    # Filters run during the looks, items are made after them: only those on the page cost anything.
-    found = _entries(
-        request,
-        oplog,
-        kind,
-        lambda entry: (status is None or status_of(entry) == status) and wanted(entry),
-        query["after"],
-    )
-    page, links = _page(request, found, query["limit"] or DEFAULT_PAGE, query)
-    with oplog.node.reading(request.params["log"]):
-        items = [item(entry) for entry in page]
-    return json_response({"count": len(items), "items": items}, headers=links)
+
+    def show(entry: Entry) -> dict[str, Any] | None:
+        # The filter and the item in one step, so that they see the same status.
+        return item(entry) if (status is None or status_of(entry) == status) and wanted(entry) else None
+
+    page, links = _page(request, oplog, kind, show, query)
+    return json_response({"count": len(page), "items": page}, headers=links)
 
 
 def claim_why(request: Request, oplog: OpLog) -> Response:
@@ -279,45 +285,56 @@ def projected(request: Request, oplog: OpLog) -> Response:
 # --- Pages ------------------------------------------------------------------------------------------------------
 
 
-def _entries(
-    request: Request, oplog: OpLog, kind: str | None, wanted: Callable[[Entry], bool], after: str | None
-) -> Iterator[Entry]:
-    """The entries of a type (None: of all) that are `wanted`, in total order, `after` an operation ID; in short looks.
+_Show = Callable[[Entry], Any]
+"""What an answer shows of an entry, asked for under the lock; None leaves the entry out."""
 
-    The first look is taken at once, so that 401, 403 and 404 come before any part of the answer is sent.  Raises
-    :class:`UnknownPage` if `after` is not stored.
+
+def _shown(
+    request: Request, oplog: OpLog, kind: str | None, show: _Show, after: str | None, most: int = _LOOK
+) -> Iterator[tuple[str, Any]]:
+    """(ID, what `show` makes of it) of the entries of a type (None: of all), in total order, `after` an operation ID.
+
+    A look ends after :data:`_LOOK` entries, or after `most` that are shown.  The first one is taken at once, so that
+    401, 403 and 404 come before any part of the answer is sent.  Raises :class:`UnknownPage` if `after` is not stored.
     """
     key = signing_key(request, oplog)
 
-    def look(after: str | None) -> tuple[list[Entry], str | None]:
-        """(What is wanted of the next entries, the ID of the last one looked at or None if it was the last of all)."""
+    def look(after: str | None) -> tuple[list[tuple[str, Any]], str | None]:
+        """(What is shown of the next entries, the ID of the last one looked at or None if it was the last of all)."""
         with oplog.node.reading(request.params["log"]) as found:
             replica = _readable(found, key, oplog)
             try:
-                seen = list(islice(replica.operations(after, kind), _LOOK))
+                entries = replica.operations(after, kind)
             except KeyError:
                 raise UnknownPage from None
-            return [entry for entry in seen if wanted(entry)], seen[-1].id if len(seen) == _LOOK else None
+            shown: list[tuple[str, Any]] = []
+            for number, entry in enumerate(entries, 1):
+                if (one := show(entry)) is not None:
+                    shown.append((entry.id, one))
+                if number == _LOOK or len(shown) == most:
+                    return shown, entry.id
+            return shown, None
 
-    def rest(entries: list[Entry], last: str | None) -> Iterator[Entry]:
-        yield from entries
+    def rest(shown: list[tuple[str, Any]], last: str | None) -> Iterator[tuple[str, Any]]:
+        yield from shown
         while last is not None:
-            entries, last = look(last)
-            yield from entries
+            shown, last = look(last)
+            yield from shown
 
     return rest(*look(after))
 
 
 def _page(
-    request: Request, found: Iterator[Entry], limit: int, query: dict[str, Any]
-) -> tuple[list[Entry], tuple[tuple[str, str], ...]]:
-    """(At most `limit` entries, the header fields: a link to the next page if there are more)."""
-    page = list(islice(found, limit + 1))
-    if len(page) <= limit:
+    request: Request, oplog: OpLog, kind: str | None, show: _Show, query: dict[str, Any]
+) -> tuple[list[Any], tuple[tuple[str, str], ...]]:
+    """(What a page shows, the header fields: a link to the next page if there is more)."""
+    limit = query["limit"] or DEFAULT_PAGE
+    found = list(islice(_shown(request, oplog, kind, show, query["after"], limit + 1), limit + 1))
+    page = [one for _, one in found[:limit]]
+    if len(found) <= limit:
         return page, ()
-    del page[limit:]
     kept = {name: _query_text(value) for name, value in query.items() if value is not None}
-    target = f"{request.path}?{urlencode({**kept, 'limit': limit, 'after': page[-1].id}, quote_via=quote)}"
+    target = f"{request.path}?{urlencode({**kept, 'limit': limit, 'after': found[limit - 1][0]}, quote_via=quote)}"
     return page, (("Link", f'<{target}>; rel="next"'),)
 
 

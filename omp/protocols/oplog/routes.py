@@ -129,12 +129,22 @@ ROUTES = (
         produces=(JSON, NDJSON),
     ),
     _read("/operations/{id}", reading.operation, "The exact bytes of one operation", ("The operation", _OPERATION)),
-    _read("/heads", reading.heads, "Heads, number of operations, state ID", ("These", _HEADS)),
-    _read("/pending", reading.pending, "What waits for its ancestors, and recent rejections", ("These", _LIST)),
+    _read(
+        "/heads",
+        reading.heads,
+        "Heads, number of operations, state ID",
+        ("The heads, the number and the state ID", _HEADS),
+    ),
+    _read(
+        "/pending",
+        reading.pending,
+        "What waits for its ancestors, and recent rejections",
+        ("What waits, the oldest first, and the recent rejections", _LIST),
+    ),
     Route(
         "POST",
         "/logs/{log}/missing",
-        reading.missing,
+        reading.lacking,
         "What a caller with these heads lacks",
         {
             200: "The operations in total order, the exact bytes, one a line",

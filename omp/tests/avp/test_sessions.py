@@ -11,10 +11,10 @@ from unittest import mock
 from omp.protocols.avp.sessions import (
     NONCE_LIFETIME_MS,
     NONCES,
-    NONCES_BY_AGE,
+    NONCES_BY_NUMBER,
     TOKEN_LIFETIME_MS,
     TOKENS,
-    TOKENS_BY_AGE,
+    TOKENS_BY_EXPIRY,
     Sessions,
     UnprovenCaller,
 )
@@ -85,7 +85,7 @@ class Nonces(SessionsCase):
         with mock.patch.object(self.store, "write", side_effect=AssertionError):
             for nonce in (b"", b"\0" * 32, b"x" * 1000):
                 self.refused(ALICE, nonce)
-        self.assertEqual(self.rows(NONCES, NONCES_BY_AGE, TOKENS, TOKENS_BY_AGE), 0)
+        self.assertEqual(self.rows(NONCES, NONCES_BY_NUMBER, TOKENS, TOKENS_BY_EXPIRY), 0)
 
     def test_one_too_many_drops_the_oldest_and_no_other(self) -> None:
         nonces = [self.sessions.challenge(ALICE.public_key) for _ in range(self.max_nonces + 1)]
@@ -98,7 +98,7 @@ class Nonces(SessionsCase):
         stranger = b"\x42" * 32
         for _ in range(20 * self.max_nonces):
             self.sessions.challenge(stranger)
-        self.assertEqual(self.rows(NONCES, NONCES_BY_AGE), 2 * self.max_nonces)
+        self.assertEqual(self.rows(NONCES, NONCES_BY_NUMBER), 2 * self.max_nonces)
         nonce = self.sessions.challenge(ALICE.public_key)
         for _ in range(self.max_nonces - 1):
             self.sessions.challenge(stranger)
@@ -107,7 +107,7 @@ class Nonces(SessionsCase):
     def test_used_nonces_leave_no_row(self) -> None:
         for _ in range(3):
             self.redeem(ALICE, self.sessions.challenge(ALICE.public_key))
-        self.assertEqual(self.rows(NONCES, NONCES_BY_AGE), 0)
+        self.assertEqual(self.rows(NONCES, NONCES_BY_NUMBER), 0)
 
 
 class Tokens(SessionsCase):
@@ -124,7 +124,7 @@ class Tokens(SessionsCase):
     def test_it_is_kept_as_sha256_only(self) -> None:
         token = self.token()
         with self.store.read() as tx:
-            rows = [row for table in (TOKENS, TOKENS_BY_AGE) for pair in tx.scan(table) for row in pair]
+            rows = [row for table in (TOKENS, TOKENS_BY_EXPIRY) for pair in tx.scan(table) for row in pair]
         self.assertTrue(any(hashlib.sha256(token.encode()).digest() in row for row in rows))
         for secret in (token.encode(), b64u_decode(token)):
             self.assertFalse(any(secret in row for row in rows))
@@ -157,18 +157,18 @@ class Tokens(SessionsCase):
         self.now += NONCE_LIFETIME_MS / 1000
         kept = self.sessions.challenge(ALICE.public_key)
         self.sessions.drop_expired(self.now)
-        self.assertEqual((self.rows(NONCES), self.rows(NONCES_BY_AGE), self.rows(TOKENS)), (1, 1, 3))
+        self.assertEqual((self.rows(NONCES), self.rows(NONCES_BY_NUMBER), self.rows(TOKENS)), (1, 1, 3))
         self.redeem(ALICE, kept)
         self.now += TOKEN_LIFETIME_MS / 1000 - 1
         self.sessions.drop_expired(self.now)
-        self.assertEqual((self.rows(TOKENS), self.rows(TOKENS_BY_AGE)), (1, 1))
+        self.assertEqual((self.rows(TOKENS), self.rows(TOKENS_BY_EXPIRY)), (1, 1))
 
     def test_more_than_one_batch_is_dropped_at_once(self) -> None:
         self.sessions = Sessions(self.store, best_engine(), lambda: self.now, os.urandom, 10_000)
         for _ in range(1_200):
             self.sessions.challenge(ALICE.public_key)
         self.sessions.drop_expired(self.now + NONCE_LIFETIME_MS / 1000)
-        self.assertEqual(self.rows(NONCES, NONCES_BY_AGE), 0)
+        self.assertEqual(self.rows(NONCES, NONCES_BY_NUMBER), 0)
 
 
 class OnTheWire(unittest.TestCase):
@@ -236,4 +236,4 @@ class OnTheWire(unittest.TestCase):
         _, value = self.post("token", ALICE.redemption(self.nonce(ALICE)))
         self.server.parts.application.housekeep(value["expiresAt"] / 1000)
         with self.server.parts.store.read() as tx:
-            self.assertEqual((tx.count(TOKENS), tx.count(TOKENS_BY_AGE)), (0, 0))
+            self.assertEqual((tx.count(TOKENS), tx.count(TOKENS_BY_EXPIRY)), (0, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -108,7 +109,7 @@ class Clocked(unittest.TestCase):
 
 class Passwords(Clocked):
     def test_a_user_who_does_not_exist_costs_the_same_hash(self) -> None:
-        self.accounts.register("mark", "secret", None)
+        self.accounts.register("mark", "secret", None, "192.0.2.1")
         asked = []
         for username in ("mark", "nobody"):
             with mock.patch("omp.protocols.mrs.accounts.scrypt", wraps=hashlib.scrypt) as hashing:
@@ -161,7 +162,7 @@ class Passwords(Clocked):
 
 class Tokens(Clocked):
     def test_a_token_expires_and_is_forgotten(self) -> None:
-        token = self.accounts.register("mark", "secret", None).token
+        token = self.accounts.register("mark", "secret", None, "192.0.2.1").token
         self.now += 3599
         self.assertEqual(self.accounts.user_of(token), "mark")
         self.now += 2
@@ -171,7 +172,7 @@ class Tokens(Clocked):
             self.assertEqual((tx.count("mrs_tokens"), tx.count("mrs_tokens_by_age")), (0, 0))
 
     def test_neither_tokens_nor_passwords_are_in_the_tables(self) -> None:
-        token = self.accounts.register("mark", "correct horse", None).token
+        token = self.accounts.register("mark", "correct horse", None, "192.0.2.1").token
         with self.store.read() as tx:
             kept = b"".join(row + value for table in ("mrs_users", "mrs_tokens") for row, value in tx.scan(table))
         self.assertNotIn(token.encode(), kept)
@@ -191,7 +192,7 @@ class FailedLogins(Clocked):
         for patch in patches:
             patch.start()
             self.addCleanup(patch.stop)
-        self.accounts.register("mark", "secret", None)
+        self.accounts.register("mark", "secret", None, "192.0.2.1")
 
     def test_ten_failures_of_a_user_are_401_and_the_eleventh_429(self) -> None:
         tried = [self.status("mark", "wrong", f"192.0.2.{number}") for number in range(11)]
@@ -239,6 +240,95 @@ class FailedLogins(Clocked):
         self.throttle.forget(self.now + 61)
         with self.store.read() as tx:
             self.assertEqual(tx.count("mrs_failures"), 0)
+
+
+class NewAccounts(Clocked):
+    def setUp(self) -> None:
+        super().setUp()
+        patch = mock.patch("omp.protocols.mrs.accounts.hash_password", lambda password, salt: password)
+        patch.start()
+        self.addCleanup(mock.patch.stopall)
+
+    def make(self, name: str, address: str = "192.0.2.1") -> int:
+        try:
+            self.accounts.register(name, "secret", None, address)
+        except RegistryError as error:
+            answer = REFUSALS[type(error)].answer(error)
+            self.headers = dict(answer.headers)
+            return answer.status
+        return 201
+
+    def test_ten_attempts_of_an_address_are_answered_and_the_eleventh_is_429(self) -> None:
+        self.assertEqual([self.make(f"user{number}") for number in range(11)], [201] * 10 + [429])
+        self.assertEqual(self.headers["Retry-After"], "60")
+        self.assertEqual(self.make("elsewhere", "198.51.100.1"), 201)
+        self.now += 61
+        self.assertEqual(self.make("later"), 201)
+
+    def test_attempts_with_a_name_that_is_taken_count(self) -> None:
+        self.assertEqual([self.make("mark") for _ in range(11)], [201] + [400] * 9 + [429])
+
+    def test_an_ipv6_network_counts_as_one_address(self) -> None:
+        tried = [self.make(f"user{number}", f"2001:db8::{number}:1") for number in range(11)]
+        self.assertEqual(tried, [201] * 10 + [429])
+        self.assertEqual(self.make("other", "2001:db8:0:1::1"), 201)
+        self.assertEqual([self.make(f"four{number}") for number in range(9)], [201] * 9)
+        self.assertEqual(self.make("mapped", "::ffff:192.0.2.1"), 201)
+        self.assertEqual(self.make("mapped-too", "::ffff:192.0.2.1"), 429)
+
+    def test_old_attempts_are_forgotten(self) -> None:
+        self.make("mark")
+        self.throttle.forget(self.now + 61)
+        with self.store.read() as tx:
+            self.assertEqual(tx.count("mrs_new_accounts"), 0)
+
+    def test_logins_do_not_wait_for_new_passwords(self) -> None:
+        hold, begun = threading.Event(), threading.Semaphore(0)
+        mock.patch.stopall()
+
+        def hashing(password: bytes, **_: Any) -> bytes:
+            if password == b"new-one":
+                begun.release()
+                hold.wait(5)
+            return bytes(32)
+
+        with mock.patch("omp.protocols.mrs.accounts.scrypt", hashing):
+            self.accounts.register("mark", "secret", None, "192.0.2.1")
+            makers = [threading.Thread(target=self.create_slowly, args=(number,)) for number in range(8)]
+            for maker in makers:
+                maker.start()
+            self.assertTrue(begun.acquire(timeout=5))
+            self.assertEqual(self.status("mark", "secret"), 200)
+            hold.set()
+            for maker in makers:
+                maker.join()
+
+    def create_slowly(self, number: int) -> None:
+        with contextlib.suppress(TooManyLogins):
+            self.accounts.register(f"new{number}", "new-one", None, f"198.51.100.{number}")
+
+
+class OverManyConnections(unittest.TestCase):
+    def test_of_many_new_accounts_at_once_ten_are_answered_and_a_login_is(self) -> None:
+        statuses: list[int] = []
+        with running_server() as server, User.new(server.port, "mark") as mark:
+
+            def make(number: int) -> None:
+                with User(server.port) as user:
+                    answer = user.request("POST", "/auth/register", {"username": f"u{number}", "password": "secret"})
+                    statuses.append(answer.status)
+                    if answer.status != 201:
+                        self.assertGreaterEqual(int(answer.headers["retry-after"]), 1)
+
+            threads = [threading.Thread(target=make, args=(number,)) for number in range(30)]
+            for thread in threads:
+                thread.start()
+            logged_in = mark.request("POST", "/auth/login", {"username": "mark", "password": "secret"})
+            for thread in threads:
+                thread.join()
+        self.assertIn(logged_in.status, (200, 503))
+        self.assertLessEqual(statuses.count(201), 9)  # with Mark's own ten
+        self.assertLessEqual(set(statuses), {201, 429, 503})
 
 
 class PublishedKeys(RegistryCase):

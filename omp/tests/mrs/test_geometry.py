@@ -25,7 +25,8 @@ from omp.protocols.mrs.geometry import (
 )
 from omp.protocols.mrs.polygons import Polygon
 from omp.protocols.mrs.registration import document, read_claim, read_point, read_space
-from omp.protocols.mrs.registry import Registry, hits_among, records_near
+from omp.protocols.mrs.registry import Registry
+from omp.protocols.mrs.searching import find
 from omp.store.memory import MemoryStore
 from omp.tests import long
 
@@ -383,12 +384,10 @@ class AgainstEveryRegistration(unittest.TestCase):
             # MRS_MAX_RADIUS may be as much as half-way round the earth.
             where, within = random_position(rng), 10 ** rng.uniform(0, 6 if number % 40 else 7.3)
             point = unit_vector(*where)
-            with store.read() as tx:
-                rows = records_near(tx, point, within)
-            hits = hits_among(rows, point, within, len(known))
+            hits = find(store, point, within, len(known)).hits
             expected = self._compared_with_all(known, where, within)
             self.assertEqual([place.decode() for _, _, place, _ in hits], expected, (where, within))
-            self.assertEqual(hits_among(rows, point, within, 20), hits[:20])
+            self.assertEqual(find(store, point, within, 20).hits, hits[:20])
             found += len(expected)
         self.assertGreater(found, least)
 
@@ -426,8 +425,8 @@ class Rows(unittest.TestCase):
         registry = Registry(store, lambda: 1e9, os.urandom, "https://here.example")
         space = {"type": "sphere", "center": {"lat": 0, "lon": 0}, "radius": 10}
         registry.register("mark@here.example", read_claim({"space": space, "foad": True}))
+        self.assertEqual(find(store, unit_vector(0, 0), 1e6, 10).hits, [])
         with store.read() as tx:
-            self.assertEqual(records_near(tx, unit_vector(0, 0), 1e6), [])
             (row,) = [record for _, record in tx.scan("mrs_places")]
         self.assertIs(document(row)["foad"], True)
 

@@ -11,8 +11,10 @@ from omp.protocols.mrs.fetch import FetchError
 from omp.protocols.mrs.registration import BadRegistration, read_claim
 from omp.protocols.mrs.routes import REFUSALS
 from omp.protocols.mrs.schemas import RegistryError
-from omp.tests.mrs.parties import OPERA, RegistryCase, around, claim
+from omp.tests.harness import running_server
+from omp.tests.mrs.parties import OPERA, RegistryCase, User, around, claim
 
+TIME = "2026-01-26T08:30:00Z"
 CORNERS = [{"lat": 50.0, "lon": 10.0}, {"lat": 50.0, "lon": 10.01}, {"lat": 50.01, "lon": 10.01, "ele": 3}]
 
 
@@ -63,6 +65,10 @@ class Registering(RegistryCase):
             ({"space": {**sphere, "type": "cube"}}, "type"),
             ({"space": {**sphere, "radius": -1}}, "radius"),
             ({"space": {**sphere, "radius": "1"}}, "radius"),
+            ({"space": {**sphere, "radius": 0}}, "radius"),
+            ({"space": {**sphere, "radius": 0.000999}}, "0.001"),
+            ({"space": {**sphere, "radius": 5e-324}}, "0.001"),
+            ({"space": {**sphere, "radius": 1_000_001}}, "1,000,000"),
             ({"space": {**sphere, "center": {"lat": 91, "lon": 0}}}, "lat"),
             ({"service_point": None}, "service_point"),
             ({"service_point": 5}, "service_point"),
@@ -73,6 +79,9 @@ class Registering(RegistryCase):
         ):
             with self.subTest(change=change):
                 self.refused(self.mark.request("POST", "/register", {**good, **change}), 400, word)
+
+    def test_a_radius_of_a_millimetre_is_accepted(self) -> None:
+        self.assertEqual(self.mark.register(claim(4, 5, 0.001))["space"]["radius"], 0.001)
 
     def test_numbers_that_a_double_cannot_hold_are_400(self) -> None:
         for number in ("NaN", "Infinity", "-Infinity", "1e400", "9" * 400):
@@ -209,6 +218,43 @@ class Listing(RegistryCase):
         self.assertTrue(all(re.fullmatch("mark@.*", one["owner"]) for one in listed))
 
 
+class Bounded(RegistryCase):
+    environ: ClassVar[dict[str, str]] = {"MRS_MAX_REGISTRATIONS_PER_USER": "3"}
+
+    def test_a_user_makes_a_bounded_number_of_registrations(self) -> None:
+        made = [self.mark.register(claim(1, number)) for number in range(2)]
+        made.append(self.mark.register({**claim(1, 2), "foad": True}))
+        answer = self.mark.request("POST", "/register", claim(1, 3))
+        self.refused(answer, 429, "3 registrations")
+        self.refused(self.mark.request("POST", "/register", claim(1, 1)), 409)
+        self.refused(self.mark.request("POST", "/register", {**claim(1, 3), "service_point": "x"}), 400)
+        self.ann.register(claim(1, 3))
+        for name in (made[0]["id"], made[2]["id"]):
+            self.assertEqual(self.mark.request("PUT", f"/register/{name}", claim(2, 2, len(name))).status, 200)
+            self.mark.request("POST", "/release", {"id": name})
+        self.mark.register(claim(1, 4))
+        self.mark.register(claim(1, 5))
+        self.refused(self.mark.request("POST", "/register", claim(1, 6)), 429)
+
+    def test_imported_ones_do_not_count(self) -> None:
+        with User.new(self.server.port, "mover") as mover:
+            owner = mover.request("GET", "/auth/me").json["id"]
+            entry = {**claim(5, 5), "owner": owner, "version": 1, "created": TIME, "updated": TIME}
+            names = [f"reg_imported{number}" for number in range(5)]
+            entries = [{**entry, "id": name, "service_point": f"https://e.example/{name}"} for name in names]
+            self.assertEqual(mover.request("POST", "/admin/import", {"registrations": entries}).status, 200)
+            self.assertEqual(mover.request("PUT", f"/register/{names[0]}", claim(6, 6)).status, 200)
+            self.assertEqual(mover.request("POST", "/release", {"id": names[1]}).status, 200)
+            for number in range(3):
+                mover.register(claim(7, number))
+            self.refused(mover.request("POST", "/register", claim(7, 4)), 429)
+
+    def test_no_bound_where_it_is_zero(self) -> None:
+        with running_server({"MRS_MAX_REGISTRATIONS_PER_USER": "0"}) as server, User.new(server.port, "a") as user:
+            for number in range(5):
+                user.register(claim(1, number))
+
+
 class Searching(RegistryCase):
     environ: ClassVar[dict[str, str]] = {"MRS_MAX_RESULTS": "5", "MRS_MAX_RADIUS": "50000"}
 
@@ -303,6 +349,9 @@ class TheServer(RegistryCase):
         self.assertIn("POST", preflight.headers["access-control-allow-methods"])
         self.assertIn("Authorization", preflight.headers["access-control-allow-headers"])
         self.assertEqual(self.refusal_headers()["access-control-allow-origin"], "*")
+        for headers in (answer.headers, self.refusal_headers()):
+            exposed = headers["access-control-expose-headers"].split(", ")
+            self.assertLessEqual({"Retry-After", "WWW-Authenticate"}, set(exposed))
 
     def refusal_headers(self) -> dict[str, str]:
         return self.stranger.request("POST", "/register", {}).headers

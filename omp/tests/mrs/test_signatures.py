@@ -7,11 +7,20 @@ import json
 import time
 import unittest
 from typing import Any
+from unittest import mock
 
+from omp.protocols.mrs.accounts import Accounts, Throttle
 from omp.protocols.mrs.fetch import domain_of
+from omp.protocols.mrs.identity import Authenticator, NotAuthenticated
+from omp.protocols.mrs.keys import MAX_KEYS, KeyRing, RemoteKeys
+from omp.rules.encodings import b64_encode
+from omp.store.memory import MemoryStore
 from omp.tests import TOP
 from omp.tests.harness import Answer, Client, Running, running_server
 from omp.tests.mrs.parties import Signer, User, claim
+from omp.web.addressing import Local, parse_origins, recognized
+from omp.web.messages import Request
+from omp.web.signature_guard import NonceTable
 
 SEED = bytes(range(1, 33))
 
@@ -156,6 +165,36 @@ class FederatedIdentity(unittest.TestCase):
             self.refused(self.alice.request(client, strict.url, "GET", "/auth/me"), 401, "https://")
             secure = Signer("alice@localhost:1", "https://localhost:1/.well-known/mrs/keys/alice", SEED)
             self.refused(secure.request(client, strict.url, "GET", "/auth/me"), 401, "no public address")
+
+
+class Verifications(unittest.TestCase):
+    def test_a_request_tries_sixteen_keys_however_many_signatures_it_bears(self) -> None:
+        tried: list[bytes] = []
+        engine = mock.Mock()
+        engine.verify = lambda key, message, signature: tried.append(key)
+        store = MemoryStore()
+        ring = KeyRing(store, time.time, "here.example")
+        for number in range(MAX_KEYS):
+            ring.publish("mark", f"k{number}", bytes([number] * 32), None)
+        accounts = Accounts(store, time.time, bytes, Throttle(store, time.time), 60)
+        remote = RemoteKeys(lambda url: b"{}", time.time, 60)
+        nonces = NonceTable(store, time.time)
+        authenticator = Authenticator(time.time, engine, accounts, ring, remote, nonces, "here.example")
+        keyid = "https://here.example/.well-known/mrs/keys/mark"
+        covered = f'("@method" "@path" "mrs-identity");created={int(time.time())};keyid="{keyid}"'
+        fields = [
+            ("host", "here.example"),
+            ("mrs-identity", "mark@here.example"),
+            ("signature-input", ", ".join(f"s{number}={covered}" for number in range(8))),
+            ("signature", ", ".join(f"s{number}=:{b64_encode(bytes(64))}:" for number in range(8))),
+        ]
+        with self.assertRaises(NotAuthenticated):
+            request = Request("GET", "/registrations", dict(fields), fields)
+            request.destination = recognized(
+                "here.example", Local("", 0), "http", parse_origins("https://here.example")
+            )
+            authenticator.identify(request)
+        self.assertEqual(len(tried), MAX_KEYS)
 
 
 class Specification(unittest.TestCase):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
+import tempfile
 import unittest
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -98,11 +101,55 @@ class Places(ToolCase):
                 place = ann.register({**claim(), "space": OPERA})
             words = ("places", "search", "--server", first.url, "--at", "-33.8568", "151.2153", "--range", "10")
             self.assertNotIn(place["id"], self.done(*words))
-            status, out, err = command(*words, "--follow")
+            status, out, err = command(*words, "--follow", "--insecure")
             self.assertEqual(status, 0)
             self.assertIn(place["id"], out)
             self.assertIn(f"warning: The server {dead} cannot be reached", err)
             self.assertIn(self.server.url, self.done("places", "peers", "--server", first.url))
+
+    def test_referrals_are_followed_as_carefully_as_keys_are_fetched(self) -> None:
+        reached: list[str] = []
+
+        def inner(connection: socket.socket) -> None:
+            reached.append(connection.recv(4096).decode("latin-1"))
+
+        with raw_server(inner) as port:
+            places = [f"http://127.0.0.1:{port}", f"https://127.0.0.1:{port}", f"https://[::1]:{port}"]
+            places += [f"https://localhost:{port}", "https://8.8.8.8/admin/delete", "file:///etc/passwd"]
+            for place in places:
+                answer = {"status": "ok", "results": [], "referrals": [{"server": place, "hint": None}]}
+                body = json.dumps(answer).encode()
+                with raw_server(answering(f"HTTP/1.1 200 OK\nContent-Length: {len(body)}", body)) as first:
+                    url = f"http://127.0.0.1:{first}"
+                    words = ("places", "search", "--server", url, "--at", "0", "0", "--range", "1", "--follow")
+                    status, _, err = command(*words)
+                self.assertEqual((status, err.count("warning: ")), (0, 1), (place, err))
+        self.assertEqual(reached, [])
+
+    def test_a_search_that_is_cut_says_so(self) -> None:
+        body = json.dumps({"status": "ok", "results": [], "referrals": [], "truncated": True}).encode()
+        with raw_server(answering(f"HTTP/1.1 200 OK\nContent-Length: {len(body)}", body)) as port:
+            url = f"http://127.0.0.1:{port}"
+            shown = self.done("places", "search", "--server", url, "--at", "0", "0", "--range", "1")
+        self.assertIn("more is registered there", shown)
+
+    def test_secrets_are_taken_from_files(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        password, token = folder / "password", folder / "token"
+        password.write_text("secret\n")
+        words = ("--password-file", str(password), "--token-file", str(token))
+        self.assertEqual(self.done("places", "account", "mark", *words), f"the token is in {token}")
+        first = token.read_text()
+        self.assertEqual(token.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.done("places", "login", "mark", *words), f"the token is in {token}")
+        self.assertNotEqual(token.read_text(), first)
+        self.assertEqual(self.done("places", "list", "--token-file", str(token)), "")
+        for text in ("", "two\nlines\n", "\x1b", "x" * 5000):
+            token.write_text(text)
+            self.assertIn("one line", self.refused("places", "list", "--token-file", str(token)))
+        self.assertIn("cannot be read", self.refused("places", "list", "--token-file", str(folder / "none")))
+        missing = str(folder / "none" / "token")
+        self.assertIn("cannot be written", self.refused("places", "login", "mark", *words[:2], "--token-file", missing))
 
     def test_control_characters_from_a_server_are_not_printed(self) -> None:
         hit = {
@@ -152,6 +199,14 @@ class Places(ToolCase):
 
 
 class Peers(ToolCase):
+    def test_the_operators_token_is_taken_from_a_file(self) -> None:
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "token").write_text("s3cret\n")
+        with running_server({"OMP_ADMIN_TOKEN": "s3cret"}) as server:
+            words = ("peers", "list", "--server", server.url)
+            self.assertIn("403", self.refused(*words))
+            self.assertEqual(self.done(*words, "--token-file", str(folder / "token")), "")
+
     def test_add_list_remove(self) -> None:
         url = "https://sydney.mrs.example"
         self.assertEqual(self.done("peers", "add", url, "--hint", "Sydney"), f"added {url}")

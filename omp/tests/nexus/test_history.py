@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import main, mock
 
+from omp.protocols.nexus.defaults import BUILT_IN
+from omp.protocols.nexus.profile import read_defaults
+from omp.protocols.nexus.writes import WRITES, WriteContext
 from omp.tests.harness import Client
 from omp.tests.nexus.owner import BASE, OneServer, Owner, next_page
 
@@ -60,6 +64,16 @@ class OnMemory(OneServer):
         pages = list(self.pages(self.owner, 10, newer))
         self.assertEqual([len(page) for page in pages], [10, 10, 5])
         self.assertEqual([m["content"] for page in pages for m in page], [str(n) for n in reversed(range(25))])
+
+    def test_a_page_of_long_messages_ends_early_and_the_link_leads_on(self) -> None:
+        # Whoever knows an address can ask for a page as often as it likes: it is at most a mebibyte.
+        said = [{"run_id": "r", "role": "ai", "content": str(n) + "x" * 60_000} for n in range(20)]
+        for message in said:
+            self.say(self.owner, message)
+        pages = list(self.pages(self.owner, 100))
+        self.assertEqual([len(page) for page in pages], [17, 3])
+        contents = [message["content"] for page in pages for message in page]
+        self.assertEqual(contents, [message["content"] for message in reversed(said)])
 
     def test_a_page_that_is_exactly_full_has_no_next(self) -> None:
         self.say(self.owner, *({"run_id": "r", "role": "ai", "content": "x"} for _ in range(20)))
@@ -147,6 +161,33 @@ class OnMemory(OneServer):
         operation = {"endpoint": "/config", "method": "POST", "body": {"overrides": {"temperature": 0.2}}}
         self.assert_refused(self.owner.post(self.client, "/batch", {"operations": [operation] * 101}), 422, "100")
         self.assertEqual(self.owner.post(self.client, "/batch", {"operations": [operation] * 100}).status, 200)
+
+    def test_a_batch_reads_and_writes_the_overrides_once(self) -> None:
+        # Each of a hundred operations would parse and write a long prompt again, under the lock of the store.
+        touched = Counter[str]()
+
+        class Counting:
+            def __init__(self, tx: Any) -> None:
+                self.tx = tx
+
+            def get(self, table: str, key: bytes) -> Any:
+                touched[f"get {table}"] += 1
+                return self.tx.get(table, key)
+
+            def put(self, table: str, key: bytes, value: bytes) -> None:
+                touched[f"put {table}"] += 1
+                self.tx.put(table, key, value)
+
+        [write] = [write for write in WRITES if write.endpoint == "/batch"]
+        bodies: list[Any] = [{"overrides": {"temperature": n / 100, "max_tokens": n + 1}} for n in range(99)]
+        bodies.append({"overrides": {"max_tokens": None}})
+        operations = [{"endpoint": "/config", "method": "POST", "body": body} for body in bodies]
+        context = WriteContext(self.owner.address, 0, read_defaults(BUILT_IN))
+        change = write.asked({"operations": operations}, context).change(self.owner.address)
+        with self.running.parts.store.write() as tx:
+            change(Counting(tx))  # type: ignore[arg-type]
+        self.assertEqual(touched, {"get nexus_overrides": 1, "put nexus_overrides": 1})
+        self.assertEqual(self.profile(self.owner)["user_overrides"]["config_overrides"], {"temperature": 0.98})
 
     def test_updates_at_the_same_time_lose_nothing(self) -> None:
         fields = {"model": "Kimi-K2", "temperature": 0.3, "max_tokens": 11, "history_context_size": 12}

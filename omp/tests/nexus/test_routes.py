@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import socket
 import threading
 import unittest
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 from omp.protocols.nexus.defaults import BUILT_IN
-from omp.protocols.nexus.routes import LONG_BODY, ROUTES
+from omp.protocols.nexus.routes import MAX_BODY, ROUTES, post
+from omp.protocols.nexus.turns import AT_ONCE, WAITING, NoTurn
+from omp.protocols.nexus.writes import WRITES
 from omp.tests import long
 from omp.tests.harness import Client, running_server
 from omp.tests.nexus.owner import BASE, OneServer, Owner
 from omp.tests.vectors.makers.nexus_requests import OWNER, request_cases
+from omp.web.messages import Request
 
 ALICE = Owner(0xA11CE)
 CONFIG = {"overrides": {"temperature": 0.9}}
@@ -142,8 +150,8 @@ class OnMemory(OneServer):
             ("/config", {"overrides": {"temperature": {"$gt": 0}}}, "config.temperature"),
             ("/config", {"overrides": {"temperature": [[[[0.5]]]]}}, "config.temperature"),
             ("/config", {"overrides": {"temperature": True}}, "config.temperature"),
-            ("/config", {"overrides": {"temperature": {"x": "x" * 100_000}}}, "config.temperature"),
-            ("/config", {"overrides": {"model": "x" * 100_000}}, "config.model"),
+            ("/config", {"overrides": {"temperature": {"x": "x" * 60_000}}}, "config.temperature"),
+            ("/config", {"overrides": {"model": "x" * 60_000}}, "config.model"),
             ("/config", {"overrides": {"model": "gpt-5"}}, "DeepSeek-Chat, Gemini-2.5-Flash, Kimi-K2"),
             (
                 "/config",
@@ -153,7 +161,6 @@ class OnMemory(OneServer):
             ("/config", {"overrides": {"history_context_size": -1}}, "from 0 to 1000"),
             ("/prompts", {"overrides": {"CORE_IDENTITY": "x"}}, "prompts.CORE_IDENTITY"),
             ("/prompts", {"overrides": {"friends_profile": 5}}, "at most 65536 characters"),
-            ("/prompts", {"overrides": {"friends_profile": "x" * 65_537}}, "at most 65536 characters"),
             ("/messages", {"messages": []}, "messages"),
             ("/messages", {"messages": [{"run_id": "r", "role": "god", "content": "x"}]}, "messages.0.role"),
             ("/messages", {"messages": [{"run_id": "r", "role": "ai", "content": 5}]}, "messages.0.content"),
@@ -192,17 +199,22 @@ class OnMemory(OneServer):
             self.assert_refused(answer, 422)
             self.assertRegex(answer.json["detail"], "^body: .")
 
-    def test_a_prompt_may_have_65536_characters_of_any_kind(self) -> None:
-        for text in ("x" * 65_536, "🦊" * 65_536):
-            answer = self.owner.post(self.client, "/prompts", {"overrides": {"friends_profile": text}})
+    def test_a_prompt_may_fill_the_body_with_characters_of_any_kind(self) -> None:
+        for character, size in (("x", 1), ("🦊", 4), ("\x7f", 1)):
+            text = character * ((MAX_BODY - 300) // size)
+            data = json.dumps(self.owner.signed({"overrides": {"friends_profile": text}}), ensure_ascii=False).encode()
+            answer = self.client.request("POST", f"{BASE}/prompts", body=data, headers=self.owner.bearer)
             self.assertEqual(answer.status, 200, answer.body[:200])
             self.assertEqual(self.profile(self.owner)["effective_prompts"]["friends_profile"]["content"], text)
 
-    def test_a_body_above_one_mebibyte_is_413_in_the_shape_of_the_protocol(self) -> None:
-        body = b'{"overrides":{"x":"' + b"x" * 1024 * 1024 + b'"}}'
-        with Client(self.running.port) as client:
-            answer = client.request("POST", f"{BASE}/prompts", body=body, headers=self.owner.bearer)
-        self.assert_refused(answer, 413)
+    def test_a_body_above_64_kibibytes_is_413_in_the_shape_of_the_protocol(self) -> None:
+        frame = b'{"overrides":{"x":""}}'
+        for endpoint in ("/config", "/prompts", "/messages", "/batch"):
+            for length, status in ((MAX_BODY, 401), (MAX_BODY + 1, 413)):
+                body = frame.replace(b'""', b'"%b"' % (b"x" * (length - len(frame))))
+                with Client(self.running.port) as client:
+                    answer = client.request("POST", BASE + endpoint, body=body, headers=self.owner.bearer)
+                self.assert_refused(answer, status)
 
     def test_errors_of_the_dispatcher_have_the_shape_of_the_protocol(self) -> None:
         self.assert_refused(self.client.request("GET", f"{BASE}/nowhere"), 404)
@@ -225,7 +237,7 @@ class OnMemory(OneServer):
         self.assertIn("Authorization", preflight.headers["access-control-allow-headers"])
         for answer in (preflight, self.owner.get(self.client, "/config"), self.client.request("GET", f"{BASE}/config")):
             self.assertEqual(answer.headers["access-control-allow-origin"], "*")
-            self.assertEqual(answer.headers["access-control-expose-headers"], "Link, ETag")
+            self.assertEqual(answer.headers["access-control-expose-headers"], "Link, ETag, Retry-After")
 
     def test_a_profile_that_has_not_changed_is_304(self) -> None:
         tag = self.owner.get(self.client, "/config").headers["etag"]
@@ -246,39 +258,90 @@ class OnMemory(OneServer):
             self.assertEqual(self.profile(self.owner)["effective_config"]["temperature"], 0.9)
 
 
-class LongBodies(unittest.TestCase):
-    """What a refusal costs grows with the body; strangers' long bodies must not take the server from the others."""
+class Checks(unittest.TestCase):
+    """Signatures are checked a few at a time (§10.6): what strangers send must not take the server from the others."""
 
-    def test_they_are_authenticated_one_at_a_time_and_short_ones_pass_by(self) -> None:
-        entered, leave = threading.Semaphore(0), threading.Event()
+    def setUp(self) -> None:
+        self.entered, self.leave = threading.Semaphore(0), threading.Event()
+        self.answers: list[int] = []
+        self.threads: list[threading.Thread] = []
 
-        def slow(body: Any, owner: str) -> None:
-            if len(body["overrides"]) > 0:
-                entered.release()
-                leave.wait(20)
+    @contextlib.contextmanager
+    def slow_server(self) -> Iterator[int]:
+        """The port of a server whose checks do not end before `leave` is set."""
 
-        owner = Owner(1)
-        text = b'{"overrides":{"x":"%b"}}' % (b"y" * LONG_BODY)
-        with running_server() as server, mock.patch("omp.protocols.nexus.routes.authenticate", slow):
+        def check(body: bytes, owner: str) -> None:
+            self.entered.release()
+            self.leave.wait(20)
 
-            def send() -> None:
-                with Client(server.port) as client:
-                    client.request("POST", BASE + "/config", headers=owner.bearer, body=text)
-
-            threads = [threading.Thread(target=send) for _ in range(3)]
-            for thread in threads:
-                thread.start()
+        with running_server() as server, mock.patch("omp.protocols.nexus.routes.authenticate", check):
             try:
-                self.assertTrue(entered.acquire(timeout=20))
-                with Client(server.port) as client:
-                    short = client.request("POST", BASE + "/config", {"overrides": {}}, owner.bearer)
-                self.assertEqual(short.status, 200)
-                self.assertFalse(entered.acquire(timeout=0.2))
+                yield server.port
             finally:
-                leave.set()
-                for thread in threads:
+                self.leave.set()
+                for thread in self.threads:
                     thread.join()
-            self.assertTrue(entered.acquire(timeout=1))
+
+    def send(self, port: int, count: int) -> None:
+        """Send `count` signed requests, each over a connection of its own, and do not wait for their answers."""
+
+        def one() -> None:
+            with Client(port) as client:
+                self.answers.append(client.request("POST", f"{BASE}/config", CONFIG, ALICE.bearer).status)
+
+        started = [threading.Thread(target=one) for _ in range(count)]
+        self.threads += started
+        for thread in started:
+            thread.start()
+
+    def test_two_run_at_a_time_and_the_others_wait(self) -> None:
+        with self.slow_server() as port:
+            self.send(port, AT_ONCE + 3)
+            for _ in range(AT_ONCE):
+                self.assertTrue(self.entered.acquire(timeout=20))
+            self.assertFalse(self.entered.acquire(timeout=0.2))
+            with Client(port) as client:  # reading waits for nobody
+                self.assertEqual(client.request("GET", f"{BASE}/config", headers=ALICE.bearer).status, 200)
+        self.assertEqual(self.answers, [200] * (AT_ONCE + 3))
+
+    def test_beyond_the_waiting_ones_it_is_503_with_retry_after(self) -> None:
+        with self.slow_server() as port, Client(port) as client:
+            self.send(port, AT_ONCE + WAITING + 1)  # one of these is refused: whichever comes last
+            while not self.answers:
+                self.leave.wait(0.01)
+            answer = client.request("POST", f"{BASE}/config", CONFIG, ALICE.bearer)
+            self.assertEqual((answer.status, list(answer.json)), (503, ["detail"]))
+            self.assertRegex(answer.headers["retry-after"], r"^\d+$")
+            self.assertIn("Retry-After", answer.headers["access-control-expose-headers"])
+        self.assertEqual(sorted(self.answers), [200] * (AT_ONCE + WAITING) + [503])
+
+    def test_what_a_client_that_left_has_asked_for_is_not_begun(self) -> None:
+        request = SimpleNamespace(
+            headers={"authorization": ALICE.bearer["Authorization"]}, body=b"{}", abandoned=lambda: True
+        )
+        with running_server() as server, mock.patch("omp.protocols.nexus.routes.authenticate") as check:
+            [nexus] = [mount.state for mount in server.http.application.mounts if mount.name == "nexus"]
+            with self.assertRaises(NoTurn):
+                post(WRITES[0])(request, nexus)  # type: ignore[arg-type]
+        check.assert_not_called()
+
+    @unittest.skipUnless(hasattr(Request, "abandoned"), "requests do not say whether their client has left")
+    def test_nor_over_a_real_connection(self) -> None:
+        with self.slow_server() as port:
+            self.send(port, AT_ONCE)
+            for _ in range(AT_ONCE):
+                self.assertTrue(self.entered.acquire(timeout=20))
+            body = json.dumps(CONFIG).encode()
+            head = f"POST {BASE}/config HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {ALICE.address}\r\n"
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", port), 20) as connection:
+                    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            self.leave.wait(0.2)
+            self.leave.set()
+            with Client(port) as client:
+                self.assertEqual(client.request("POST", f"{BASE}/config", CONFIG, ALICE.bearer).status, 200)
+            self.assertTrue(self.entered.acquire(timeout=20))  # the one that stayed
+            self.assertFalse(self.entered.acquire(timeout=0.2))
 
 
 class OnSQLite(OnMemory):
@@ -290,8 +353,8 @@ class OnSQLite(OnMemory):
         OnMemory.test_every_signed_request_of_the_vectors_is_answered_as_it_says
     )
     test_what_does_not_fit_is_422_and_named = long(OnMemory.test_what_does_not_fit_is_422_and_named)
-    test_a_prompt_may_have_65536_characters_of_any_kind = long(
-        OnMemory.test_a_prompt_may_have_65536_characters_of_any_kind
+    test_a_prompt_may_fill_the_body_with_characters_of_any_kind = long(
+        OnMemory.test_a_prompt_may_fill_the_body_with_characters_of_any_kind
     )
 
 

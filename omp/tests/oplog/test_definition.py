@@ -6,6 +6,7 @@ Every vector is run by both too: see omp/tests/vectors/runners/oplog.py.
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import random
@@ -16,12 +17,34 @@ from pathlib import Path
 from typing import Any
 
 from omp.protocols.oplog import definition
-from omp.protocols.oplog.core.operation import LIMITS, RANGES, REFERENCES
+from omp.protocols.oplog.core.operation import (
+    CLAIM,
+    CORRECTION,
+    EVIDENCE,
+    GRANT,
+    LIMITS,
+    RANGES,
+    REFERENCES,
+    REFUTATION,
+    REVOCATION,
+)
 from omp.protocols.oplog.core.replica import DEFERRED, REJECTED, Replica
 from omp.protocols.oplog.core.verify import STAGES, OperationRefused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests import TOP, long
-from omp.tests.oplog.world import ENGINE, LOG, ROOT, STRANGER, TRUSTING, World, body_of, envelope, sealed
+from omp.tests.oplog.world import (
+    DEVICES,
+    ENGINE,
+    LOG,
+    ROOT,
+    STRANGER,
+    TRUSTING,
+    LogCopy,
+    World,
+    body_of,
+    envelope,
+    sealed,
+)
 
 FILE = Path(definition.__file__)
 Verdict = tuple[str | None, int | None, str | None]
@@ -99,7 +122,9 @@ class Independent(unittest.TestCase):
                 if row.low is not None
             }
             self.assertEqual(ranges, {(each.path, each.low, each.high) for each in RANGES[kind]}, kind)
-            self.assertEqual({name: row.names for name, row in members.items() if row.names}, REFERENCES[kind], kind)
+            self.assertEqual(
+                {name: row.types_named for name, row in members.items() if row.types_named}, REFERENCES[kind], kind
+            )
 
 
 class OneOperation(unittest.TestCase):
@@ -226,6 +251,68 @@ class RandomLogs(unittest.TestCase):
             else:
                 self.assertEqual(verdict, (outcome.code, outcome.stage, []))
         self.assertEqual(definition.state_id_of(definition.State(log).document()), replica.state_id())
+
+
+class DenseDerivations(unittest.TestCase):
+    """Few sources, many claims on them, corrections, refutations and voids, in any order of arrival.
+
+    The core must agree with the definition after each operation, since it brings taint up to date step by step.
+    """
+
+    def test_the_state_is_the_same_after_each_operation(self) -> None:
+        for seed in range(6):
+            self._compare(seed)
+
+    @long
+    def test_the_state_is_the_same_after_each_operation_of_many_logs(self) -> None:
+        for seed in range(1000, 1300):
+            self._compare(seed)
+
+    def _compare(self, seed: int) -> None:
+        choose = random.Random(seed)
+        raws = dense_log(choose)
+        for _ in range(2):
+            choose.shuffle(raws)
+            replica, log = Replica(LOG), definition.Log(LOG)
+            for raw in raws:
+                for entry in replica.add(raw, TRUSTING).stored:
+                    log.add(definition.examine(entry.raw, TRUSTING, LOG))
+                document = canonical.encode(definition.State(log).document())
+                self.assertEqual(replica.state_document(), document, seed)
+            self.assertEqual(len(replica), len(raws))
+
+
+def dense_log(choose: random.Random) -> list[bytes]:
+    """The operations of a root and three devices, each with a copy of its own that it merges now and then."""
+    root = LogCopy()
+    claims = [root.do(ROOT, CLAIM)]
+    evidence, grants = [root.do(ROOT, EVIDENCE)], [root.do(ROOT, GRANT, grantee=key.id) for key in DEVICES[:3] * 2]
+    copies = [(ROOT, root), *((key, root.copy()) for key in DEVICES[:3])]
+    for _ in range(70):
+        key, copy = choose.choice(copies)
+        known, seen = ([one for one in ids if copy.replica.entry(one)] for ids in (claims, evidence))
+        kind = choose.choices([CLAIM, CORRECTION, REFUTATION, REVOCATION, EVIDENCE, GRANT, None], [8, 6, 2, 1, 1, 1, 3])
+        with contextlib.suppress(OperationRefused):  # a device whose grants are revoked
+            match kind[0]:
+                case "claim-assert":
+                    sources = set(choose.choices([*known[-8:], *seen], k=choose.randrange(1, 5)))
+                    claims.append(copy.do(key, CLAIM, derived_from=sorted(sources), method="rule:x"))
+                case "correction":
+                    target, replacement = choose.choice(known[:6]), choose.choice([None, *known])
+                    if target != replacement:
+                        copy.do(key, CORRECTION, target=target, replacement=replacement)
+                case "refutation":
+                    copy.do(key, REFUTATION, target=choose.choice([*known[-10:], *seen]))
+                case "revocation":
+                    root.do(ROOT, REVOCATION, target=choose.choice(grants))
+                case "evidence-ingest":
+                    evidence.append(copy.do(key, EVIDENCE, size=choose.randrange(10**6)))
+                case "permission-grant":
+                    grants.append(root.do(ROOT, GRANT, grantee=choose.choice(DEVICES[:3]).id))
+                case None:
+                    copy.merge(choose.choice(copies)[1])
+    root.merge(*(copy for _, copy in copies))
+    return root.raw()
 
 
 def restarted(replica: Replica) -> Replica:

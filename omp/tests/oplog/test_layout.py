@@ -44,14 +44,14 @@ class Way(unittest.TestCase):
         application = Application([mount], self.fail, 1 << 20)
         for other in raws:
             self.assertEqual(application.answer(self.request(other)).status, 201)
-        known = node.known(LOG)
+        bytes_held = node.bytes_held(LOG)
         before: set[str] = set()
         after: set[str] = set()
 
         def follow(frame: FrameType, event: str, argument: Any) -> None:
             path = Path(frame.f_code.co_filename)
             if event == "call" and path.is_relative_to(PACKAGE):
-                (after if known(last) else before).add(str(path.relative_to(PACKAGE)))
+                (after if bytes_held(last) else before).add(str(path.relative_to(PACKAGE)))
 
         request = self.request(raw)
         sys.setprofile(follow)

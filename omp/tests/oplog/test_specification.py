@@ -94,7 +94,7 @@ class Tables(unittest.TestCase):
             names = {bare(row[0]): row[3] for row in body if len(row) > 3}
             self.assertEqual(
                 {member: set(types.split(", ")) for member, types in names.items() if types},
-                {member: set(row.names) for member, row in rows.items() if row.names},
+                {member: set(row.types_named) for member, row in rows.items() if row.types_named},
                 kind,
             )
 

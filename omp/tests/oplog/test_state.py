@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import unittest
 from typing import Any
+from unittest.mock import patch
 
+from omp.protocols.oplog.core import state
 from omp.protocols.oplog.core.blocks import Blocks
 from omp.protocols.oplog.core.document import changed_by, item, why
 from omp.protocols.oplog.core.entries import SourceEntry
@@ -102,18 +104,17 @@ class Statuses(StateTest):
 
 
 class Taint(StateTest):
-    def test_it_passes_through_all_transitive_sources(self) -> None:
+    def test_it_reaches_all_that_was_derived_and_names_direct_sources(self) -> None:
         evidence = self.do(EVIDENCE)
         claim = self.derive(evidence)
         inference = self.do(INFERENCE, inputs=[claim])
         last = self.derive(inference)
         self.do(REFUTATION, target=evidence)
-        for one in (claim, inference, last):
-            self.assertEqual(self.taint(one), [evidence])
+        self.assertEqual([self.taint(one) for one in (claim, inference, last)], [[evidence], [claim], [inference]])
         self.assertEqual(self.status(last), "active")
         self.assertFalse(self.node.object(last)["effective"])
         late = self.derive(last)
-        self.assertEqual(self.taint(late), [evidence])
+        self.assertEqual(self.taint(late), [last])
 
     def test_several_sources_taint_sorted_by_id(self) -> None:
         sources = [self.do(EVIDENCE, size=number) for number in range(4)]
@@ -121,9 +122,9 @@ class Taint(StateTest):
         for source in sources[:3]:
             self.do(REFUTATION, target=source)
         self.assertEqual(self.taint(claim), sorted(sources[:3]))
-        middle = self.derive(claim)
+        middle = self.derive(claim, *sources[2:])
         self.do(REFUTATION, target=claim)
-        self.assertEqual(self.taint(middle), sorted([*sources[:3], claim]))
+        self.assertEqual(self.taint(middle), sorted([claim, sources[2]]))
 
     def test_a_superseded_source_taints(self) -> None:
         claim = self.do(CLAIM)
@@ -131,22 +132,33 @@ class Taint(StateTest):
         self.do(CORRECTION, target=claim)
         self.assertEqual(self.taint(built), [claim])
 
-    def test_who_builds_on_the_correction_is_not_tainted_by_what_it_corrected(self) -> None:
+    def test_the_replacement_and_who_derives_from_it_directly_are_excused(self) -> None:
         claim = self.do(CLAIM)
         replacement = self.derive(claim)  # the replacement may itself derive from what it replaces
         before, on_both = self.derive(claim), self.derive(replacement, claim)
         self.do(CORRECTION, target=claim, replacement=replacement)
         later, beside = self.derive(before, replacement), self.derive(before)
-        self.assertEqual([self.taint(one) for one in (replacement, before, on_both, later, beside)],
-                         [[], [claim], [], [], [claim]])  # fmt: skip
+        self.assertEqual([self.taint(one) for one in (replacement, before, on_both)], [[], [claim], []])
+        # `before` is tainted and stays so, whatever else is derived from.
+        self.assertEqual([self.taint(one) for one in (later, beside)], [[before], [before]])
+
+    def test_a_replacement_further_down_does_not_excuse(self) -> None:
+        claim, replacement = self.do(CLAIM), self.do(CLAIM)
+        built = self.derive(replacement)
+        on_both = self.derive(claim, built)
+        self.do(CORRECTION, target=claim, replacement=replacement)
+        self.assertEqual([self.taint(on_both), self.taint(self.derive(claim, built))], [[claim], [claim]])
+        self.assertEqual(self.taint(self.derive(claim, replacement)), [])
 
     def test_a_second_correction_excuses_those_who_build_on_its_replacement_too(self) -> None:
         claim, one, two = self.do(CLAIM), self.do(CLAIM), self.do(CLAIM)
         first, second, neither = self.derive(claim, one), self.derive(claim, two), self.derive(claim)
+        others = [self.derive(claim) for _ in range(4)]  # more than who derive from a replacement
         self.do(CORRECTION, target=claim, replacement=one)
         self.assertEqual([self.taint(each) for each in (first, second, neither)], [[], [claim], [claim]])
         self.do(CORRECTION, target=claim, replacement=two)
         self.assertEqual([self.taint(each) for each in (first, second, neither)], [[], [], [claim]])
+        self.assertEqual([self.taint(each) for each in others], [[claim]] * 4)
 
     def test_a_correction_does_not_excuse_a_refuted_source(self) -> None:
         claim, other = self.do(CLAIM), self.do(CLAIM)
@@ -156,14 +168,49 @@ class Taint(StateTest):
         self.do(REFUTATION, target=claim)
         self.assertEqual(self.taint(built), [claim])
 
-    def test_the_replacement_is_found_however_deep(self) -> None:
-        claim, replacement = self.do(CLAIM), self.do(CLAIM)
-        tip = self.do(INFERENCE, inputs=[replacement])
-        for _ in range(5):
-            tip = self.derive(tip)
+    def test_nor_a_superseded_source_that_is_tainted_itself(self) -> None:
+        evidence = self.do(EVIDENCE)
+        claim, other = self.derive(evidence), self.do(CLAIM)
+        built = self.derive(claim, other)
+        self.do(CORRECTION, target=claim, replacement=other)
+        self.assertEqual(self.taint(built), [])
+        self.do(REFUTATION, target=evidence)
+        self.assertEqual(
+            (self.status(claim), self.taint(claim), self.taint(built)), ("superseded", [evidence], [claim])
+        )
+
+    def test_the_replacement_is_tainted_by_what_it_was_derived_from(self) -> None:
+        # Who corrects derives the replacement from what still holds.
+        evidence = self.do(EVIDENCE)
+        claim = self.derive(evidence)
+        replacement = self.derive(claim)
         self.do(CORRECTION, target=claim, replacement=replacement)
-        self.assertEqual(self.taint(self.derive(claim, tip)), [])
-        self.assertEqual(self.taint(self.derive(claim)), [claim])
+        self.do(REFUTATION, target=evidence)
+        self.assertEqual(self.taint(replacement), [claim])
+
+    def test_all_taint_lists_hold_no_more_entries_than_there_are_edges(self) -> None:
+        tip = self.do(CLAIM)
+        for _ in range(30):
+            self.do(REFUTATION, target=tip)
+            tip = self.derive(tip)
+        claims = json.loads(self.node.replica.state_document())["claims"]
+        self.assertEqual([len(claim["taint"]) for claim in claims].count(1), 30)
+        self.assertEqual(sum(len(claim["taint"]) for claim in claims), 30)
+
+    def test_a_correction_that_turns_void_excuses_nobody(self) -> None:
+        claim, one, two = self.do(CLAIM), self.do(CLAIM), self.do(CLAIM)
+        first, second = self.derive(claim, one), self.derive(claim, two)
+        grant = self.do(GRANT, grantee=PHONE.id)
+        phone = self.node.copy()
+        for _ in range(2):
+            phone.do(PHONE, CORRECTION, target=claim, replacement=one)
+        self.do(CORRECTION, target=claim, replacement=two)
+        self.do(REVOCATION, target=grant)
+        late = phone.copy()
+        self.node.merge(phone)  # here they are void from the beginning
+        self.assertEqual([self.taint(first), self.taint(second)], [[claim], []])
+        late.merge(self.node)  # here they were in effect before, both of them
+        self.assertEqual(late.replica.state_document(), self.node.replica.state_document())
 
     def test_void_sources_taint_and_stop_when_they_are_valid_again(self) -> None:
         top = self.do(GRANT, grantee=PHONE.id)
@@ -188,8 +235,56 @@ class Taint(StateTest):
             outcome = self.node.replica.add(sealed(envelope(CLAIM, body=body, seq=seq, lc=seq, prev=tip)), TRUSTING)
             tip = str(outcome.id)
         self.do(REFUTATION, target=evidence)
-        self.assertEqual(self.taint(tip), [evidence])
+        (source,) = self.entry(tip).sources
+        self.assertEqual(self.taint(tip), [source.id])
         self.assertEqual(why(self.entry(tip)).count(b'"sources":['), 1501)
+
+
+class Cost(StateTest):
+    """Counted work: what one operation touches, and how long the document gets."""
+
+    def changed(self, kind: str, **members: Any) -> list[str]:
+        """The IDs of the stored operations that a new one by the root changes, by its events."""
+        outcome = self.node.replica.admit(self.node.by(ROOT).produce(kind, body_of(kind, **members), TS))
+        return [event.data["id"] for event in outcome.events if event.kind == "status"]
+
+    def test_a_refutation_stops_at_what_is_tainted_already(self) -> None:
+        chain = [self.do(CLAIM)]
+        for _ in range(40):
+            chain.append(self.derive(chain[-1]))
+        for number in range(30, 0, -1):  # each but the first meets a taint one step down
+            changed = self.changed(REFUTATION, target=chain[number])
+            self.assertEqual(changed, chain[number:] if number == 30 else chain[number : number + 2])
+
+    def test_the_document_grows_with_the_log_and_not_with_its_square(self) -> None:
+        sizes = []
+        tip = self.do(CLAIM)
+        for _ in range(3):
+            for _ in range(40):
+                self.do(REFUTATION, target=tip)
+                tip = self.derive(tip)
+            sizes.append(len(self.node.replica.state_document()))
+        self.assertAlmostEqual(sizes[2] - sizes[1], sizes[1] - sizes[0], delta=10)  # "effective" is true or false
+
+    def test_another_correction_asks_only_those_who_rest_on_its_replacement(self) -> None:
+        claim, replacement = self.do(CLAIM), self.do(CLAIM)
+        dependents = [self.derive(claim) for _ in range(30)]
+        excused = self.derive(claim, replacement)
+        self.assertEqual(self.changed(CORRECTION, target=claim), [claim, *dependents, excused])
+        with patch.object(state, "_is_excused", wraps=state._is_excused) as asked:
+            self.assertEqual(self.changed(CORRECTION, target=claim), [claim])
+            self.assertEqual(asked.call_count, 0)
+            self.assertEqual(self.changed(CORRECTION, target=claim, replacement=replacement), [claim, excused])
+            self.assertEqual(self.changed(CORRECTION, target=claim, replacement=replacement), [claim])
+            self.assertEqual(asked.call_count, 1)
+
+    def test_only_the_first_revocation_of_a_lineage_changes_the_grants_below(self) -> None:
+        top = self.do(GRANT, grantee=PHONE.id)
+        low = [self.node.do(PHONE, GRANT, grantee=LAPTOP.id, parent=top, max_depth=0) for _ in range(3)]
+        self.assertEqual(self.changed(REVOCATION, target=low[0]), [low[0]])
+        self.assertEqual(self.changed(REVOCATION, target=top), [top, *low[1:]])
+        self.assertEqual(self.changed(REVOCATION, target=top), [top])
+        self.assertEqual(self.changed(REVOCATION, target=low[1]), [low[1]])
 
 
 class Document(StateTest):
@@ -352,7 +447,7 @@ class Projection(StateTest):
         self.assertEqual((event["method"], event["derived_from"]), ("rule:x/1", [self.evidence]))
         self.assertEqual(event["taint"], [self.evidence])
         self.assertEqual([(one["id"], one["status"]) for one in event["evidence"]], [(self.evidence, "refuted")])
-        self.assertEqual((sleep["taint"], sleep["evidence"]), ([self.evidence], []))
+        self.assertEqual((sleep["taint"], sleep["evidence"]), ([self.event], []))
 
     def test_provenance_counts_only_for_claims_that_its_grant_matches(self) -> None:
         self.grant("calendar.*", provenance="full")

@@ -8,7 +8,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from omp.rules.json_text import JsonError, WrittenFloat, WrittenInteger, parse, parse_exact
+from omp.rules.json_text import JsonError, parse
 
 GREATEST = int(1.7976931348623157e308)
 
@@ -92,13 +92,11 @@ class Parse(unittest.TestCase):
         for name, (text, value) in TAKEN.items():
             with self.subTest(name):
                 self.assertEqual(parse(text), value)
-                self.assertEqual(parse_exact(text), value)
 
     def test_refuses_with_json_error_only(self) -> None:
         for name, text in REFUSED.items():
             with self.subTest(name):
                 self.assertRaises(JsonError, parse, text)
-                self.assertRaises(JsonError, parse_exact, text)
 
     def test_bounds_hold_in_long_texts_too(self) -> None:
         for name, text in REFUSED.items():
@@ -143,24 +141,6 @@ class Parse(unittest.TestCase):
 
         with ThreadPoolExecutor(8) as pool:
             self.assertTrue(all(pool.map(parse_own, range(16))))
-
-
-class ParseExact(unittest.TestCase):
-    def test_numbers_keep_the_text_they_were_written_with(self) -> None:
-        for text in ("0", "-0", "12", "-9007199254740993", "1.0", "1.50", "1e-7", "1E+2", "-0.0", "1e-400", "5e-07"):
-            with self.subTest(text):
-                number = parse_exact(text.encode())
-                self.assertEqual(number.text, text)
-                self.assertEqual(number, json.loads(text))
-
-    def test_numbers_are_numbers(self) -> None:
-        integer, real = parse_exact(b"[41, 0.5]")
-        self.assertIsInstance(integer, WrittenInteger)
-        self.assertIsInstance(real, WrittenFloat)
-        self.assertEqual((integer + 1, real * 2), (42, 1.0))
-
-    def test_true_is_not_a_number(self) -> None:
-        self.assertIs(parse_exact(b"true"), True)
 
 
 if __name__ == "__main__":

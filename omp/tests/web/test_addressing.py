@@ -299,7 +299,7 @@ class Signatures(unittest.TestCase):
                 ("https://omp.example:443/objects", None, 200),
                 ("https://omp.example:443/objects", "omp.example", 200),
                 ("https://omp.example/objects", "omp.example:443", 200),
-                ("https://omp.example/objects", "OMP.example.", 200),
+                ("https://OMP.example./objects", None, 200),
                 ("https://OMP.example/objects", None, 200),
                 ("http://omp.example/objects", None, 401),
                 ("https://omp.example:444/objects", "omp.example", 401),

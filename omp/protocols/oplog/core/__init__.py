@@ -23,20 +23,35 @@ written again.  Two kinds of operation cost more, in proportion to what they cha
 operations under its target, and a refutation or correction about all that is derived from its target.  The SHA-256 of
 the state document is taken over the whole of it, but only when somebody asks.
 
-Read in this order, with the minutes each takes:
+Read in this order (``omp/README.md`` has it with minutes); the first four belong to the first hour:
 
-======================  =======  ===========================================================================
-:mod:`.operation`       7        what an operation is: members, grammars, limits, ranges, references (§2)
-:mod:`.verify`          5        the twelve stages, as a table (§3.2)
-:mod:`.entries`         5        what is kept of an operation, and of a key
-:mod:`.causality`       4        is X in past(O)? chains, forks, version vectors (§3.1, §3.4)
-:mod:`.authority`       4        who may append what: grants, coverage, attenuation (§4)
-:mod:`.void`            3        what a revocation does to what is concurrent with it (§4); read the proof
-:mod:`.state`           5        statuses and taint (§5)
-:mod:`.blocks`          2        sorted lists that grow anywhere
-:mod:`.document`        6        the state document (§5), the projection (§6), items and *why* (§7)
-:mod:`.waiting`         4        the bounded pool of operations whose ancestors are missing (§3.2)
-:mod:`.replica`         6        all of it together; the one append (§3.2)
-:mod:`.producer`        4        making operations (§2)
-======================  =======  ===========================================================================
+======================  ===========================================================================
+:mod:`.entries`         what is kept of an operation, and of a key
+:mod:`.causality`       is X in past(O)? chains, forks, version vectors (§3.1, §3.4)
+:mod:`.verify`          the twelve stages, as a table (§3.2)
+:mod:`.void`            what a revocation does to what is concurrent with it (§4.5); read the proof
+:mod:`.replica`         all of it together; the one append (§3.2)
+:mod:`.operation`       what an operation is: members, grammars, limits, ranges, references (§2)
+:mod:`.authority`       who may append what: grants, coverage, attenuation (§4.1 to §4.4)
+:mod:`.state`           statuses and taint (§5.1, §5.2)
+:mod:`.blocks`          sorted lists that grow anywhere
+:mod:`.document`        the state document (§5.3), the projection (§6), items and *why* (§7.4)
+:mod:`.waiting`         the bounded pool of operations whose parents are missing (§3.2)
+:mod:`.producer`        making operations (§2, §8.1)
+======================  ===========================================================================
+
+**From the definition to the core.**  What :mod:`omp.protocols.oplog.definition` calls by one name has here:
+
+=======================  ==================================================================================
+``Log``                  :class:`~.replica.Replica`
+``Op``                   three stages of one operation: :class:`~.operation.Operation` (stages 1 to 7 passed),
+                         :class:`~.causality.Candidate` (being judged), :class:`~.entries.Entry` (stored)
+``examine``              :func:`~.verify.check_bytes`
+``Log.add``              :func:`~.verify.judge`, then ``Replica._append``
+``StageFailed``          :class:`~.verify.OperationRefused`; with DEFER :class:`~.verify.OperationDeferred`
+``Op.past``, bits        :class:`~.causality.Past`, and chains with steps
+``covers``, ``COVERS``   ``authority._admits`` and ``authority._COVERS``
+``State.is_void``        ``Entry.void``, which :class:`~.void.Voidness` keeps up to date
+``State.document``       :class:`~.document.StateDocument`
+=======================  ==================================================================================
 """

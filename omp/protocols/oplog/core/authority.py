@@ -46,7 +46,7 @@ def in_force(grant: GrantEntry, ts: str) -> bool:
 
 
 def authorize(candidate: Candidate) -> str | None:
-    """Stage 12: set ``candidate.auth`` to Auth(O); a sentence if the author may not do this, else None."""
+    """Stage 12: set ``candidate.auth`` to Auth(O).  Returns a sentence if the author may not do this, else None."""
     operation, author = candidate.operation, candidate.author
     if operation.type == GRANT and (problem := _grantee_problem(candidate)):
         return problem
@@ -152,9 +152,9 @@ def _in_scope(grant: GrantEntry, claims: Iterable[Entry]) -> bool:
 
 
 def _grant(grant: GrantEntry, candidate: Candidate) -> bool:
-    # Under the very grant that it names as parent: no other grant of the same key can lend it what that one lacks.
+    # The grant that it names as parent must cover it alone: a second grant of the same key cannot fill the gap.
     return (
-        "delegate" in grant.caps and grant in candidate.named["parent"] and attenuates(grant, candidate.operation.body)
+        "delegate" in grant.caps and grant in candidate.named["parent"] and attenuates(candidate.operation.body, grant)
     )
 
 
@@ -165,7 +165,7 @@ def _revocation(grant: GrantEntry, candidate: Candidate) -> bool:
 
 
 def _inference(grant: GrantEntry, candidate: Candidate) -> bool:
-    # What a model was called on, its caller has read: so evidence, which provenance hides, needs provenance "full".
+    # The caller has read the inputs.  Evidence is hidden unless provenance is "full".
     inputs = candidate.named["inputs"]
     claims = [entry for entry in inputs if isinstance(entry, ClaimEntry)]
     return (
@@ -187,12 +187,13 @@ _COVERS: dict[str, Callable[[GrantEntry, Candidate], bool]] = {  # §4, "G cover
 }
 
 
-def attenuates(parent: GrantEntry, body: dict[str, Any]) -> bool:
+def attenuates(body: dict[str, Any], parent: GrantEntry) -> bool:
     """Whether a grant with this `body` gives nothing that `parent` does not have: §4, rule by rule."""
     scope, not_before, expires = body["scope"], body["not_before"], body["expires"]
     return (
         parent.caps.issuperset(body["caps"])
-        # A pattern taken as a predicate matches exactly the patterns that cover it: Q.* begins with "Q.", * is only *.
+        # Read as a predicate, a pattern matches exactly the patterns that cover it.  For example, calendar.event.*
+        # starts with "calendar.", so calendar.* covers it; the pattern * starts with nothing of the kind.
         and all(matches(pattern, parent.predicates) for pattern in scope["predicates"])
         and (scope["provenance"] == "none" or parent.provenance == "full")
         and (parent.ops is None or ("ops" in scope and parent.ops.issuperset(scope["ops"])))

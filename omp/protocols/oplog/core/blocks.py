@@ -4,6 +4,10 @@ A log lists its operations in total order (oplog §3.3) and the objects of its s
 grow anywhere, since IDs are hashes.  In one sorted list each insert would move half of it on average, and each change
 would write the whole state document anew.  Blocks of at most 256 entries bound the first cost; the text that is kept
 with each block bounds the second.
+
+One operation can change the objects of all that was derived from its target.  Finding the block of each of them would
+cost more than the changes themselves, so :meth:`Blocks.changed` only notes the entry.  Once there are more such notes
+than blocks, every block counts as changed: IDs are hashes, so the notes would have met most blocks anyway.
 """
 
 from __future__ import annotations
@@ -31,11 +35,12 @@ class _Block(Generic[E]):
 class Blocks(Generic[E]):
     """Entries ascending by `key`, which must differ between any two of them."""
 
-    __slots__ = ("_blocks", "_key", "_length")
+    __slots__ = ("_blocks", "_changed", "_key", "_length")
 
     def __init__(self, key: Callable[[E], Any]) -> None:
         self._key = key
         self._blocks: list[_Block[E]] = []
+        self._changed: list[E] = []
         self._length = 0
 
     def __len__(self) -> int:
@@ -91,11 +96,18 @@ class Blocks(Generic[E]):
             del self._blocks[at]  # _find asks each block for its first entry
 
     def changed(self, entry: E) -> None:
-        """What is written of `entry` has changed."""
-        self._blocks[self._find(self._key(entry))].text = None
+        """What is written of `entry`, which must stay where it is, has changed."""
+        self._changed.append(entry)
+        if len(self._changed) > len(self._blocks):
+            self._changed.clear()
+            for block in self._blocks:
+                block.text = None
 
     def texts(self, write: Callable[[list[E]], bytes]) -> list[bytes]:
         """What `write` makes of the entries of each block, in order; it is called for changed blocks only."""
+        for entry in self._changed:
+            self._blocks[self._find(self._key(entry))].text = None
+        self._changed.clear()
         texts = []
         for block in self._blocks:
             if block.text is None:

@@ -4,16 +4,18 @@
 hundred thousand operations, so it is never written down.  Instead: an author's operations form chains over ``prev``
 (one chain, or several if the author forked, each beginning at its first operation or where it branches off).  If a past
 holds an operation, it holds all earlier ones of the same chain.  So **one number for each chain** describes past(O):
-the highest ``seq`` in it.  That is a version vector, indexed by chain and not by author, so that authors who equivocate
-fit in.
+the highest ``seq`` in it.  That is a version vector, indexed by chain and not by author, so forking authors need no
+special case.
 
 Even vectors are not kept for each operation.  Along a chain they only grow, so each chain keeps the *steps* by which
-its knowledge of other chains grew.  An entry of a vector is found by bisection in these steps, and a branch looks on in
-the chain it branched off from.  An operation costs memory and time for what it newly merges, however many chains there
-are; "is X in past(O)?" costs one bisection, plus one for each fork on the way down.
+its knowledge of other chains grew.  An element of a vector is found by bisection in these steps; if it is not found
+there, and the chain is a branch, the search goes on in the chain it left.  An operation costs memory and time for what
+it newly merges, however many chains there are; "is X in past(O)?" costs one bisection, plus one for each fork on the
+way down.
 
 :class:`Past` is the past of an operation that is not stored yet, and :class:`Candidate` is such an operation with all
-that stages 8 to 12 find out about it.
+that stages 8 to 12 find out about it.  :class:`LogView` is what those stages may ask of the log.  verify.py and
+authority.py use all three.
 
 Handled here: chains, forks, pasts.  The caller must place operations after their ancestors.
 """
@@ -64,16 +66,16 @@ class Past:
             self._add(dep)
 
     def _add(self, entry: Entry) -> None:
-        """Add `entry` and its past: of each chain it brings in, only the steps that are not known already."""
-        new: list[tuple[Entry, int]] = []  # the last operation of a chain, and the highest seq of it known already
+        """Add `entry` and its past: of each chain it brings in, only the steps that this past does not hold yet."""
+        new: list[tuple[Entry, int]] = []  # the last operation of a chain, and the highest seq of it so far
         at: Entry | None = entry
-        while at is not None and at.seq > (known := self.upto(at.chain)):
-            new.append((at, known))
+        while at is not None and at.seq > (so_far := self.upto(at.chain)):
+            new.append((at, so_far))
             at = at.chain.base  # the chain that this one branched off from may be new too
-        for last, known in new:
+        for last, so_far in new:
             steps = last.chain.steps
             self._raise(last.chain, last.seq)
-            for step in range(bisect_right(steps, known, key=_seq_of), bisect_right(steps, last.seq, key=_seq_of)):
+            for step in range(bisect_right(steps, so_far, key=_seq_of), bisect_right(steps, last.seq, key=_seq_of)):
                 _, chain, upto = steps[step]
                 self._raise(chain, upto)
 

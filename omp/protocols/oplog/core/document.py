@@ -9,7 +9,7 @@ on claims, this takes 1.2 µs an object, and the encoder of the standard library
 holds nothing but IDs, statuses, numbers and booleans, none of which needs an escape.  Each list of objects keeps the
 text of its blocks (:class:`Blocks`), so a change costs the blocks that it touches, and one SHA-256 over all.
 
-**An item** of the lists of §7 is an operation's object in the state document with ``author``, ``ts`` and ``body``.
+**An item** of the lists of §7.4 is an operation's object in the state document with ``author``, ``ts`` and ``body``.
 **Why** is a tree: an operation with its status, what changed that status, its body, and its sources.  A source that was
 met before is its ID alone, so the tree is no larger than the derivation.  It may be as deep as the log is long, so it
 is written without recursion, as text.
@@ -183,11 +183,14 @@ class StateDocument:
             self._void.add(entry)
 
     def changed(self, entry: Entry) -> None:
-        """The object of a stored `entry` has changed.  Call it before the next :meth:`state_id`."""
+        """The object of a stored `entry` has changed because of the entry that :meth:`add` was just called with.
+
+        Call it in the same step, before anybody asks for :meth:`state_id`: only :meth:`add` forgets the old ID.
+        """
         self._lists[entry.type].changed(entry)
 
     def void_changed(self, entry: Entry) -> None:
-        """A stored `entry` has become void, or has ceased to be."""
+        """A stored `entry` has become void, or has ceased to be.  As :meth:`changed`, in the same step as the add."""
         if entry.void:
             self._void.add(entry)
         else:
@@ -244,7 +247,7 @@ def _array_of(texts: list[bytes]) -> Iterator[bytes]:
 
 
 def item(entry: Entry) -> dict[str, Any]:
-    """A claim, evidence-ingest, grant or inference-call as the lists of §7 show it."""
+    """A claim, evidence-ingest, grant or inference-call as the lists of §7.4 show it."""
     envelope = entry.envelope()
     return {**state_object(entry), "author": entry.author, "ts": envelope["ts"], "body": envelope["body"]}
 
@@ -261,7 +264,7 @@ def changed_by(entry: SourceEntry) -> list[str]:
 
 
 def why(entry: SourceEntry) -> bytes:
-    """The derivation of a claim, evidence-ingest or inference-call as JSON: ``GET …/claims/{id}/why`` of §7.
+    """The derivation of a claim, evidence-ingest or inference-call as JSON: ``GET …/claims/{id}/why`` of §7.4.
 
     Depth first, sources in the order in which the operation names them.
     """

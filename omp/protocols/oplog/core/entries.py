@@ -2,14 +2,14 @@
 
 An **entry** (oplog §2.2, one class for each type) holds the exact bytes, the few members that the rules ask for again
 and again, and links to the other entries that stages 8 to 12 resolved.  Everything else is read from the bytes when it
-is asked for (:meth:`Entry.envelope`).  A log may have a million entries, so they are slotted, share the strings and
-tuples that many of them have in common, and point at each other instead of repeating IDs of 78 characters.
+is asked for (:meth:`Entry.envelope`).  A log may have a million entries, so they use ``__slots__``, share the strings
+and tuples that many of them have in common, and point at each other instead of repeating IDs of 78 characters.
 
 A **chain** (§3.1) is a run of consecutive operations by one key; an **author** is a key with its chains.  An author who
 forks has several chains.
 
 What an operation says never changes after it is stored: ``prev``, sources, targets, Auth(O).  What does change has
-slots of its own, and each of these names the one module that writes it.
+slots of its own, and the docstring of the class names the one module that writes them.
 
 :func:`entry_of` is the only place that makes an entry.  It runs when an operation has passed all twelve stages, so it
 checks nothing.
@@ -71,8 +71,8 @@ class Entry:
 class SourceEntry(Entry):
     """An operation that claims and inferences may build on: a node of the derivation graph (§5).
 
-    ``sources`` are the entries it builds on.  ``dependents`` are those that build on it, and ``taint`` the sources that
-    taint it (both written by state.py).
+    ``sources`` are the entries it builds on.  ``dependents`` are those that build on it, and ``taint`` those of its
+    sources that taint it, in no particular order (both written by state.py).
     """
 
     __slots__ = ("dependents", "sources", "taint")
@@ -82,7 +82,7 @@ class SourceEntry(Entry):
         self.sources = tuple(sources)
         # Most entries have none of these for ever: the empty tuple is shared, an empty list would not be.
         self.dependents: list[SourceEntry] | tuple[()] = ()
-        self.taint: frozenset[SourceEntry] = frozenset()
+        self.taint: tuple[SourceEntry, ...] = ()
 
 
 class EvidenceEntry(SourceEntry):
@@ -97,9 +97,13 @@ class EvidenceEntry(SourceEntry):
 
 
 class ClaimEntry(SourceEntry):
-    """claim-assert.  ``refuted_by`` and ``superseded_by`` are the non-void operations that target it (state.py)."""
+    """claim-assert.
 
-    __slots__ = ("predicate", "refuted_by", "superseded_by")
+    state.py writes ``refuted_by`` and ``superseded_by``, the non-void operations that target it, and ``replacements``:
+    the claims that those in ``superseded_by`` name, each with how many of them name it.
+    """
+
+    __slots__ = ("predicate", "refuted_by", "replacements", "superseded_by")
     type = CLAIM
 
     def __init__(self, operation: Operation, named: Named) -> None:
@@ -107,6 +111,7 @@ class ClaimEntry(SourceEntry):
         self.predicate: str = intern(operation.body["predicate"])
         self.refuted_by: list[RefutationEntry] | tuple[()] = ()
         self.superseded_by: list[CorrectionEntry] | tuple[()] = ()
+        self.replacements: dict[ClaimEntry, int] | None = None
 
 
 class InferenceEntry(SourceEntry):
@@ -145,14 +150,14 @@ class RefutationEntry(Entry):
 class GrantEntry(Entry):
     """permission-grant, with all its terms: every operation of its grantee is measured against them.
 
-    ``parent`` and ``depth`` are those of §4.  void.py writes ``children`` (the grants directly under it),
-    ``revocations`` (every stored one that targets it) and ``cuts`` (those of them that are effective and no
-    renunciations).
+    ``parent`` and ``depth`` are those of §4.4.  void.py writes ``children`` (the grants directly under it),
+    ``revocations`` (every stored one that targets it) and ``standing_revocations`` (those of them that are effective
+    and no renunciations: they cut the grant).
     """
 
     __slots__ = (
-        "caps", "children", "cuts", "depth", "expires", "grantee", "max_depth", "not_before", "ops", "parent",
-        "predicates", "provenance", "revocations",
+        "caps", "children", "depth", "expires", "grantee", "max_depth", "not_before", "ops", "parent",
+        "predicates", "provenance", "revocations", "standing_revocations",
     )  # fmt: skip
     type = GRANT
 
@@ -171,7 +176,7 @@ class GrantEntry(Entry):
         self.depth: int = 1 if self.parent is None else self.parent.depth + 1
         self.children: list[GrantEntry] = []
         self.revocations: list[RevocationEntry] = []
-        self.cuts: list[RevocationEntry] = []
+        self.standing_revocations: list[RevocationEntry] = []
 
     def lineage(self) -> list[GrantEntry]:
         """This grant and its ancestors over ``parent``, upwards: at most 9, since ``max_depth`` falls from 8."""
@@ -191,7 +196,7 @@ class GrantEntry(Entry):
 
 
 class RevocationEntry(Entry):
-    """revocation of the grant ``target``; ``renounces`` is true if the grantee itself gives it up (§4)."""
+    """revocation of the grant ``target``; ``renounces`` is true if the grantee itself gives it up (§4.2)."""
 
     __slots__ = ("renounces", "target")
     type = REVOCATION
@@ -237,8 +242,14 @@ class Chain:
 
     `base` is the ``prev`` of the first one: None, or the operation at which the author forked.  `steps` records how
     the chain's knowledge of other chains grew, as triples (``seq``, other chain, highest ``seq`` known of it from there
-    on), ascending.  `seen` has the same for each other chain: the first members of its triples, and the last ones, as
-    two arrays.  causality.py explains what they are for.
+    on), ascending.  `seen` has the same by other chain: the first members of its triples, and the last ones, as two
+    arrays.
+
+    For example, the phone's operation 3 merges the laptop's up to 5, and its operation 7 merges them up to 9.  Then the
+    phone's chain has the steps ``[(3, laptop, 5), (7, laptop, 9)]``, and its ``seen[laptop]`` is ``([3, 7], [5, 9])``.
+    `seen` answers "how far did the phone's operation 6 know the laptop?" by one bisection (5).  `steps` answers "what
+    did operations 4 to 7 newly know?" without a walk over every chain that there is.  causality.py asks both, and
+    writes both, with the list `entries`.
     """
 
     __slots__ = ("author", "base", "entries", "first", "seen", "steps")
@@ -267,8 +278,8 @@ class Author:
     """A key and what it has signed in this log.
 
     `by_seq` holds its operations by ``seq`` (``seq`` 1 at index 0); where the key forked, the one that was stored
-    first.  `forks` maps each ``seq`` that was used twice or more to all its operations (§3.4).  `grants` are those that
-    name the key as grantee.
+    first.  `forks` maps each ``seq`` that was used twice or more to all its operations (§3.4).  causality.py writes
+    both, and `chains`.  `grants` are those that name the key as grantee (written by void.py).
     """
 
     __slots__ = ("by_seq", "chains", "forks", "grants", "is_root", "key")

@@ -1,19 +1,18 @@
 """The form of an operation, as tables: oplog §1.3 (timestamps), §1.5 (limits) and §2 (envelope and bodies).
 
-Four tables say what an operation is.  The verifier walks them, the vectors are made from them, and a reader can lay
-them beside the document:
+Four tables say what an operation is: the verifier walks them, and a reader can lay them beside the document.
 
 * :data:`ENVELOPE` and :data:`BODIES`: the members of the envelope and of the seven bodies, each with its grammar
   (stage 4);
-* :data:`LIMITS`: how long things may be (stage 5).  A length is never part of a grammar: a subject of 300 characters is
-  well formed, but too long;
+* :data:`LIMITS`: how long things may be (stage 5).  A maximum length is never part of a grammar: a subject of 300
+  characters is well formed, but too long;
 * :data:`RANGES`: the bounds of numbers (stage 6);
 * :data:`REFERENCES`: which members name operations, and of which types (stage 11).
 
 :class:`Operation` is what stages 1 to 7 make of bytes: checked by itself, but not yet against the log.
 
-Handled here: everything that can be said of one operation's members alone.  The caller must have decoded canonical
-bytes.  Then the values are those of OMP-CJ: integers are within ±(2^53 − 1), and strings hold no lone surrogates.
+Handled here: all that can be said of one operation's members alone.  The caller must have decoded canonical bytes, so
+the values are those of OMP-CJ: integers are within ±(2^53 − 1), and strings hold no lone surrogates.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ TYPES = (EVIDENCE, CLAIM, CORRECTION, REFUTATION, GRANT, REVOCATION, INFERENCE)
 
 CAPABILITIES = ("author", "delegate", "infer", "read")
 MAX_CLOCK_STEP = 2**20
-"""§2.1: how far ``lc`` may be ahead of the greatest clock below it, so that nobody can use up the range."""
+"""§2.1: how far ``lc`` may be ahead of the greatest clock of its parents, so that nobody can use up the range."""
 
 
 class Operation:
@@ -65,10 +64,13 @@ class Operation:
         return [self.prev, *self.deps] if self.prev is not None else self.deps
 
 
-def preimage(envelope: Mapping[str, Any]) -> bytes:
-    """§1.4: ``utf8(v) || 0x0A || CJ(envelope without "sig")``, of an envelope with or without its ``sig``."""
+def preimage(envelope: Mapping[str, Any], encode: Callable[[Any], bytes] = canonical.encode) -> bytes:
+    """§1.4: ``utf8(v) || 0x0A || CJ(envelope without "sig")``, of an envelope with or without its ``sig``.
+
+    For values that were never decoded, a producer's, `encode` is :func:`canonical.canonicalize`, which checks them.
+    """
     unsigned = {name: value for name, value in envelope.items() if name != "sig"}
-    return f"{envelope['v']}\n".encode() + canonical.encode(unsigned)
+    return f"{envelope['v']}\n".encode() + encode(unsigned)
 
 
 # --- Grammars ---------------------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ def _or_null(grammar: Grammar) -> Grammar:
 
 
 def _array(of: Grammar, *, empty: bool = False, ordered: bool = False) -> Grammar:
-    """A list without duplicates; with `ordered`, sorted too.  Every list of §2.2 is one or the other."""
+    """A list without duplicates: non-empty unless `empty`, and sorted by code points if `ordered`."""
     accepts = of.accepts
 
     def fits(value: Any) -> bool:

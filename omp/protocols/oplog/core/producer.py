@@ -26,6 +26,7 @@ from omp.protocols.oplog.core.operation import (
     REVOCATION,
     VERSION,
     Operation,
+    preimage,
 )
 from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.state import status_of
@@ -38,7 +39,10 @@ _MAX_DEPS = 64  # §1.5
 
 
 class Signer(Protocol):
-    """A secret key: `public_key` is 32 bytes, `sign` returns the 64-byte Ed25519 signature of a message."""
+    """A secret key: `public_key` is 32 bytes, `sign` returns the 64-byte Ed25519 signature of a message.
+
+    For a real key, ``LogKey`` in ``omp/tools/log/files.py`` is one: a seed in a file, signing with ``cryptography``.
+    """
 
     @property
     def public_key(self) -> bytes: ...
@@ -88,8 +92,8 @@ class Producer:
     def _deps(self, prev: Entry | None, body: dict[str, Any]) -> list[Entry]:
         """The heads without `prev`; if there are more than §1.5 allows, those that matter most.
 
-        First those with what `body` names in their past, then those with this key's own grants: an author who forks can
-        make any number of heads, and must not be able to crowd these out.
+        First the heads that bring the operations named in `body` into the past, then those that bring this key's own
+        grants.  An author who forks can make any number of heads, and must not be able to crowd these out.
         """
         if prev is None and self._replica.is_root(self.key):
             return []  # §4: the root's first operation begins the log
@@ -192,13 +196,14 @@ def signed(envelope: dict[str, Any], signer: Signer) -> bytes:
     Raises :class:`OperationMalformed` for a value that has no canonical form.
     """
     try:
-        preimage = f"{envelope['v']}\n".encode() + canonical.canonicalize(envelope)
-        return canonical.canonicalize({**envelope, "sig": b64u_encode(signer.sign(preimage))})
+        signature = signer.sign(preimage(envelope, canonical.canonicalize))
+        return canonical.canonicalize({**envelope, "sig": b64u_encode(signature)})
     except canonical.CanonicalError as error:
         raise OperationMalformed("ERR_CANONICAL", 2, str(error)) from None
 
 
 def _strings_in(body: dict[str, Any]) -> Iterable[str]:
+    """The strings of a body, those in its lists too: the operation IDs that it names are among them."""
     for value in body.values():
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, str):

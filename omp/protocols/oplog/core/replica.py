@@ -1,8 +1,8 @@
 """The replicator: one log, as far as it has arrived (oplog §3, §5).
 
 :class:`Replica` takes operations in any order and keeps what follows from them: the stored set and its total order,
-heads, forks, what waits and for what, statuses, taint, the state document and its ID.  Two replicas that have stored
-the same operations have the same state document, whatever the order of arrival.
+heads, forks, statuses, taint, the state document and its ID.  What waits, and for what, is in the pool of waiting.py.
+Two replicas that have stored the same operations have the same state document, whatever the order of arrival.
 
 There is one way in, in two steps.  Stages 1 to 7 look at bytes alone and are the expensive ones:
 :func:`verify.check_bytes`, called without any lock.  Then :meth:`Replica.admit` runs stages 8 to 12 against the log
@@ -11,14 +11,14 @@ and, if they pass, stores the operation.  :meth:`Replica.add` is both in a row.
 Storing has two acts.  :meth:`Replica._append` is **the one append**: it makes the entry, gives it its place in the
 causal order and puts it into the stored set; nothing else ever adds to that set, and nothing removes from it.
 :meth:`Replica._follow_up` then brings everything derived up to date: heads, lists, void, statuses, taint, the state
-document, the waiting pool.  What waited for the operation is tried next, in the same call.
+document, the waiting pool.  Next, in the same call, come the operations for which this one was the last missing parent.
 
 Invariant: the stored set is closed (each ancestor of a member is a member), and when :meth:`admit` returns, all that is
 derived from it is up to date.
 
-Handled here: everything of §3 to §5 but the bytes.  The caller must let one thread in at a time (nothing here locks),
-keep the bytes of what was accepted where they survive, and give them back after a restart, ancestors first
-(:meth:`Replica.restore`).
+Handled here: all of §3 to §5 and the projection (§6).  The caller must let one thread in at a time (nothing here
+locks), write the bytes of what was accepted where they survive, and give them back after a restart, ancestors first
+(:meth:`Replica.restore`).  What waits is in memory only: after a restart it counts as never delivered.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from omp.rules.engines import Engine
 
 ACCEPTED, DUPLICATE, DEFERRED, REJECTED = "accepted", "duplicate", "deferred", "rejected"
 REJECTED_KEPT = 100
-"""§7: how many recent rejections of operations that had waited are kept."""
+"""§7.3: how many recent rejections of operations that had waited are kept."""
 
 
 class Event(NamedTuple):
@@ -65,9 +65,10 @@ class Event(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of an operation: ``status`` and ``id`` as in §7.
+    """What became of an operation: ``status`` and ``id`` as in §7.2.
 
-    `code`, `stage` and `message` say why it was rejected; `missing` are the IDs it waits for if it is deferred.
+    `code`, `stage` and `message` say why it was rejected; `missing` are the IDs it waits for if it is deferred.  (The
+    pool may put out at once what it is given; the operation is ``deferred`` all the same.)
     `stored` are the entries that this call added to the log, in the order of storing: the operation itself, then those
     that had waited for it.  `events` is all that happened, in order.
     """
@@ -82,8 +83,8 @@ class Outcome(NamedTuple):
     events: tuple[Event, ...] = ()
 
 
-def rejected(refusal: OperationRefused) -> Outcome:
-    """The outcome of an operation that :func:`check_bytes` refused."""
+def outcome_of(refusal: OperationRefused) -> Outcome:
+    """The outcome, ``rejected``, of an operation that a stage refused."""
     return Outcome(REJECTED, refusal.id, refusal.code, refusal.stage, refusal.message)
 
 
@@ -110,13 +111,16 @@ class Replica:
     def add(self, data: bytes, engine: Engine) -> Outcome:
         """All twelve stages for one operation's bytes."""
         try:
-            operation = check_bytes(data, engine, self.log, self.known)
+            operation = check_bytes(data, engine, self.log, self.bytes_held)
         except OperationRefused as refusal:
-            return rejected(refusal)
+            return outcome_of(refusal)
         return self.admit(operation)
 
     def admit(self, operation: Operation) -> Outcome:
-        """Stages 8 to 12, and storing.  What waited for the operation is tried again in the same call."""
+        """Stages 8 to 12, and storing.
+
+        What waited for this operation and for nothing else is judged, and if it passes stored, in the same call.
+        """
         if operation.id in self._entries:
             return Outcome(DUPLICATE, operation.id)
         try:
@@ -125,10 +129,10 @@ class Replica:
             self._pool.add(operation, deferred.missing, bool(self._entries), self._is_known(operation.author))
             return Outcome(DEFERRED, operation.id, missing=tuple(deferred.missing))
         except OperationRefused as refusal:
-            return rejected(refusal)
+            return outcome_of(refusal)
         stored: list[Entry] = []
         events: list[Event] = []
-        self._store(candidate, stored, events)
+        self._take_in(candidate, stored, events)
         for entry in stored:  # grows while it is walked
             for waiter in self._pool.arrived(self.log, entry.id):
                 self._retry(waiter, stored, events)
@@ -139,7 +143,7 @@ class Replica:
         operation = self._pool.take(self.log, operation_id)
         assert operation is not None  # the pool named it
         try:
-            self._store(judge(operation, self), stored, events)
+            self._take_in(judge(operation, self), stored, events)
         except OperationRefused as refusal:
             self.rejected.appendleft((operation_id, refusal.code))
             events.append(Event("rejected", {"id": operation_id, "code": refusal.code}))
@@ -152,10 +156,11 @@ class Replica:
         events: list[Event] = []
         operation = operation_unverified(data)
         if operation.id not in self._entries:
-            self._store(judge(operation, self), [], events)
+            self._take_in(judge(operation, self), [], events)
         return events
 
-    def _store(self, candidate: Candidate, stored: list[Entry], events: list[Event]) -> None:
+    def _take_in(self, candidate: Candidate, stored: list[Entry], events: list[Event]) -> None:
+        """Both acts of storing: append, and follow up."""
         entry = self._append(candidate)
         stored.append(entry)
         events += self._follow_up(entry, candidate)
@@ -178,7 +183,8 @@ class Replica:
         self._order.add(entry)
         if entry.type in self._kinds:
             self._kinds[entry.type].add(entry)
-        # Void first, then the statuses that follow from it, then the taint that follows from them, then the text.
+        # Void first, then the statuses that follow from it, then the taint that follows from them, then the text.  The
+        # document forgets its ID in `add`; that the other two calls leave it alone is safe because `add` comes first.
         void_changed = self._voidness.add(entry)
         changed = self._derived.add(entry, void_changed)
         self._document.add(entry)
@@ -211,7 +217,7 @@ class Replica:
         # _authors holds who signed a stored operation or is named by a stored grant; the root is always known.
         return key == self._root or key in self._authors
 
-    def known(self, operation_id: str) -> bytes | None:
+    def bytes_held(self, operation_id: str) -> bytes | None:
         """The bytes held under this ID, stored or waiting; None if there are none.  For :func:`check_bytes`."""
         entry = self._entries.get(operation_id)
         if entry is not None:
@@ -250,7 +256,10 @@ class Replica:
         return iter(order) if after is None else order.after(total_order(self._entries[after]))
 
     def lacking(self, heads: Iterable[str]) -> list[Entry]:
-        """All stored operations but `heads` and their pasts, in total order: §7, ``missing``.  Ignores unknown IDs."""
+        """All stored operations but `heads` and their pasts, in total order: §7.3, ``POST …/missing``.
+
+        Unknown IDs are ignored.
+        """
         has = Past(None, (self._entries[head] for head in heads if head in self._entries))
         chains = (chain for author in self._authors.values() for chain in author.chains)
         return sorted((entry for chain in chains for entry in chain.after(has.upto(chain))), key=total_order)
@@ -260,7 +269,7 @@ class Replica:
         return self._pool.items(self.log)
 
     def missing(self, operation_id: str) -> list[str] | None:
-        """The IDs an operation waits for; None if it does not wait."""
+        """The IDs an operation waits for; None if it does not wait.  (What a caller lacks is :meth:`lacking`.)"""
         return self._pool.missing(self.log, operation_id)
 
     def is_root(self, key: str) -> bool:

@@ -1,16 +1,25 @@
 """Derived state: statuses and taint of claims, evidence and inferences, kept up to date (oplog §5).
 
 A status is computed from what an entry carries (:func:`status_of`); this module keeps up to date what it carries.  The
-hard part is taint.  The taint of X is the set of all transitive sources S of X whose status is not active, with one
-exception: a superseded S does not taint X if a non-void correction of S names as its replacement X itself or a
-transitive source of X.  Who builds on the correction is not tainted by what it corrected.
+hard part is taint.  The taint of X is the list of its *direct* sources S that taint it, which are those that
 
-:class:`DerivedState` follows taint along the derivation graph in both directions:
+* are ``void`` or ``refuted``, or
+* are ``superseded``, unless a non-void correction of S names as its replacement X itself or a direct source of X, or
+* have a taint themselves, whatever their status.
 
-* a **new** entry collects the taint of its sources, adds its sources that are not active, and leaves out the superseded
-  ones whose replacement it builds on;
-* when a stored S **changes** (its status, or its replacements while it is superseded), each entry that derives from S,
-  and no other, is asked whether S taints it now.
+So a refutation reaches everything that was derived from what it refutes, and yet the taint of an entry follows from
+its own sources alone.  That bounds the work: an entry whose taint was not empty before and is not empty now changes
+nothing for its dependents.  For example, a refutation further up a derivation stops at the first entry that is tainted
+already, so refuting every claim of a chain is linear.
+
+:class:`DerivedState` works in two steps.  First what the new entry does, and what is no longer void or has become void,
+is put into effect at its target.  Then the sources whose effect on their dependents may have changed are taken in total
+order, and each asks its dependents whether it taints them now; a dependent whose taint became empty, or ceased to be,
+takes its place in the queue.  Sources come before those who build on them in total order, so each entry is taken once,
+when all its sources are settled.  (Depth first, one entry could change again and again in a single step.)
+
+One operation can still touch a whole log: refuting the root of a derivation changes the object of everything that was
+derived from it, and each change is an event (§7.6).  That takes about 1 µs an entry here.
 
 Void operations have no effect here; void.py says which are void.  Order of arrival does not matter: each change leaves
 the state that §5 defines for what is stored.  The caller must add entries after their sources, and say which entries
@@ -20,10 +29,10 @@ have changed their ``void``.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterator
+from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
-from omp.protocols.oplog.core.causality import in_past
 from omp.protocols.oplog.core.entries import (
     ClaimEntry,
     CorrectionEntry,
@@ -39,7 +48,6 @@ from omp.protocols.oplog.core.entries import (
 from omp.protocols.oplog.core.void import grant_status
 
 E = TypeVar("E", bound=Entry)
-_NO_TAINT: frozenset[SourceEntry] = frozenset()
 
 
 def status_of(entry: Entry) -> str:
@@ -56,7 +64,7 @@ def status_of(entry: Entry) -> str:
 
 
 def is_effective(claim: ClaimEntry) -> bool:
-    """§5: ``active``, with empty taint."""
+    """§5.2: ``active``, with empty taint."""
     return not (claim.void or claim.refuted_by or claim.superseded_by or claim.taint)
 
 
@@ -66,53 +74,88 @@ def replacement_of(claim: ClaimEntry) -> ClaimEntry | None:
 
 
 class DerivedState:
-    """Keeps ``dependents``, ``taint``, ``refuted_by`` and ``superseded_by`` of every entry up to date."""
+    """Keeps what entries carry up to date: dependents, taint, what refutes and supersedes them, replacements."""
 
-    def add(self, entry: Entry, void_changed: Iterable[Entry]) -> list[Entry]:
-        """Take in a new entry, and the stored ones whose ``void`` has changed because of it.
+    def add(self, entry: Entry, void_changed: Collection[Entry]) -> list[Entry]:
+        """Take in a new entry; `void_changed` are the stored ones whose ``void`` has changed because of it.
 
         Returns the stored entries whose object in the state document has changed, each once, without `entry` itself.
         """
-        before: dict[Entry, _Bearing | None] = {}
+        changes = _Changes()
         if isinstance(entry, SourceEntry):
-            self._link(entry)
+            _link(entry)
         elif not entry.void:
-            self._apply(entry, before)
+            changes.apply(entry)
+            if isinstance(entry, RevocationEntry):
+                changes.touched.update(dict.fromkeys(_newly_revoked(entry)))
         for changed in void_changed:
-            self._apply(changed, before)
+            changes.apply(changed)
         # All statuses first, then the taint that follows from them.
-        touched = dict.fromkeys(before)
-        for source, bearing in before.items():
-            if isinstance(source, SourceEntry) and bearing != _bearing(source):
-                touched.update(dict.fromkeys(_spread(source)))
-        touched.pop(entry, None)
-        return list(touched)
+        _spread(changes.asking(), changes.touched)
+        changes.touched.pop(entry, None)
+        return list(changes.touched)
 
-    def _link(self, entry: SourceEntry) -> None:
-        entry.taint = _inherited_taint(entry)
-        for source in entry.sources:
-            if isinstance(source.dependents, list):
-                source.dependents.append(entry)
-            else:
-                source.dependents = [entry]
 
-    def _apply(self, entry: Entry, before: dict[Entry, _Bearing | None]) -> None:
-        """Put what `entry` does into effect if it is not void, and take it back if it is.
+class _Changes:
+    """What one step changes.
 
-        What that touches is noted in `before`, with its bearing before the change; None if that is no longer known.
-        """
+    `touched` are the entries whose object in the state document has changed.  `before` maps each source that was
+    touched to the status it had; None if that can no longer be told.  `replacements` maps a claim to those replacements
+    that its corrections did not name before, or no longer name.
+    """
+
+    __slots__ = ("before", "replacements", "touched")
+
+    def __init__(self) -> None:
+        self.touched: dict[Entry, None] = {}
+        self.before: dict[SourceEntry, str | None] = {}
+        self.replacements: dict[SourceEntry, list[ClaimEntry]] = {}
+
+    def apply(self, entry: Entry) -> None:
+        """Put what `entry` does into effect if it is not void, and take it back if it is."""
         if isinstance(entry, RefutationEntry):
-            target = entry.target
-            before.setdefault(target, _bearing(target))
-            target.refuted_by = _with_or_without(entry, target.refuted_by, by_id)
+            self._note(entry.target)
+            entry.target.refuted_by = _with_or_without(entry, entry.target.refuted_by, by_id)
         elif isinstance(entry, CorrectionEntry):
-            claim = entry.target
-            before.setdefault(claim, _bearing(claim))
-            claim.superseded_by = _with_or_without(entry, claim.superseded_by, total_order)
+            self._note(entry.target)
+            entry.target.superseded_by = _with_or_without(entry, entry.target.superseded_by, total_order)
+            if entry.replacement is not None and _count_replacement(entry, entry.replacement):
+                self.replacements.setdefault(entry.target, []).append(entry.replacement)
         elif isinstance(entry, RevocationEntry):
-            before.update(dict.fromkeys(entry.target.below()))
+            self.touched[entry.target] = None  # its revoked_by
         else:
-            before[entry] = None
+            self.touched[entry] = None
+            if isinstance(entry, SourceEntry):
+                self.before[entry] = None
+
+    def _note(self, target: SourceEntry) -> None:
+        self.touched[target] = None
+        self.before.setdefault(target, status_of(target))
+
+    def asking(self) -> dict[SourceEntry, Collection[SourceEntry]]:
+        """The sources whose effect may have changed, each with those of its dependents that it may taint now or not."""
+        asking: dict[SourceEntry, Collection[SourceEntry]] = {}
+        for source, before in self.before.items():
+            status = status_of(source)
+            if status != before:
+                asking[source] = source.dependents
+            elif status == "superseded" and source in self.replacements:
+                asking[source] = _who_rest_on(self.replacements[source], source)
+        return asking
+
+
+def _newly_revoked(revocation: RevocationEntry) -> Iterator[GrantEntry]:
+    """The grants under the target of a new effective `revocation` that are ``revoked`` because of it.
+
+    By grant_status, only the first revocation in a lineage changes a status.  So each grant is met here about once.
+    """
+    if sum(len(above.revocations) for above in revocation.target.lineage()) == 1:
+        grants = list(revocation.target.children)
+        for grant in grants:  # grows while it is walked
+            if not grant.revocations:  # else it was revoked before, with all that is under it
+                grants += grant.children
+                if not grant.void:
+                    yield grant
 
 
 def _with_or_without(entry: E, entries: list[E] | tuple[()], key: Callable[[E], Any]) -> list[E] | tuple[()]:
@@ -130,93 +173,94 @@ def _with_or_without(entry: E, entries: list[E] | tuple[()], key: Callable[[E], 
     return [entry]
 
 
+def _count_replacement(correction: CorrectionEntry, replacement: ClaimEntry) -> bool:
+    """Count that `correction` names `replacement`, or no longer, since it is void; returns whether that is news."""
+    claim = correction.target
+    if claim.replacements is None:
+        claim.replacements = {}
+    number = claim.replacements.get(replacement, 0) + (-1 if correction.void else 1)
+    if number:
+        claim.replacements[replacement] = number
+    else:
+        del claim.replacements[replacement]
+    return number == (0 if correction.void else 1)
+
+
 # --- Taint ------------------------------------------------------------------------------------------------------
 
-_Bearing = tuple[bool, frozenset[SourceEntry]]
-"""What an entry does to those that derive from it: (whether it taints them, the replacements that excuse them)."""
 
-
-def _bearing(entry: SourceEntry) -> _Bearing:
-    return status_of(entry) != "active", _replacements(entry)
-
-
-def _inherited_taint(entry: SourceEntry) -> frozenset[SourceEntry]:
-    """The taint of a new entry, from that of its sources."""
-    found: set[SourceEntry] = set()
+def _link(entry: SourceEntry) -> None:
+    """Make a new entry a dependent of its sources, and find its taint."""
+    taint = tuple([source for source in entry.sources if _taints(source, entry)])
+    # Mostly none or all of the sources, so the tuple is shared.
+    entry.taint = entry.sources if len(taint) == len(entry.sources) else taint
     for source in entry.sources:
-        found |= source.taint
-        if status_of(source) != "active":
-            found.add(source)
-    if not found:
-        return _NO_TAINT
-    taint = frozenset(one for one in found if not _rests_on_correction(entry, one))
-    # Entries along one derivation mostly have the same taint, and share one set.
-    return next((source.taint for source in entry.sources if source.taint == taint), taint)
-
-
-def _rests_on_correction(entry: SourceEntry, superseded: SourceEntry) -> bool:
-    """Whether a new `entry` has a replacement of `superseded` among its transitive sources."""
-    targets = _replacements(superseded)
-    known: dict[SourceEntry, bool] = {}
-    # A source that `superseded` taints neither is such a replacement nor has one among its sources: skip it.
-    return bool(targets) and any(
-        superseded not in one.taint and _derives_from(one, targets, known) for one in entry.sources
-    )
-
-
-def _replacements(entry: SourceEntry) -> frozenset[SourceEntry]:
-    """The replacements of a superseded claim: it does not taint those who build on one of them."""
-    if not isinstance(entry, ClaimEntry) or status_of(entry) != "superseded":
-        return _NO_TAINT
-    return frozenset(one.replacement for one in entry.superseded_by if one.replacement is not None)
-
-
-def _derives_from(entry: SourceEntry, targets: frozenset[SourceEntry], known: dict[SourceEntry, bool]) -> bool:
-    """Whether `entry` is one of the `targets` or has one among its transitive sources; `known` keeps the answers.
-
-    A walk over the graph without recursion: an entry stays on the trail until all its sources are known.
-    """
-    trail = [entry]
-    while trail:
-        at = trail[-1]
-        if at in known:
-            trail.pop()
-            continue
-        # Sources lie in the past: an entry without a target in its past derives from none, and the walk stops there.
-        if at in targets or not any(in_past(target, at) for target in targets):
-            known[at] = at in targets
-            continue
-        unknown = [source for source in at.sources if source not in known]
-        if unknown:
-            trail += unknown
+        if isinstance(source.dependents, list):
+            source.dependents.append(entry)
         else:
-            known[at] = any(known[source] for source in at.sources)
-    return known[entry]
+            source.dependents = [entry]
 
 
-def _spread(source: SourceEntry) -> list[SourceEntry]:
-    """Bring the taint of every transitive dependent of `source` up to date; returns those that have changed."""
-    taints, targets = _bearing(source)
-    known: dict[SourceEntry, bool] = {}
-    made: dict[frozenset[SourceEntry], frozenset[SourceEntry]] = {}  # old set -> new one: entries that shared still do
-    changed = []
-    for entry in _dependents(source):
-        tainted = taints and not (targets and _derives_from(entry, targets, known))
-        if tainted != (source in entry.taint):
-            if entry.taint not in made:
-                made[entry.taint] = entry.taint | {source} if tainted else entry.taint - {source} or _NO_TAINT
-            entry.taint = made[entry.taint]
-            changed.append(entry)
-    return changed
+def _taints(source: SourceEntry, entry: SourceEntry) -> bool:
+    """§5.2: whether `source`, which is a direct source of `entry`, taints it."""
+    verdict = _taints_all(source)
+    return not _is_excused(source, entry) if verdict is None else verdict
 
 
-def _dependents(source: SourceEntry) -> Iterable[SourceEntry]:
-    """All that derive from `source`, each once."""
-    found = dict.fromkeys(source.dependents)
-    trail = list(found)
-    for entry in trail:
-        for dependent in entry.dependents:
-            if dependent not in found:
-                found[dependent] = None
-                trail.append(dependent)
-    return found
+def _taints_all(source: SourceEntry) -> bool | None:
+    """Whether `source` taints all its dependents, or none; None if it is only superseded, which may be excused."""
+    if source.taint:
+        return True
+    status = status_of(source)
+    return None if status == "superseded" else status != "active"
+
+
+def _is_excused(superseded: SourceEntry, entry: SourceEntry) -> bool:
+    """Whether `entry`, or one of its direct sources, is a replacement of a source that is superseded."""
+    assert isinstance(superseded, ClaimEntry)  # nothing else is ever superseded
+    replacements = superseded.replacements
+    return replacements is not None and not replacements.keys().isdisjoint((entry, *entry.sources))
+
+
+def _who_rest_on(replacements: list[ClaimEntry], source: SourceEntry) -> Collection[SourceEntry]:
+    """Dependents of `source`, among them those who are one of `replacements` or derive from one directly.
+
+    Of both ways to find them the shorter one: a claim may be corrected as often as it has dependents.
+    """
+    if sum(len(one.dependents) + 1 for one in replacements) >= len(source.dependents):
+        return source.dependents
+    found: dict[SourceEntry, None] = {}
+    for replacement in replacements:
+        found.update(dict.fromkeys((replacement, *replacement.dependents)))
+    return [entry for entry in found if source in entry.sources]
+
+
+def _spread(asking: dict[SourceEntry, Collection[SourceEntry]], touched: dict[Entry, None]) -> None:
+    """Bring taint up to date, from the sources in `asking`, each of which asks some dependents, to all it reaches.
+
+    The entries whose taint has changed are put into `touched`.  `asking` is used up.
+    """
+    queue = [(*total_order(source), source) for source in asking]
+    heapify(queue)
+    while queue:
+        source = heappop(queue)[-1]
+        verdict = _taints_all(source)
+        for entry in asking.pop(source):
+            taints = not _is_excused(source, entry) if verdict is None else verdict
+            if taints == (source in entry.taint):
+                continue
+            touched[entry] = None
+            was_empty = not entry.taint
+            entry.taint = _with_source(entry, source) if taints else _without_source(entry, source)
+            if entry.dependents and (not entry.taint) != was_empty:
+                if entry not in asking:
+                    heappush(queue, (*total_order(entry), entry))
+                asking[entry] = entry.dependents
+
+
+def _with_source(entry: SourceEntry, source: SourceEntry) -> tuple[SourceEntry, ...]:
+    return (*entry.taint, source) if len(entry.sources) > 1 else entry.sources
+
+
+def _without_source(entry: SourceEntry, source: SourceEntry) -> tuple[SourceEntry, ...]:
+    return tuple([one for one in entry.taint if one is not source])

@@ -1,13 +1,17 @@
 """The verifier: the twelve stages of oplog §3.2, as the table :data:`STAGES`.
 
 They run in order, and the first that fails names the code.  Stages 1 to 7 look at bytes alone (:func:`check_bytes`):
-they are the expensive ones, need no lock, and give an :class:`Operation`.  Stages 8 to 12 look at the operation's
-causal past (:func:`judge`), never at what else this node holds: so the verdict is the same on every node and in every
-order of arrival.
+they are the expensive ones, need no lock, and give an :class:`Operation`.  Stage 8 asks whether this node holds the
+operation's parents, so only there the answer differs between nodes: one may have to wait where the other has them.
+Stages 9 to 12 look at the operation's causal past alone, so their verdict is the same on every node and in every order
+of arrival.  :func:`judge` runs stages 8 to 12.  Each writes what it finds into a :class:`~.causality.Candidate`, and
+asks the log only what :class:`~.causality.LogView` offers.
 
 The first failing stage is raised as :class:`OperationRefused`, with its code, its number and one sentence.  A missing
-ancestor is not an error: the operation waits, so that is the subclass :class:`OperationDeferred`, with the IDs it waits
-for.  Whatever the bytes are, nothing else is raised.  The vectors pin down that, and which code it is.
+ancestor is not an error, since the operation only waits.  It is raised all the same, as the subclass
+:class:`OperationDeferred`: the stage did not pass, and a caller who has nowhere to let operations wait, as a producer
+has not, handles it like every other refusal.  Whatever the bytes are, nothing else is raised.  The vectors test both
+the verdicts and the codes.
 
 Handled here: everything that a stranger can put into bytes.  The caller must bound the size of what it reads, and must
 keep the log unchanged while :func:`judge` runs and until its verdict is acted on.
@@ -58,10 +62,13 @@ class OperationMalformed(OperationRefused):
 
 
 class OperationDeferred(OperationRefused):
-    """Stage 8: the ancestors `missing` are not stored, ``prev`` first, then in the order of ``deps``."""
+    """Stage 8: the parents `missing` are not stored, ``prev`` first, then in the order of ``deps``.
 
-    def __init__(self, code: str, stage: int, missing: list[str], operation_id: str) -> None:
-        super().__init__(code, stage, "it waits for operations that are not here yet", operation_id)
+    Not final, unlike every other refusal: catch it first where an operation can wait.
+    """
+
+    def __init__(self, code: str, stage: int, message: str, operation_id: str, missing: list[str]) -> None:
+        super().__init__(code, stage, message, operation_id)
         self.missing = missing
 
 
@@ -71,13 +78,13 @@ class OperationDeferred(OperationRefused):
 class _Draft:
     """Bytes on their way to an :class:`Operation`; each stage leaves here what later ones need."""
 
-    __slots__ = ("data", "engine", "envelope", "known", "log", "not_canonical", "operation_id", "preimage")
+    __slots__ = ("bytes_held", "data", "engine", "envelope", "log", "not_canonical", "operation_id", "preimage")
 
-    def __init__(self, data: bytes, engine: Engine, log: str | None, known: Callable[[str], bytes | None]) -> None:
+    def __init__(self, data: bytes, engine: Engine, log: str | None, bytes_held: Callable[[str], bytes | None]) -> None:
         self.data = data
         self.engine = engine
         self.log = log
-        self.known = known
+        self.bytes_held = bytes_held
         self.envelope: dict[str, Any] = {}
         self.not_canonical: str | None = None
         self.preimage = b""
@@ -130,7 +137,7 @@ def _ranges(draft: _Draft) -> str | None:
 def _signature(draft: _Draft) -> str | None:
     # The last stage without a lock.  From here on each byte is known to come from the author it names.
     assert draft.operation_id is not None  # stage 3 set it
-    if draft.known(draft.operation_id) == draft.data:
+    if draft.bytes_held(draft.operation_id) == draft.data:
         return None  # these very bytes were verified when they first came
     public_key = identifiers.public_key_of(draft.envelope["author"])
     if not draft.engine.verify(public_key, draft.preimage, b64u_decode(draft.envelope["sig"])):
@@ -142,7 +149,8 @@ def _signature(draft: _Draft) -> str | None:
 
 
 def _ancestors(candidate: Candidate) -> str | None:
-    # Only with all of them here is the past complete, and only then can the rest be judged as it is judged elsewhere.
+    # Only a complete past can be judged as it is judged elsewhere.  To ask for the parents is enough: the stored set is
+    # closed, so with a parent all of its past is here.
     operation, entry = candidate.operation, candidate.log.entry
     for parent in operation.parents():
         if (found := entry(parent)) is None:
@@ -151,7 +159,7 @@ def _ancestors(candidate: Candidate) -> str | None:
             candidate.prev = found
         else:
             candidate.deps.append(found)
-    return "ancestors are missing" if candidate.missing else None
+    return "it waits for operations that are not here yet" if candidate.missing else None
 
 
 def _chain(candidate: Candidate) -> str | None:
@@ -223,20 +231,20 @@ _OF_THE_PAST = STAGES[7:]
 _OF_THE_FORM = STAGES[:6]
 
 
-def _nothing_known(operation_id: str) -> bytes | None:
+def _nothing_held(operation_id: str) -> bytes | None:
     return None
 
 
 def check_bytes(
-    data: bytes, engine: Engine, log: str | None = None, known: Callable[[str], bytes | None] = _nothing_known
+    data: bytes, engine: Engine, log: str | None = None, bytes_held: Callable[[str], bytes | None] = _nothing_held
 ) -> Operation:
-    """Stages 1 to 7: the operation whose exact bytes are `data`.  Whether it is a duplicate is not asked.
+    """Run stages 1 to 7.  Returns the operation whose exact bytes are `data`; whether it is a duplicate is not asked.
 
-    `log`, if given, is the log it was sent to (§7).  `known` maps an operation ID to the bytes that are held under it,
-    so that the same bytes are not verified twice (:meth:`Replica.known`).  Raises :class:`OperationMalformed` for
-    stages 1 to 6, :class:`OperationRefused` for stage 7.
+    `log`, if given, is the log it was sent to (§7).  `bytes_held` maps an operation ID to the bytes that are held under
+    it, so that the same bytes are not verified twice (:meth:`Replica.bytes_held`).  Raises :class:`OperationMalformed`
+    for stages 1 to 6, :class:`OperationRefused` for stage 7.
     """
-    draft = _Draft(data, engine, log, known)
+    draft = _Draft(data, engine, log, bytes_held)
     for stage in _OF_THE_BYTES:
         if problem := stage.check(draft):
             refusal = OperationMalformed if stage in _OF_THE_FORM else OperationRefused
@@ -255,14 +263,14 @@ def operation_unverified(data: bytes) -> Operation:
 
 
 def judge(operation: Operation, log: LogView) -> Candidate:
-    """Stages 8 to 12 for an operation that is not stored: what they found out about it.
+    """Run stages 8 to 12 for an operation that is not stored.  Returns the candidate, with what they found out.
 
-    Raises :class:`OperationDeferred` if ancestors are missing, :class:`OperationRefused` for the other stages.
+    Raises :class:`OperationDeferred` if parents are missing, :class:`OperationRefused` for the other stages.
     """
     candidate = Candidate(operation, log)
     for stage in _OF_THE_PAST:
         if problem := stage.check(candidate):
-            if candidate.missing:
-                raise OperationDeferred(stage.code, stage.number, candidate.missing, operation.id)
+            if stage.code == "DEFER":
+                raise OperationDeferred(stage.code, stage.number, problem, operation.id, candidate.missing)
             raise OperationRefused(stage.code, stage.number, problem, operation.id)
     return candidate

@@ -1,8 +1,14 @@
 """The bounded pool in which operations wait for their ancestors (oplog §3.2, stage 8: ``DEFER``).
 
 A waiting operation is signed by some key, but nobody knows yet whether that key may write: authority is checked against
-the past, which is incomplete.  So anyone can fill the pool.  It is therefore bounded, for each log and over all logs,
-and what a stranger sent is evicted first: :data:`RANKS`.  What is evicted counts as never delivered.
+the past, which is incomplete.  So anyone can fill the pool.  It is therefore bounded, for each log and over all logs.
+What is evicted first is what is most likely a stranger's, by three ranks; within a rank, the oldest goes first:
+
+0. whatever waits in a log of which nothing is stored, the root's own operations too: anybody can make up a log;
+1. operations by a key that is not the root and that no stored grant names;
+2. the rest.
+
+What is evicted counts as never delivered.  The pool is in memory only, so a restart of the server empties it.
 
 One pool serves all logs of a node.  Handled here: bounds, the order of eviction, who waits for what.  The caller (a
 replica) must say when a log has its first stored operation, and when a stored grant names a key.
@@ -16,9 +22,7 @@ from typing import NamedTuple
 
 from omp.protocols.oplog.core.operation import Operation
 
-RANKS = ("in a log with nothing stored", "by a key that no stored grant names", "the rest")
-"""The order of eviction; within a rank, the oldest goes first."""
-_NOTHING_STORED, _STRANGER, _KNOWN = range(3)
+_NOTHING_STORED, _STRANGER, _KNOWN = range(3)  # the ranks, in the order of eviction
 
 
 class Bounds(NamedTuple):
@@ -30,13 +34,13 @@ class Bounds(NamedTuple):
 
 
 class _Waiting:
-    __slots__ = ("age", "missing", "operation", "rank")
+    __slots__ = ("arrival", "missing", "operation", "rank")
 
-    def __init__(self, operation: Operation, missing: list[str], rank: int, age: int) -> None:
+    def __init__(self, operation: Operation, missing: list[str], rank: int, arrival: int) -> None:
         self.operation = operation
         self.missing = missing
         self.rank = rank
-        self.age = age
+        self.arrival = arrival
 
 
 _Queue = OrderedDict[tuple[str, str], _Waiting]  # (log, operation ID), the oldest first
@@ -72,10 +76,12 @@ class WaitingPool:
         self._logs: dict[str, _LogQueues] = {}
         self._queues = _queues()
         self._size = 0
-        self._age = 0
+        self._arrivals = 0
 
     def add(self, operation: Operation, missing: list[str], started: bool, known_key: bool) -> None:
-        """Let `operation` wait for `missing`, the IDs of ancestors.  If there is too much, something is evicted.
+        """Let `operation` wait for `missing`, the IDs of its parents that are not stored.
+
+        If that is too much, something is evicted, perhaps this very operation.
 
         `started`: the log has stored operations.  `known_key`: its author is the root, or a stored grant names it.
         An operation that waits already keeps its place and its first bytes.
@@ -84,8 +90,8 @@ class WaitingPool:
         if operation.id in log.by_id:
             return
         rank = _NOTHING_STORED if not started else _KNOWN if known_key else _STRANGER
-        self._age += 1
-        waiting = _Waiting(operation, missing, rank, self._age)
+        self._arrivals += 1
+        waiting = _Waiting(operation, missing, rank, self._arrivals)
         self._enqueue(log, waiting)
         log.by_id[operation.id] = waiting
         self.operations[operation.log, operation.id] = operation
@@ -129,7 +135,10 @@ class WaitingPool:
             self.take(log_id, operation_id)
 
     def arrived(self, log_id: str, operation_id: str) -> list[str]:
-        """`operation_id` has been stored: the IDs of those that waited for it and for nothing else, oldest first."""
+        """Note that `operation_id` has been stored.
+
+        Returns the IDs of the operations that waited for it and for nothing else, in the order in which they came.
+        """
         log = self._logs.get(log_id)
         ready = []
         for waiter in log.waiting_for.pop(operation_id, {}) if log is not None else {}:
@@ -148,7 +157,7 @@ class WaitingPool:
         self._promote(log_id, [_NOTHING_STORED, _STRANGER], _KNOWN, key)
 
     def _promote(self, log_id: str, ranks: Iterable[int], to: int, key: str | None = None) -> None:
-        """Move what waits in these ranks (by `key`, if given) to another rank, where it keeps its place by age."""
+        """Move what waits in these ranks (by `key`, if given) to another rank, in the order of arrival."""
         log = self._logs.get(log_id)
         if log is None:
             return
@@ -164,8 +173,8 @@ class WaitingPool:
             self._dequeue(log, waiting)
             waiting.rank = to
             self._enqueue(log, waiting)
-        for queue in (log.queues[to], self._queues[to]):  # what moved is at the end: sort by age again
-            in_order = sorted(queue.items(), key=lambda item: item[1].age)
+        for queue in (log.queues[to], self._queues[to]):  # what moved is at the end: sort by arrival again
+            in_order = sorted(queue.items(), key=lambda item: item[1].arrival)
             queue.clear()
             queue.update(in_order)
 

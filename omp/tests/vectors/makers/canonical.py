@@ -97,6 +97,7 @@ _TEXTS = {
         "[1.50,1E2,1e-7,0.000001,123e-20,1e21,5e-324,1.7976931348623157e308,1e-400]",
         "[1.5,100,1e-7,0.000001,1.23e-18,1e+21,5e-324,1.7976931348623157e+308,0]",
     ),
+    "__proto__ is a name like any other": ('{"a":1,"__proto__":{"b":2}}', '{"__proto__":{"b":2},"a":1}'),
     "deep": ("[" * 100 + "]" * 100, "[" * 100 + "]" * 100),
 }
 _WITHOUT_CANONICAL_FORM = {
@@ -106,6 +107,7 @@ _WITHOUT_CANONICAL_FORM = {
     "a lone surrogate in a name": '{"\\ud800":1}',
     "a name twice": '{"a":1,"a":1}',
     "a name twice, once escaped": '{"a":1,"\\u0061":2}',
+    "the name __proto__ twice": '{"__proto__":1,"__proto__":1}',
     "a number beyond the doubles": "1e400",
     "an integer beyond the doubles": "1" + "0" * 309,
     "NaN": "NaN",
@@ -150,6 +152,7 @@ _CANONICAL = {
     "a slash needs no escape": '{"a":"/"}',
     "the greatest and the least integer": '{"a":9007199254740991,"b":-9007199254740991}',
     "zero": '{"a":0}',
+    "__proto__ is a name like any other": '{"__proto__":{"a":1},"b":2}',
     "depth 16": '{"a":' + "[" * 15 + "]" * 15 + "}",
     "brackets in strings are no nesting": '{"a":"' + "[{" * 20 + '\\"[[\\\\"}',
 }
@@ -161,6 +164,8 @@ _NOT_CANONICAL = {
     "names out of order": '{"b":1,"a":2}',
     "names in the order of UTF-16": '{"\U00010000":1,"\ue000":2}',
     "a name twice": '{"a":1,"a":1}',
+    "the name __proto__ twice": '{"__proto__":1,"__proto__":1}',
+    "__proto__ out of order": '{"a":1,"__proto__":2}',
     "a name twice in an inner object": '{"a":[{"b":1,"b":2}]}',
     "top level an array": "[]",
     "top level a string": '"a"',
@@ -276,3 +281,11 @@ def _identifiers() -> Iterator[Case]:
         ("another kind of hash", "operation", evidence_id(b"")),
     ):
         yield {"name": f"no {kind} ID: {name}", "of": kind, "identifier": text, "error": True}
+    for kind, make in makers.items():
+        yield {
+            "name": f"{kind}: well formed, and the ID of other bytes",
+            "of": kind,
+            "bytes": bytes(range(32)).hex(),
+            "identifier": make(bytes(32)),
+            "error": True,
+        }

@@ -20,8 +20,7 @@ from omp.protocols.nexus.ethereum import (
     signature_text,
 )
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.signatures import FORMS, Form, broken_payload, payload
-from omp.rules.json_text import parse_exact
+from omp.protocols.nexus.signatures import FORMS, Form, as_written, broken_payload, payload
 
 SECRET = 0x4646464646464646464646464646464646464646464646464646464646464646
 OWNER = "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F"
@@ -250,7 +249,7 @@ def _request(name: str, endpoint: str, body: str, owner: str) -> dict[str, Any]:
 
 def _signed_over(text: str, signature: str) -> dict[str, Any]:
     """What an accepted request shows: the payload that was signed, found by signing each: there is one signature."""
-    body = parse_exact(text.encode())
+    body = as_written(text.encode())
     for form in FORMS:
         signed = payload(body, form)
         for personal in (False, True):
@@ -271,7 +270,7 @@ def _hash(signed: bytes, personal: bool) -> bytes:
 def _sign(text: str, owner: str, form: Form, personal: bool, secret: int = SECRET) -> tuple[str, RecoverableSignature]:
     """The body `text` (without auth) with auth, signed in that form."""
     unsigned = _with_auth(text, owner, "")
-    signature = sign_slowly(secret, _hash(payload(parse_exact(unsigned.encode()), form), personal))
+    signature = sign_slowly(secret, _hash(payload(as_written(unsigned.encode()), form), personal))
     return _with_auth(text, owner, signature_text(signature)), signature
 
 
@@ -346,7 +345,7 @@ def _refused_cases() -> Iterable[dict[str, Any]]:
 
 def _broken_case(personal: bool) -> dict[str, Any]:
     text = BODIES["batch"][1]
-    signed = broken_payload(parse_exact(_with_auth(text, OWNER, "").encode()))
+    signed = broken_payload(as_written(_with_auth(text, OWNER, "").encode()))
     signature = signature_text(sign_slowly(SECRET, _hash(signed, personal)))
     name = f"the broken form over a batch{', personal' * personal}"
     case = _request(name, "/batch", _with_auth(text, OWNER, signature), OWNER)

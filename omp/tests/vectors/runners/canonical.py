@@ -58,7 +58,11 @@ _MAKERS = {
 def _identifier(test: unittest.TestCase, case: Case) -> None:
     pattern, make = _MAKERS[case["of"]]
     if case.get("error"):
-        test.assertIsNone(pattern.fullmatch(case["identifier"]))
+        if (other := case.get("bytes")) is None:
+            test.assertIsNone(pattern.fullmatch(case["identifier"]))
+        else:
+            test.assertIsNotNone(pattern.fullmatch(case["identifier"]))
+            test.assertNotEqual(make(bytes.fromhex(other)), case["identifier"])
         return
     data = bytes.fromhex(case["bytes"])
     test.assertEqual(make(data), case["identifier"])

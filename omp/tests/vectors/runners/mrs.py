@@ -14,9 +14,10 @@ from omp.protocols.mrs.identity import Authenticator
 from omp.protocols.mrs.keys import KeyRing, RemoteKeys
 from omp.protocols.mrs.polygons import Polygon
 from omp.protocols.mrs.registration import read_registration, read_space
-from omp.protocols.mrs.registry import Registry, hits_among, records_near
+from omp.protocols.mrs.registry import Registry
 from omp.protocols.mrs.routes import REFUSALS
 from omp.protocols.mrs.schemas import RegistryError
+from omp.protocols.mrs.searching import find
 from omp.rules.engines import best_engine
 from omp.store.memory import MemoryStore
 from omp.web.addressing import Local, parse_origins, recognized
@@ -69,9 +70,7 @@ def _search(test: unittest.TestCase, case: Case) -> None:
         registry.adopt(tx, [read_registration({**one, **rest}, URL) for one in case["registry"]], ())
     for search in case["searches"]:
         point, within = _vector(search["location"]), search["range"]
-        with store.read() as tx:
-            nearby = records_near(tx, point, within)
-        hits = hits_among(nearby, point, within, 1000)
+        hits = find(store, point, within, 1000).hits
         test.assertEqual([name.decode() for _, _, name, _ in hits], [one["id"] for one in search["results"]])
         for (_, metres, _, _), expected in zip(hits, search["results"], strict=True):
             test.assertAlmostEqual(metres, expected["distance"], delta=METRES)

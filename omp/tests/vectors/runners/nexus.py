@@ -21,9 +21,8 @@ from omp.protocols.nexus.ethereum import (
 )
 from omp.protocols.nexus.keccak import keccak256
 from omp.protocols.nexus.profile import DoesNotFit, Overrides, checked, effective_profile, merged, read_defaults
-from omp.protocols.nexus.signatures import FORMS, NotAuthenticated, authenticate, bearer, payload
+from omp.protocols.nexus.signatures import FORMS, NotAuthenticated, as_written, authenticate, bearer, payload
 from omp.protocols.nexus.writes import WRITES
-from omp.rules.json_text import parse_exact
 
 Case = dict[str, Any]
 
@@ -53,10 +52,11 @@ def _recovery(test: unittest.TestCase, case: Case) -> None:
 
 def _signed_request(test: unittest.TestCase, case: Case) -> None:
     test.assertIn(case["endpoint"], [write.endpoint for write in WRITES])
-    body = parse_exact(case["body"].encode())
+    data = case["body"].encode()
+    body = as_written(data)
     try:
         owner = bearer(case["authorization"])
-        authenticate(body, owner)
+        authenticate(data, owner)
     except NotAuthenticated as refusal:
         test.assertFalse(case["accepted"], refusal)
         return

@@ -103,6 +103,8 @@ def _stream(test: unittest.TestCase, case: Case) -> None:
         turned_down = [{"id": one, "code": code} for one, code in set(replica.rejected) - rejected_before]
         test.assertEqual(turned_down, step.get("also_rejected", []), said)
     test.assertEqual([{"id": one, "missing": missing} for one, missing in replica.pending()], case["pending"])
+    for one in case.get("kept", []):
+        test.assertEqual(replica.bytes_held(one["id"]), _bytes(one))
     _state_is(test, replica, case)
     again = Replica(case["log"])  # a restart
     for entry in replica.operations():
@@ -203,12 +205,17 @@ def _missing(test: unittest.TestCase, case: Case) -> None:
     test.assertEqual([entry.id for entry in lacking], case["missing"])
 
 
+def _body(case: Case) -> bytes:
+    runs = case.get("body_runs") or [(case["body"], 1)]
+    return "".join(text * times for text, times in runs).encode()
+
+
 def _batch(test: unittest.TestCase, case: Case) -> None:
     _classes(test, case)
     node, log = Node(MemoryStore()), case["log"]
     for text in case["before"]:
         node.admit(log, [check_bytes(text.encode(), ENGINE, log)])
-    answer = post_many(node, ENGINE, log, case["body"].encode())
+    answer = post_many(node, ENGINE, log, _body(case))
     test.assertEqual((answer.status, parse(answer.body)), (200, case["answer"]))
 
 

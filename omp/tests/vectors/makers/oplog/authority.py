@@ -202,9 +202,7 @@ def _coverage_of_inferences() -> Case:
 
 
 def _coverage_of_revocations() -> Case:
-    stream = _begun(
-        "coverage: revocations", "Whoever holds a grant strictly above the target may revoke it; so may its grantee."
-    )
+    stream = _begun("coverage: revocations", "A holder of a grant above the target may revoke it; so may its grantee.")
     top = _granted(stream, caps=["author", "delegate"])
     middle = stream.accept(
         "the phone grants the laptop",

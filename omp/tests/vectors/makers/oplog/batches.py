@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from omp.tests.vectors.makers.oplog.making import (
     Made,
     body_of,
     envelope_of,
+    of_size,
     op_id,
     resigned,
     sealed,
@@ -65,12 +67,15 @@ def _refused(code: str, made: Made | None, text: str | None = None) -> _Line:
     return _Line("rejected", made, code, text=text)
 
 
+_MAX_LINE = 1_048_576
+_RUN = re.compile(r"(.)\1{999,}")
+
 _EMPTY = _Line("", None, text="")
 """A line without bytes: it counts as a line, and has no outcome."""
 
 
 def _case(name: str, lines: Iterable[_Line], *, before: Iterable[Made] = (), end: str = "\n", why: str = "") -> Case:
-    """`before` was delivered one by one; `end` is what stands behind the last line."""
+    """`before` was delivered one by one; `end` is what follows the last line."""
     lines = list(lines)
     outcomes = [line.outcome(number) for number, line in enumerate(lines, 1) if line is not _EMPTY]
     counts = Counter(outcome["status"] for outcome in outcomes)
@@ -80,12 +85,22 @@ def _case(name: str, lines: Iterable[_Line], *, before: Iterable[Made] = (), end
         "class": ["replicator"],
         "log": LOG,
         "before": [made.raw.decode() for made in before],
-        "body": "\n".join(line.written() for line in lines) + end,
+        **_body("\n".join(line.written() for line in lines) + end),
         "answer": {
             **{status: counts[status] for status in ("accepted", "duplicate", "deferred", "rejected")},
             "outcomes": outcomes,
         },
     }
+
+
+def _body(text: str) -> Case:
+    """The body as a member of a case: ``body``, or ``body_runs`` where a character repeats a thousand times or more."""
+    runs: list[tuple[str, int]] = []
+    at = 0
+    for run in _RUN.finditer(text):
+        runs += [(text[at : run.start()], 1), (run[1], len(run[0]))]
+        at = run.end()
+    return {"body_runs": [*runs, (text[at:], 1)]} if runs else {"body": text}
 
 
 def batch_cases() -> Iterator[Case]:
@@ -101,7 +116,7 @@ def batch_cases() -> Iterator[Case]:
 
     yield _case("no lines", [], end="")
     yield _case("in order", map(_accepted, in_order))
-    yield _case("without a line feed behind the last", map(_accepted, in_order), end="")
+    yield _case("without a line feed after the last", map(_accepted, in_order), end="")
     yield _case("backwards: accepted at the end of the body", map(_accepted, backwards))
     yield _case(
         "the same lines twice",
@@ -113,6 +128,26 @@ def batch_cases() -> Iterator[Case]:
     yield _case("it waited before, and its ancestor comes", [_accepted(first)], before=[grant])
     yield _case("it waited before, and comes again first", [_accepted(grant), _accepted(first)], before=[grant])
     yield _case("it waited before, and comes again last", [_accepted(first), _duplicate(grant)], before=[grant])
+    yield _case(
+        "it waited before, and comes again twice",
+        [_accepted(grant), _duplicate(grant), _accepted(first)],
+        before=[grant],
+    )
+    yield _case(
+        "it waited before, and comes again first and last",
+        [_accepted(grant), _accepted(first), _duplicate(grant)],
+        before=[grant],
+    )
+    bad = _refused("ERR_SIGNATURE", grant, resigned(grant, b'"%s"' % (b"A" * 86)).decode())
+    yield _case(
+        "it waited before, and comes again with a wrong signature",
+        [bad, _accepted(grant), _accepted(first)],
+        before=[grant],
+        why="A line that is itself rejected brought nothing.",
+    )
+    yield _case(
+        "it waited before, and comes again with a wrong signature only", [bad, _accepted(first)], before=[grant]
+    )
     yield _case("what waits at the end", [_waits(claim, grant), _waits(last, grant, claim), _waits(claim, grant)])
     yield _case(
         "missing is what is missing at the end",
@@ -126,6 +161,17 @@ def batch_cases() -> Iterator[Case]:
     )
     yield _case("one bad line fails no other", _bad_lines(in_order, wrong))
     yield _case("lines without bytes", [_EMPTY, _accepted(first), _EMPTY, _EMPTY, _accepted(grant), _EMPTY])
+    longest = sealed(of_size(_MAX_LINE), ROOT)
+    too_long = sealed(of_size(_MAX_LINE + 1), ROOT).raw.decode()
+    yield _case(
+        "a line of 1,048,576 bytes, and one of a byte more",
+        [_refused("ERR_LIMIT", longest), _refused("ERR_LIMIT", None, too_long), _accepted(first)],
+        why="The longest line goes through the stages and has an ID; beyond that nothing looks into the line.",
+    )
+    yield _case(
+        "a line of a byte too many that is not JSON",
+        [_refused("ERR_ENCODING", None, "x" * _MAX_LINE), _refused("ERR_LIMIT", None, "x" * (_MAX_LINE + 1))],
+    )
     carriage_return = _refused("ERR_CANONICAL", None, first.raw.decode() + "\r")
     yield _case("a carriage return is white space, and a space is a line", [carriage_return, _refused(
         "ERR_ENCODING", None, " "), _accepted(first)])  # fmt: skip

@@ -84,7 +84,7 @@ def byte_cases() -> Iterator[Case]:
     for name, envelope in {
         "v is omp/0.1": envelope_of(CLAIM, v="omp/0.1"),
         "v is omp/0.20": envelope_of(CLAIM, v="omp/0.20"),
-        "v with a line feed behind it": envelope_of(CLAIM, v="omp/0.2\n"),
+        "v with a line feed after it": envelope_of(CLAIM, v="omp/0.2\n"),
         "v in capitals": envelope_of(CLAIM, v="OMP/0.2"),
         "v is empty": envelope_of(CLAIM, v=""),
         "v is another and the schema is broken too": envelope_of(CLAIM, v="omp/0.3", seq="1"),
@@ -205,7 +205,7 @@ def signature_cases() -> Iterator[Case]:
     for name, signature in {
         "by another key": LAPTOP.sign(signed),
         "over the envelope without the version before it": ROOT.sign(signed.partition(b"\n")[2]),
-        "over the version with a NUL behind it": ROOT.sign(signed.replace(b"\n", b"\0", 1)),
+        "over the version with a NUL after it": ROOT.sign(signed.replace(b"\n", b"\0", 1)),
         "over the hash of the preimage": ROOT.sign(sha256(signed).digest()),
         "over the operation ID": ROOT.sign(made.id.encode()),
         "over another operation": ROOT.sign(preimage(envelope_of(CLAIM, lc=2))),

@@ -146,14 +146,14 @@ def passes(name: str, made: Made) -> Case:
 
 
 def fails(name: str, code: str, raw: bytes, operation_id: str | None = None) -> Case:
-    """Bytes that one of the stages 1 to 7 turns down."""
+    """Bytes that one of the stages 1 to 7 refuses."""
     stage = NUMBER_OF[code]
     shown = operation_id if stage > _GIVES_NO_ID else None
     return {"name": name, "class": ["verifier"], **written(raw), "outcome": code, "stage": stage, "id": shown}
 
 
 def wrong(name: str, code: str, envelope: dict[str, Any], by: Key = ROOT) -> Case:
-    """An envelope that one of the stages 4 to 6 turns down, or 3, signed as it stands."""
+    """An envelope that one of the stages 3 to 6 refuses, signed as it stands."""
     made = sealed(envelope, by)
     return fails(name, code, made.raw, made.id)
 
@@ -161,6 +161,12 @@ def wrong(name: str, code: str, envelope: dict[str, Any], by: Key = ROOT) -> Cas
 def with_body(kind: str, **members: Any) -> dict[str, Any]:
     """An envelope whose body has `members` put in."""
     return envelope_of(kind, body=body_of(kind, **members))
+
+
+def of_size(size: int) -> dict[str, Any]:
+    """An envelope whose operation has `size` bytes."""
+    empty = len(sealed(envelope_of(CLAIM, x_pad=""), ROOT).raw)
+    return envelope_of(CLAIM, x_pad="x" * (size - empty))
 
 
 def scope_of(**members: Any) -> dict[str, Any]:

@@ -28,9 +28,10 @@ def merge_cases() -> Iterator[Case]:
     """One case for each rule, then random logs."""
     for made in (
         _one_operation, _refuted_evidence, _corrections, _refuted_and_superseded, _taint_spares_the_correction,
-        _taint_of_inferences, _diamond, _same_evidence_twice, _concurrent_with_a_revocation, _void_has_no_effect,
-        _back_dated, _two_grants, _revoker_revoked, _seen_by_the_revoker, _renounced, _renounced_then_revoked,
-        _void_grants, _forks, _many_heads,
+        _excused_by_direct_sources_only, _nothing_excuses_what_is_tainted, _taint_of_inferences, _diamond,
+        _same_evidence_twice, _concurrent_with_a_revocation, _void_has_no_effect, _back_dated, _two_grants,
+        _revoker_revoked, _seen_by_the_revoker, _renounced, _renounced_then_revoked, _void_grants,
+        _revoked_by_is_of_the_grant_itself, _forks, _many_heads,
     ):  # fmt: skip
         yield made().merge()
     for seed, size in ((1, 60), (2, 60), (3, 150)):
@@ -93,7 +94,7 @@ def _refuted_and_superseded() -> Stream:
 
 
 def _taint_spares_the_correction() -> Stream:
-    stream = _begun("who builds on the correction is not tainted by what it corrected")
+    stream = _begun("what is built on the replacement is not tainted by what it replaced")
     old = stream.accept("", CLAIM)
     new = stream.accept("", CLAIM, derived_from=[old.id], method=RULE)
     stale = stream.accept("", CLAIM, derived_from=[old.id], method=RULE, predicate="calendar.stale")
@@ -103,30 +104,74 @@ def _taint_spares_the_correction() -> Stream:
     mixed = stream.accept("", CLAIM, derived_from=[stale.id, fresh.id], method=RULE, predicate="calendar.mixed")
     stream.accept("", CORRECTION, target=stale.id, replacement=None)
     stream.accept("", CORRECTION, target=fresh.id, replacement=both.id)
-    stream.accept("", CLAIM, derived_from=[mixed.id], method=RULE, predicate="calendar.last")
+    last = stream.accept("", CLAIM, derived_from=[mixed.id], method=RULE, predicate="calendar.last")
+    for claim, taint in ((new, []), (stale, [old]), (fresh, []), (both, []), (mixed, [stale, fresh]), (last, [mixed])):
+        stream.expect(claim, "taint", taint)
+    return stream
+
+
+def _excused_by_direct_sources_only() -> Stream:
+    stream = _begun(
+        "a replacement excuses who derives from it directly",
+        "Of three claims on the old one, one also derives from the replacement, one from a claim that does, one not.",
+    )
+    old = stream.accept("", CLAIM)
+    new = stream.accept("", CLAIM, predicate="calendar.new")
+    on_new = stream.accept("", CLAIM, derived_from=[new.id], method=RULE, predicate="calendar.on_new")
+    excused = stream.accept("", CLAIM, derived_from=[old.id, new.id], method=RULE, predicate="calendar.excused")
+    too_far = stream.accept("", CLAIM, derived_from=[old.id, on_new.id], method=RULE, predicate="calendar.too_far")
+    stale = stream.accept("", CLAIM, derived_from=[old.id], method=RULE, predicate="calendar.stale")
+    stream.accept("", CORRECTION, target=old.id, replacement=new.id)
+    holds = stream.accept("", CLAIM, derived_from=[excused.id], method=RULE, predicate="calendar.holds")
+    for replacement in (new.id, None):  # the last one names none, and the others excuse all the same
+        stream.accept("", CORRECTION, target=old.id, replacement=replacement)
+    for claim, taint in ((on_new, []), (excused, []), (too_far, [old]), (stale, [old]), (holds, [])):
+        stream.expect(claim, "taint", taint)
+    return stream
+
+
+def _nothing_excuses_what_is_tainted() -> Stream:
+    stream = _begun(
+        "a source that is superseded and tainted taints who derives from its replacement too",
+        "The evidence is refuted. The replacement that was derived from the old claim is tainted as well.",
+    )
+    (evidence,) = stream.heads()
+    old = stream.accept("", CLAIM, derived_from=[evidence.id], method=RULE)
+    new = stream.accept("", CLAIM, predicate="calendar.new")
+    derived = stream.accept("", CLAIM, derived_from=[old.id], method=RULE, predicate="calendar.derived")
+    both = stream.accept("", CLAIM, derived_from=[old.id, new.id], method=RULE, predicate="calendar.both")
+    stream.accept("", CORRECTION, target=old.id, replacement=new.id)
+    stream.accept("", CORRECTION, target=old.id, replacement=derived.id)
+    stream.accept("", REFUTATION, target=evidence.id)
+    for claim, taint in ((old, [evidence]), (new, []), (derived, [old]), (both, [old])):
+        stream.expect(claim, "taint", taint)
     return stream
 
 
 def _taint_of_inferences() -> Stream:
-    stream = _begun("taint goes through inference calls, and through what is itself not active")
+    stream = _begun("taint goes through inference calls, and each names its direct sources")
     (evidence,) = stream.heads()
     claim = stream.accept("", CLAIM, derived_from=[evidence.id], method=RULE)
     call = stream.accept("", INFERENCE, inputs=[claim.id])
     told = stream.accept("", CLAIM, derived_from=[call.id], method="model:small-1")
-    stream.accept("", CLAIM, derived_from=[told.id], method=RULE)
+    last = stream.accept("", CLAIM, derived_from=[told.id], method=RULE)
     stream.accept("", REFUTATION, target=evidence.id)
     stream.accept("", CORRECTION, target=told.id)
+    for made, source in ((claim, evidence), (call, claim), (told, call), (last, told)):
+        stream.expect(made, "taint", [source])
     return stream
 
 
 def _diamond() -> Stream:
-    stream = _begun("sources met on two ways count once")
+    stream = _begun("sources met on two paths count once")
     (evidence,) = stream.heads()
     left = stream.accept("", CLAIM, derived_from=[evidence.id], method=RULE, predicate="calendar.left")
     right = stream.accept("", CLAIM, derived_from=[evidence.id], method=RULE, predicate="calendar.right")
-    stream.accept("", CLAIM, derived_from=[right.id, left.id], method=RULE)
+    top = stream.accept("", CLAIM, derived_from=[right.id, left.id], method=RULE)
     stream.accept("", REFUTATION, target=evidence.id)
     stream.accept("", REFUTATION, target=left.id)
+    for claim, taint in ((left, [evidence]), (right, [evidence]), (top, [left, right])):
+        stream.expect(claim, "taint", taint)
     return stream
 
 
@@ -165,7 +210,10 @@ def _void_has_no_effect() -> Stream:
     stream.accept("", CORRECTION, PHONE, after=[], target=mine.id)
     stream.accept("", REVOCATION, PHONE, after=[], target=low.id)
     void = stream.accept("", CLAIM, PHONE, after=[], predicate="calendar.void")
-    stream.accept("", CLAIM, ROOT, after=[void], derived_from=[void.id], method=RULE, predicate="calendar.on_void")
+    on_void = stream.accept("", CLAIM, after=[void], derived_from=[void.id], method=RULE, predicate="calendar.on_void")
+    for claim, taint in ((mine, []), (kept, []), (void, []), (on_void, [void])):
+        stream.expect(claim, "taint", taint)
+    stream.expect(low, "revoked_by", [])
     return stream
 
 
@@ -222,7 +270,9 @@ def _renounced() -> Stream:
     stream = _begun("renounced", "The grant is revoked; an operation that has not seen it counts in full.")
     grant = _device(stream)
     low = stream.accept("", GRANT, PHONE, after=[grant], parent=grant.id, grantee=LAPTOP.id, max_depth=1)
-    stream.accept("", REVOCATION, PHONE, after=[low], target=grant.id)
+    renunciation = stream.accept("", REVOCATION, PHONE, after=[low], target=grant.id)
+    stream.expect(grant, "revoked_by", [renunciation])
+    stream.expect(low, "revoked_by", [])
     stream.accept("", CLAIM, PHONE, after=[low], at={"prev": low.id, "seq": 2, "deps": []})
     stream.accept("", CLAIM, LAPTOP, after=[low])
     return stream
@@ -251,6 +301,20 @@ def _void_grants() -> Stream:
     claim = stream.accept("", CLAIM, APP, after=[low])
     stream.accept("", INFERENCE, APP, after=[], inputs=[claim.id], grant=low.id)
     stream.accept("", REVOCATION, LAPTOP, after=[], target=low.id)
+    return stream
+
+
+def _revoked_by_is_of_the_grant_itself() -> Stream:
+    stream = _begun(
+        "revoked_by names what targets the grant itself", "A grant under a revoked one is revoked, by an empty list."
+    )
+    top = _device(stream)
+    middle = stream.accept("", GRANT, PHONE, after=[top], parent=top.id, grantee=LAPTOP.id, max_depth=3)
+    low = stream.accept("", GRANT, LAPTOP, after=[middle], parent=middle.id, grantee=APP.id, max_depth=2)
+    renunciation = stream.accept("", REVOCATION, LAPTOP, after=[low], target=middle.id)
+    revocations = [stream.accept("", REVOCATION, target=top.id) for _ in range(2)]
+    for grant, revoked_by in ((top, revocations), (middle, [renunciation]), (low, [])):
+        stream.expect(grant, "revoked_by", revoked_by)
     return stream
 
 

@@ -24,6 +24,9 @@ def stream_cases() -> Iterator[Case]:
     """One case for each subject."""
     yield _waiting()
     yield _waiting_in_an_empty_log()
+    yield _waiting_behind_a_rejected_one()
+    yield _delivered_again_while_it_waits()
+    yield _nothing_stored()
     yield _duplicates()
     yield _chain()
     yield _clock()
@@ -45,8 +48,7 @@ def _waiting() -> Case:
     stream = Stream("ancestors come later", "DEFER names prev first, then deps in their order; nothing is lost.")
     _device(stream)
     first = stream.build(EVIDENCE, PHONE)
-    plan = Stream("", "")
-    plan.stored, plan._last = dict(stream.stored), dict(stream._last)
+    plan = stream.plan()
     plan.keep(first)
     second = plan.build(CLAIM, PHONE, derived_from=[first.id])
     plan.keep(second)
@@ -81,6 +83,54 @@ def _waiting_in_an_empty_log() -> Case:
         stream.deliver(f"no. {number} from the end", made, "deferred", missing=[*([prev] if prev else []), *deps])
     stream.deliver("the first", first, "accepted", also=others)
     return stream.case()
+
+
+def _waiting_behind_a_rejected_one() -> Case:
+    stream = Stream("an ancestor was rejected", "What names a rejected operation fails no stage: it goes on waiting.")
+    _device(stream)
+    parent = stream.build(EVIDENCE)
+    plan = stream.plan()
+    plan.keep(parent)
+    wrong = plan.build(REFUTATION, target=op_id("nothing"))
+    plan.keep(wrong)
+    child = plan.build(CLAIM)
+    stream.deliver("it waits for one that waits", child, "deferred", missing=[wrong.id])
+    stream.deliver("one that will be rejected waits", wrong, "deferred", missing=[parent.id])
+    stream.deliver("the ancestor of both", parent, "accepted", rejected=[(wrong, "ERR_REF")])
+    stream.deliver("the rejected one again", wrong, "rejected", code="ERR_REF")
+    return stream.case(pending=[(child, [wrong.id])])
+
+
+def _delivered_again_while_it_waits() -> Case:
+    stream = Stream("delivered again while it waits", "It keeps its place by age, and the bytes that came first.")
+    grant = _device(stream)
+    lost = op_id("lost")
+    older = stream.build(CLAIM, at={"deps": [lost]})
+    newer = stream.build(CLAIM, PHONE, at={"deps": [grant.id, lost]})
+    stream.deliver("the older", older, "deferred", missing=[lost])
+    stream.deliver("the newer", newer, "deferred", missing=[lost])
+    stream.deliver("the older again", older, "deferred", missing=[lost])
+    bad = newer._replace(raw=resigned(newer, b'"%s"' % (b"A" * 86)))
+    stream.deliver("the newer, its signature wrong", bad, "rejected", code="ERR_SIGNATURE")
+    parent = stream.build(EVIDENCE)
+    plan = stream.plan()
+    plan.keep(parent)
+    child = plan.build(EVIDENCE, PHONE)
+    twin = child._replace(raw=with_signature(child, another_signature(PHONE, preimage(child.envelope))))
+    stream.deliver("one that will be accepted", child, "deferred", missing=[parent.id])
+    stream.deliver("that under another signature that holds", twin, "deferred", missing=[parent.id])
+    stream.deliver("its ancestor", parent, "accepted", also=[child])
+    stream.deliver("the bytes that came second", twin, "duplicate")
+    return stream.case(pending=[(older, [lost]), (newer, [lost])], kept=[child])
+
+
+def _nothing_stored() -> Case:
+    stream = Stream("nothing stored at the end", "The empty set has a state document: ops is 0, every array is empty.")
+    lost = op_id("lost")
+    waits = stream.build(CLAIM, at={"prev": lost, "seq": 2})
+    stream.deliver("it waits", waits, "deferred", missing=[lost])
+    stream.refuse("a stranger begins the log", "ERR_AUTHZ", CLAIM, STRANGER)
+    return stream.case(pending=[(waits, [lost])])
 
 
 def _duplicates() -> Case:

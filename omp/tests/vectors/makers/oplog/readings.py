@@ -57,6 +57,9 @@ def projection_cases() -> Iterator[Case]:
     narrow.accept("", CLAIM)
     narrow.accept("", GRANT, caps=["read"], scope=scope_of(ops=[EVIDENCE]))
     yield _projected("scope.ops does not matter", narrow, PHONE, TS)
+    void = _log_with_a_void_claim()
+    yield _projected("a void claim is shown to the root", void, ROOT, TS)
+    yield _projected("a void claim is shown to a reader", void, LAPTOP, TS)
 
 
 def _read_log() -> Stream:
@@ -72,6 +75,16 @@ def _read_log() -> Stream:
         scope = scope_of(predicates=patterns, provenance=provenance)
         stream.accept("", GRANT, grantee=LAPTOP.id, caps=["author", "read"], scope=scope)
     stream.accept("", GRANT, grantee=APP.id, caps=["read"], not_before=START, expires=END)
+    return stream
+
+
+def _log_with_a_void_claim() -> Stream:
+    stream = Stream("")
+    stream.accept("", CLAIM)
+    grant = stream.accept("", GRANT)
+    reader = stream.accept("", GRANT, grantee=LAPTOP.id, caps=["read"])
+    stream.accept("", CLAIM, PHONE, after=[reader], predicate="calendar.void")
+    stream.accept("", REVOCATION, after=[reader], target=grant.id)  # the root has not seen the claim
     return stream
 
 
@@ -146,6 +159,7 @@ def why_cases() -> Iterator[Case]:
     """The derivation trees."""
     stream = calendar()
     yield _why("tainted by refuted evidence", stream, _last_claim(stream))
+    yield _tainted_far_from_the_cause()
     stream = Stream("")
     claim = stream.accept("", CLAIM)
     yield _why("a direct statement", stream, claim)
@@ -163,6 +177,18 @@ def why_cases() -> Iterator[Case]:
     yield _why("refuted and corrected more than once: changed_by is sorted by ID", stream, top)
     yield _through_an_inference_call()
     yield _down_to_what_is_void()
+    yield _void_but_not_by_a_renunciation()
+    yield _saved_by_another_grant()
+    yield _void_by_the_revocation_of_an_ancestor()
+
+
+def _tainted_far_from_the_cause() -> Case:
+    stream = Stream("")
+    tip = evidence = stream.accept("", EVIDENCE)
+    for predicate in ("calendar.one", "calendar.two", "calendar.three"):
+        tip = stream.accept("", CLAIM, derived_from=[tip.id], method=RULE, predicate=predicate)
+    stream.accept("", REFUTATION, target=evidence.id)
+    return _why("the cause of a taint lies three sources down", stream, tip)
 
 
 def _through_an_inference_call() -> Case:
@@ -187,6 +213,37 @@ def _down_to_what_is_void() -> Case:
     stream.accept("", REVOCATION, target=wide.id)  # effective too, but it knows the claim
     claim = stream.accept("", CLAIM, derived_from=[unseen.id], method=RULE)
     return _why("down to what is void, and by what", stream, claim, {unseen.id: [first.id, second.id]})
+
+
+def _void_but_not_by_a_renunciation() -> Case:
+    stream = Stream("")
+    stream.accept("", CLAIM)
+    grant = stream.accept("", GRANT)
+    renunciation = stream.accept("", REVOCATION, PHONE, after=[grant], target=grant.id)
+    revocation = stream.accept("", REVOCATION, after=[renunciation], target=grant.id)
+    # The phone forks: a first operation that has seen neither.  Both revocations are effective, one voids the claim.
+    fork = {"prev": None, "seq": 1, "deps": [grant.id], "lc": grant.envelope["lc"] + 1}
+    claim = stream.accept("", CLAIM, PHONE, at=fork)
+    return _why("a renunciation voids nothing", stream, claim, {claim.id: [revocation.id]})
+
+
+def _saved_by_another_grant() -> Case:
+    stream = Stream("")
+    stream.accept("", CLAIM)
+    wide, narrow = (stream.accept("", GRANT, scope=scope_of(predicates=[one])) for one in ("*", "calendar.*"))
+    claim = stream.accept("", CLAIM, PHONE, after=[narrow])
+    stream.accept("", REVOCATION, after=[narrow], target=wide.id)
+    return _why("one of two grants revoked: not void, and nothing changed it", stream, claim)
+
+
+def _void_by_the_revocation_of_an_ancestor() -> Case:
+    stream = Stream("")
+    stream.accept("", CLAIM)
+    top = stream.accept("", GRANT)
+    low = stream.accept("", GRANT, PHONE, after=[top], parent=top.id, grantee=LAPTOP.id, max_depth=1)
+    claim = stream.accept("", CLAIM, LAPTOP, after=[low])
+    revocation = stream.accept("", REVOCATION, after=[low], target=top.id)  # it has seen the lower grant
+    return _why("void by the revocation of an ancestor grant", stream, claim, {claim.id: [revocation.id]})
 
 
 def _last_claim(stream: Stream) -> Made:

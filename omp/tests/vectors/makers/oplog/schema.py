@@ -33,6 +33,7 @@ from omp.tests.vectors.makers.oplog.making import (
     body_of,
     envelope_of,
     fails,
+    of_size,
     op_id,
     passes,
     resigned,
@@ -125,7 +126,7 @@ def _grammar_cases() -> Iterator[Case]:
         (EVIDENCE, "observed_at"): (None, TS, "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"),
         (CLAIM, "subject"): ("x", " ", "家族"),
         (CLAIM, "predicate"): ("a", "a.b.c", "_", "0.9_", "__.__"),
-        (CLAIM, "object"): (None, True, 0, -1, "", [], {}, {"a": [None]}),
+        (CLAIM, "object"): (None, True, 0, -1, "", [], {}, {"a": [None]}, {"__proto__": {"a": 1}, "b": 2}),
         (CLAIM, "method"): ("user:", "user:typed by hand"),
         (CORRECTION, "replacement"): (None, op_id("another claim")),
         (CORRECTION, "reason"): ("", "\n"),
@@ -172,7 +173,8 @@ def _grammar_cases() -> Iterator[Case]:
         ),
         (GRANT, "scope"): (
             {"predicates": ["*"]}, {"provenance": "full"}, scope_of(provenance="all"), scope_of(provenance=None),
-            scope_of(ops=None), scope_of(x_note=1), scope_of(note=1), scope_of(predicates="*"),
+            scope_of(ops=None), scope_of(x_note=1), scope_of(note=1),
+            scope_of(__proto__=1), scope_of(predicates="*"),
             scope_of(predicates=[None]),
             *(
                 scope_of(predicates=[pattern])
@@ -246,7 +248,7 @@ def _name_cases() -> Iterator[Case]:
     for name in ("x_note", "x_0", "x__", "x_x_x"):
         yield passes(f"extension {name} in the envelope", sealed({**good, name: {"a": [1]}}, ROOT))
         yield passes(f"extension {name} in the body", sealed(with_body(CLAIM, **{name: None}), ROOT))
-    for name in ("x_", "x", "X_note", "x-note", "x_Note", "x_é", "x_note\n", "_x_note", ""):
+    for name in ("x_", "x", "X_note", "x-note", "x_Note", "x_é", "x_note\n", "_x_note", "", "__proto__"):
         yield wrong(f"no extension: {name!r} in the envelope", "ERR_SCHEMA", {**good, name: 1})
         yield wrong(f"no extension: {name!r} in the body", "ERR_SCHEMA", with_body(CLAIM, **{name: 1}))
     for value in ({"A": 1}, [[{"a b": 1}]]):
@@ -269,6 +271,11 @@ def limit_cases() -> Iterator[Case]:
         with_body(REVOCATION, reason="x" * 1025, note=1),
     )
     yield wrong(
+        "schema before limit: an operation of 70,000 bytes, and a member that is not known",
+        "ERR_SCHEMA",
+        {**of_size(70_000), "note": 1},
+    )
+    yield wrong(
         "limit before range: too long, and out of range",
         "ERR_LIMIT",
         with_body(CLAIM, subject="x" * 257, confidence_ppm=-1),
@@ -279,15 +286,9 @@ def _ids(count: int) -> list[str]:
     return [op_id(f"no. {number}") for number in range(count)]
 
 
-def _of_size(size: int) -> dict[str, Any]:
-    """An envelope whose operation has `size` bytes."""
-    empty = len(sealed(envelope_of(CLAIM, x_pad=""), ROOT).raw)
-    return envelope_of(CLAIM, x_pad="x" * (size - empty))
-
-
 def _limits() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """(name, envelope at the bound, envelope one past it)."""
-    yield "an operation of 65,536 bytes", _of_size(65_536), _of_size(65_537)
+    yield "an operation of 65,536 bytes", of_size(65_536), of_size(65_537)
     yield "64 deps", envelope_of(CLAIM, deps=_ids(64)), envelope_of(CLAIM, deps=_ids(65))
     lists: tuple[tuple[str, str, int], ...] = ((CLAIM, "derived_from", 256), (INFERENCE, "inputs", 512))
     for kind, name, bound in lists:

@@ -2,7 +2,8 @@
 
 :class:`Stream` makes operations as their authors would, after all that was accepted so far unless told otherwise, and
 notes with each what must become of it.  What becomes of it is written down by the author of the vector; only IDs and
-the final state are computed, the state by the definition.
+the final state are computed, the state by the definition.  What a case is about in that state is written down too
+(:meth:`Stream.expect`), and the definition must agree.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from omp.protocols.oplog.definition import Report, check
+from omp.rules import identifiers
 from omp.rules.engines import Engine
 from omp.tests.vectors.makers.oplog.making import (
     LOG,
@@ -28,6 +30,11 @@ from omp.tests.vectors.makers.oplog.making import (
 
 TRUSTING = Engine("trusting", lambda public_key, message, signature: True)
 """Takes every signature: for operations that this module signed itself."""
+NOTHING_STORED = (
+    f'{{"claims":[],"evidence":[],"forks":[],"grants":[],"heads":[],"inferences":[],"log":"{LOG}","ops":0,'
+    '"v":"omp/0.2","void":[]}'
+).encode()
+"""The state document of a log before its first operation, written by hand."""
 
 
 class Stream:
@@ -39,6 +46,7 @@ class Stream:
         self.steps: list[Case] = []
         self.stored: dict[str, Made] = {}
         self._last: dict[str, Made] = {}
+        self._expected: list[tuple[str, str, list[str]]] = []
 
     # --- Making
 
@@ -63,6 +71,12 @@ class Stream:
             "seq": prev.envelope["seq"] + 1 if prev is not None else 1,
         }
         return sealed(envelope_of(kind, author, **{**members, **(at or {})}), author)
+
+    def plan(self) -> Stream:
+        """A copy: what is built on it and kept in it can be delivered here in another order."""
+        copy = Stream("")
+        copy.stored, copy._last = dict(self.stored), dict(self._last)
+        return copy
 
     def heads(self) -> list[Made]:
         """The stored operations that no other references."""
@@ -94,7 +108,7 @@ class Stream:
         also: Iterable[Made] = (),
         rejected: Iterable[tuple[Made, str]] = (),
     ) -> None:
-        """Deliver an operation; `also` waited for it and are stored with it, `rejected` waited and are turned down."""
+        """Deliver an operation; `also` waited for it and are stored with it, `rejected` waited and are refused then."""
         step: Case = {"name": name, **written(made.raw), "outcome": outcome, "id": made.id}
         if code is not None:
             step |= {"code": code, "stage": NUMBER_OF[code]}
@@ -114,23 +128,36 @@ class Stream:
         self.stored[made.id] = made
         self._last[made.envelope["author"]] = made
 
+    def expect(self, made: Made, member: str, operations: Sequence[Made]) -> None:
+        """Of the object of an operation in the final state, `member` must hold the IDs of `operations`, sorted."""
+        self._expected.append((made.id, member, sorted(one.id for one in operations)))
+
     # --- Cases
 
     def report(self) -> Report:
         """What the definition makes of what is stored."""
         report = check((made.raw for made in self.stored.values()), TRUSTING)
         assert not report.problems, (self.name, report.problems)
+        objects = {one["id"]: one for name in ("claims", "grants", "inferences") for one in report.state[name]}
+        for operation_id, member, ids in self._expected:
+            assert objects[operation_id][member] == ids, (self.name, operation_id, member)
         return report
 
-    def case(self, pending: Iterable[tuple[Made, Sequence[str]]] = ()) -> Case:
-        """A case of ``oplog/stream``; `pending` are what still waits at the end, and for what."""
+    def case(self, pending: Iterable[tuple[Made, Sequence[str]]] = (), kept: Iterable[Made] = ()) -> Case:
+        """A case of ``oplog/stream``.
+
+        `pending` is what still waits at the end, and for what.  `kept` are operations whose stored bytes are compared:
+        those that came first.
+        """
+        held = [{"id": made.id, **written(made.raw)} for made in kept]
         return {
             **self._head(["verifier", "replicator"]),
             "log": LOG,
             "steps": self.steps,
             "pending": [{"id": made.id, "missing": list(missing)} for made, missing in pending],
             "heads": sorted(made.id for made in self.heads()),
-            "state": self.report().state_id,
+            "state": self.report().state_id if self.stored else identifiers.state_id(NOTHING_STORED),
+            **({"kept": held} if held else {}),
         }
 
     def merge(self) -> Case:
