@@ -230,8 +230,10 @@ def client_behind(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> 
     ('203.0.113.9', '127.0.0.1')
     """
     client = peer
+    if not _is_in(peer, trusted):
+        return peer
     entries = forwarded_for.split(",")
-    while _is_in(client, trusted) and entries:
+    while entries and _is_in(client, trusted):
         entry = _forwarded_address(entries.pop())
         if entry is None:
             break
@@ -332,6 +334,8 @@ class Addressing:
         own = [parse_origin("://".join(urlsplit(url)[:2])) for url in urls]
         self._public = tuple(dict.fromkeys([*settings["public_urls"], *own]))
         self._pages: tuple[Origin, ...] = settings["cors_origins"]
+        # RFC 9110 §12.5.5: a cache must not give one origin the answer that was made for another.
+        self._varies: tuple[tuple[str, str], ...] = (("Vary", "Origin"),) if self._pages else ()
         self._trusted: tuple[Network, ...] = settings["trusted_proxies"]
         self._strict = strict
         self._log = log
@@ -371,15 +375,13 @@ class Addressing:
 
         Raises :class:`ApiError` 403 if pages of that origin may not call.
         """
-        # RFC 9110 §12.5.5: a cache must not give one origin the answer that was made for another.
-        varies = (("Vary", "Origin"),) if self._pages else ()
         if origin is None:
-            return varies
+            return self._varies
         if any(origin == page.text for page in self._pages):
             allowed = (("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", _EXPOSED))
-            return (*varies, *allowed)
+            return (*self._varies, *allowed)
         if is_own_origin(origin, destination, scheme, self._public):
-            return varies
+            return self._varies
         raise ApiError(
             403, f"Pages of {origin:.100} may not call this; OMP_CORS_ORIGINS lists the origins whose pages may."
         )

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from omp.web.addressing import Local, plain_address
+from omp.web.addressing import Destination, Local, plain_address
 from omp.web.errors import ApiError
 from omp.web.messages import Request, Response
 from omp.web.routes import Application
@@ -80,6 +80,8 @@ class Connection:
         # it takes about as long as all the rest of a short request.
         self._section: bytes | None = None
         self._fields: Fields
+        self._admitted: Fields | None = None
+        self._of_admitted: tuple[str, Destination]
         self._scheme = "https" if server.tls else "http"
         self._timeout: float | None = server.request_seconds
         self._deadline = 0.0
@@ -135,7 +137,7 @@ class Connection:
             origin, host = effective_host(method, target, fields, minor)
             headers = fields.headers if host == fields.host else {**fields.headers, "host": host or ""}
             request = Request(method, origin, headers, fields.lines, scheme=self._scheme, client=self._client)
-            self._application.admit(request, self._local)
+            self._admit(request, fields)
             if fields.chunked or fields.length:
                 request.body = self._read_body(request, fields, minor)
             if self._deadline:
@@ -152,6 +154,18 @@ class Connection:
         elif minor == 0:
             connection = "keep-alive" if fields.keep_alive else "close"
         return self._send(request, response, connection, minor)
+
+    def _admit(self, request: Request, fields: Fields) -> None:
+        """Whose request it is, and whether it is for this server (omp §1.5); :class:`ApiError` 421.
+
+        Most clients repeat their head to the byte, and what was found out for it holds for the next request too.
+        """
+        if fields is not self._admitted or request.headers is not fields.headers:
+            self._application.admit(request, self._local)
+            self._admitted = fields if request.headers is fields.headers else None
+            self._of_admitted = request.client, request.destination
+        else:
+            request.client, request.destination = self._of_admitted
 
     def _read_head(self) -> tuple[str, str, int, Fields]:
         """Method, target, minor version and fields of the next request; what follows its head stays in the buffer.

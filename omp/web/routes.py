@@ -228,7 +228,8 @@ class Application:
         """The fields that let the page that sent `request` read the answer.  Raises :class:`ApiError` 403."""
         if not mount.own_pages:
             return mount.cors
-        return self._addressing.page_fields(request.headers.get("origin"), request.destination, request.scheme)
+        origin = request.headers.get("origin")
+        return self._addressing.page_fields(origin, request.destination, request.scheme)
 
     def _find(self, path: str) -> tuple[_Node, list[str]]:
         values: list[str] = []

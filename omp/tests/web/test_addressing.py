@@ -234,6 +234,12 @@ class OverSockets(unittest.TestCase):
                 with self.subTest(lines):
                     self.assertEqual(status(exchange(port, f"{lines}\r\n\r\n".encode())), expected)
 
+    def test_the_same_head_with_another_authority_in_the_target_is_another_request(self) -> None:
+        with running_server() as server, socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+            for target, expected in (("/health", 200), ("/health", 200), ("http://attacker.example/health", 421)):
+                sock.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                self.assertEqual(status(sock.recv(65536)), expected)
+
     def test_a_server_on_all_interfaces_knows_the_address_that_it_prints(self) -> None:
         with omp.running(host="0.0.0.0") as server, Client(server.port) as client:
             self.assertEqual(
