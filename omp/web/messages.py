@@ -62,11 +62,14 @@ class Request:
         the values of the route's ``{names}``, percent-decoded (a bad encoding is 400 before the handler).
     ``route``
         the route that matched; the dispatcher sets it before it calls the handler.
+    ``client_left``
+        says whether the client has gone; the connection sets it.  See :meth:`abandoned`.
     """
 
     __slots__ = (
         "body",
         "client",
+        "client_left",
         "fields",
         "headers",
         "method",
@@ -99,7 +102,28 @@ class Request:
         self.body = body
         self.scheme = scheme
         self.client = client
+        self.client_left: Callable[[], bool] = _never
         self.params: dict[str, str] = {}
+
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the answer any more (omp §1.5).
+
+        It costs a system call.  Ask before work that had to wait for its turn, and now and then in work that takes
+        long.
+        """
+        return self.client_left()
+
+    def require_client(self) -> None:
+        """Raise :class:`ApiError` 503 if the request is :meth:`abandoned`.
+
+        Nobody reads that answer but a client that closed its own side only.
+        """
+        if self.client_left():
+            raise ApiError(
+                503,
+                "The connection was closed before this request had its turn; keep it open until the answer arrives.",
+                headers=[("Retry-After", "1")],
+            )
 
     def json(self) -> Any:
         """The body as JSON, within the bounds of omp §2.1; :class:`InvalidRequest` otherwise."""
@@ -137,6 +161,10 @@ class Request:
         if errors:
             raise InvalidRequest(errors)
         return values
+
+
+def _never() -> bool:
+    return False
 
 
 def _error(place: str, problem: Problem) -> dict[str, Any]:
