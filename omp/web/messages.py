@@ -8,7 +8,7 @@ Laid out: the request, the parts of its target, the response, then what lists an
 cursors (omp §7.1) and entity tags (omp §7.2).
 
 Handled here: JSON within the bounds of omp §2.1; bodies and query parameters against their schemas.  The caller must
-check signatures and tokens, and compare entity tags.
+check signatures and tokens, and give a resource its entity tag.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ JSON = "application/json"
 
 class Schemas(Protocol):
     """What a request needs of its route: which query and body it takes.  :class:`omp.web.routes.Route` has it."""
+
+    @property
+    def auth(self) -> str:
+        """What the route asks of the caller, in words; "" for nothing."""
 
     @property
     def query(self) -> Mapping[str, Schema]:
@@ -295,6 +299,33 @@ def next_link(path: str, parameters: Mapping[str, str | int | None], cursor: str
 # --- Entity tags, omp §7.2 --------------------------------------------------------------------------------------
 
 _ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
+
+
+def unmet_precondition(request: Request, etag: str) -> int:
+    """The status that answers `request` because a precondition on the state `etag` fails: 304 or 412; 0 if all hold.
+
+    RFC 9110 §13.2.2: ``If-Match`` first, then ``If-None-Match``, which is 304 for GET and HEAD.  The caller asks where
+    it would otherwise act, and in the same transaction.
+    """
+    wanted = request.headers.get("if-match")
+    if wanted is not None and not matches_strongly(wanted, etag):
+        return 412
+    known = request.headers.get("if-none-match")
+    if known is not None and matches_weakly(known, etag):
+        return 304 if request.method in ("GET", "HEAD") else 412
+    return 0
+
+
+def unmet_answer(status: int, etag: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
+    """The answer to a read whose precondition fails with that `status`; `headers` go with it.
+
+    Raises :class:`ApiError` 412.
+    """
+    sent = (("ETag", etag), *headers)
+    if status == 304:
+        return Response(304, headers=sent)
+    message = f"If-Match must name the present ETag, {etag}, and If-None-Match must not."
+    raise ApiError(412, message, headers=sent)
 
 
 def matches_strongly(field: str, etag: str) -> bool:

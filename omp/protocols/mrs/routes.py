@@ -348,6 +348,14 @@ ROUTES = (
 )  # fmt: skip
 
 
+def check_head(request: Request, mrs: Mrs) -> None:
+    """Refuse whom the head alone shows to be a stranger, before a body is read."""
+    if request.route.auth == _ADMIN:
+        require_admin(request, mrs.settings["admin_token"])
+    elif request.route.auth == _USER:
+        mrs.authenticator.check_head(request)
+
+
 def mount(context: Context) -> Mount:
     """The protocol as the server serves it."""
     mrs = service(context)
@@ -360,6 +368,7 @@ def mount(context: Context) -> Mount:
         owns=("/register", "/release", "/search", "/registrations", "/auth", "/admin", "/sync", "/.well-known/mrs"),
         errors=DETAIL_ERRORS,
         refusals=REFUSALS,
+        check_head=lambda request: check_head(request, mrs),
         cors=CORS_ANY_ORIGIN,
         housekeep=mrs.housekeep,
     )

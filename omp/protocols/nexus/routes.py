@@ -39,8 +39,9 @@ from omp.web.messages import (
     decode_cursor,
     encode_cursor,
     json_response,
-    matches_weakly,
     next_link,
+    unmet_answer,
+    unmet_precondition,
 )
 from omp.web.routes import Route
 
@@ -78,13 +79,18 @@ def _owner(request: Request) -> str:
     return bearer(request.headers.get("authorization", ""))
 
 
+def check_head(request: Request) -> None:
+    """Refuse whoever names no owner before a body is read."""
+    if request.route.auth:
+        _owner(request)
+
+
 def get_profile(request: Request, nexus: Nexus) -> Response:
     """``GET /config`` and ``GET /prompts`` (§5.2)."""
     row = overrides_row(nexus.store, _owner(request))
     body, tag = nexus.defaults.current().profile(row)
-    known = request.headers.get("if-none-match")
-    if known is not None and matches_weakly(known, tag):
-        return Response(304, headers=(("ETag", tag),))
+    if unmet := unmet_precondition(request, tag):
+        return unmet_answer(unmet, tag)
     return Response(200, body, JSON, (("ETag", tag),))
 
 
@@ -216,7 +222,12 @@ def _read_profile(path: str, summary: str) -> Route:
         BASE + path,
         get_profile,
         summary,
-        {200: ("Defaults merged with the owner's overrides", PROFILE), 304: "As in If-None-Match", **_UNAUTHORIZED},
+        {
+            200: ("Defaults merged with the owner's overrides", PROFILE),
+            304: "As in If-None-Match",
+            412: "Not as in If-Match",
+            **_UNAUTHORIZED,
+        },
         auth=_BEARER,
     )
 

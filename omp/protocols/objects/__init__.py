@@ -68,6 +68,7 @@ def mount(context: Context) -> Mount:
         owns=("/objects",),
         refusals=REFUSALS,
         guard=context.signatures.mount_guard(),
+        check_head=context.signatures.check_head,
         housekeep=objects.housekeep,
         limits={"max_page_size": MAX_PAGE, "max_name_characters": MAX_NAME},
     )

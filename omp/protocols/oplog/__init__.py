@@ -96,6 +96,9 @@ def mount(context: Context) -> Mount:
         OpLog(node, context.engine, context.signatures, context.clock),
         owns=("/logs",),
         refusals=REFUSALS,
+        check_head=lambda request: (
+            context.signatures.check_head(request) if request.path.endswith("/missing") else None
+        ),
         close=node.close,
         limits={"max_log_page_size": MAX_PAGE},
     )

@@ -284,6 +284,57 @@ class Bodies(Case):
                     self.assertEqual(made.status, 201, coding)
 
 
+class BeforeTheBody(Case):
+    """Each protocol says who is a stranger from the head alone."""
+
+    def answer(self, server: Running, method: str, path: str, fields: str = "") -> tuple[int, dict[str, str], bytes]:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n{fields}\r\n"
+        return read_answers(self.connect(server, head.encode()), 1)[0]
+
+    def test_a_stranger_is_refused_before_the_body(self) -> None:
+        rows = (
+            ("POST", "/v1/repos"),
+            ("POST", "/v1/repos/x/pull"),
+            ("POST", "/v1/repos/x/push"),
+            ("POST", "/v1/repos/x/remove-member"),
+            ("POST", "/register"),
+            ("POST", "/release"),
+            ("POST", "/api/v1/config"),
+            ("POST", "/api/v1/batch"),
+        )
+        with self.serving() as server:
+            for method, path in rows:
+                for fields in ("", "Authorization: Bearer nonsense\r\n", "Authorization: Basic x\r\n"):
+                    with self.subTest(path=path, fields=fields):
+                        status, headers, body = self.answer(server, method, path, fields)
+                        self.assertEqual((status, headers["connection"]), (401, "close"), body)
+                        self.assertEqual(headers["www-authenticate"], "Bearer")
+
+    def test_in_strict_mode_a_head_without_a_signature_is_refused_before_the_body(self) -> None:
+        forged = 'Signature-Input: sig1=("@method");created=1;keyid="x"\r\nSignature: sig1=:AAAA:\r\n'
+        with self.serving(environ={"OMP_SIG_MODE": "strict"}) as server:
+            for path in ("/objects", "/objects/search", "/logs/omp:log:x/missing"):
+                self.assertEqual(self.answer(server, "POST", path)[0], 401)
+                self.assertIn("content-digest", self.answer(server, "POST", path)[1]["accept-signature"])
+                self.assertEqual(self.answer(server, "POST", path, "Signature: x\r\n")[0], 400)
+            sock = self.connect(
+                server, f"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n{forged}\r\n".encode()
+            )
+            sock.sendall(b" " * 60000)  # of the right form: only the body shows that it does not verify
+            self.assertEqual(read_answers(sock, 1)[0][0], 401)
+
+    def test_without_a_signature_nothing_is_said_about_the_body(self) -> None:
+        with running_server({"OMP_SIG_MODE": "strict"}) as server, Client(server.port) as client:
+            bodies: tuple[Any, ...] = ({"heads": 1}, {}, [], {"heads": []})
+            for body in bodies:
+                self.assertEqual(client.request("POST", "/logs/omp:log:x/missing", body).status, 401)
+
+    def test_bodies_that_anybody_may_send_are_short(self) -> None:
+        with self.serving() as server:
+            for path in ("/api/auth/keypair/challenge", "/api/auth/keypair/token"):
+                self.assertEqual(self.answer(server, "POST", path)[0], 413)
+
+
 class Abandoned(Case):
     """Whether anybody waits for an answer."""
 
