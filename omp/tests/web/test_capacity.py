@@ -241,6 +241,21 @@ class Bodies(Case):
             self.assertEqual(statuses(exchange(server.port, chunked % (len(body), body))), [201])
             self.assertTrue(share.take(LOOPBACK, share.whole))
 
+    def test_a_body_of_brackets_is_413(self) -> None:
+        def answer(content: bytes) -> int:
+            with Client(server.port) as client:
+                body = b'{"namespace":"n","content":{"c":' + content + b"}}"
+                return client.request("POST", "/objects", body=body).status
+
+        many = 1 << 18
+        with self.serving() as server:
+            self.assertEqual(answer(b"[" + b"[]," * many + b"0]"), 413)
+            self.assertEqual(answer(b"[" + b"{}," * many + b"0]"), 413)
+            self.assertEqual(answer(b"[" + b"[]," * (many - 4) + b"0]"), 201)
+            # Neither brackets in strings nor those of a body with room between them count too much.
+            self.assertEqual(answer(b'"' + b"[" * many + b'\\"{[[["'), 201)
+            self.assertEqual(answer(b"[" + b"[0.1234567,0.12345678]," * (many // 2) + b"0]"), 201)
+
     def test_a_head_that_is_enough_to_refuse_is_refused_before_the_body(self) -> None:
         def check(request: Request) -> None:
             raise ApiError(403, f"Nobody may {request.method}.")
