@@ -151,7 +151,8 @@ class Connection:
 
     def _serve_one(self) -> bool:
         """Read a request and answer it; whether the connection goes on."""
-        request = None
+        refused = None
+        request: Request | None = None
         try:
             method, target, minor, fields = self._read_head()
             self.unused_since = None
@@ -168,11 +169,16 @@ class Connection:
         except (OSError, _ClientGone):
             raise
         except Exception as refusal:
-            # Where this request ends is unknown, or its body is unread: answer, and close (omp §1.4).
+            refused = self._application.failure(request, refusal)
+        if refused is not None:
+            # Where this request ends is unknown, or its body is unread: answer, and close (omp §1.4).  Not in the block
+            # above: as long as the exception lives, so does what has been read of the body.
+            self._buffer = b""
             self._return_share()
-            self._send(request, self._application.failure(request, refusal), "close")
+            self._send(request, refused, "close")
             self._linger()
             return False
+        assert request is not None  # or there was a refusal
         response = self._application.answer(request)
         if self._counted:
             self._return_share()

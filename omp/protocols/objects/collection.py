@@ -188,31 +188,33 @@ class Collection:
         part = (key_contains or "").encode()
         now = self._now()
         items: list[bytes] = []
-        size = looked = asked = looked_bytes = 0
+        size = looked = asked = 0
+        bytes_left = LOOKED_BYTES
         last = position = start_after.encode() if start_after else b""
-        while looked < LOOKED_ROWS and looked_bytes < LOOKED_BYTES:
+        while looked < LOOKED_ROWS and bytes_left > 0:
             if looked >= asked + ASK_ROWS:
                 require_client()
                 asked = looked
-            before = looked
+            seen = 0
             with self._store.read() as tx:
                 candidates = _candidates(tx, namespace, part, position)
                 for position, row in islice(candidates, ROWS_A_BLOCK):
-                    looked += 1
-                    if row is not None:
-                        looked_bytes += len(row)
-                        record = Record(row)
-                        if (not part or record.key_contains(part)) and not record.is_gone(now):
-                            if len(items) == limit or size > PAGE_BYTES:
-                                return Page(items, last.decode())
-                            last = position
-                            items.append(record.summary)
-                            size += len(items[-1])
-                    if looked_bytes >= LOOKED_BYTES:
+                    seen += 1
+                    if row is None:
+                        continue
+                    record = Record(row)
+                    if (not part or record.key_contains(part)) and not record.is_gone(now):
+                        if len(items) == limit or size > PAGE_BYTES:
+                            return Page(items, last.decode())
+                        last = position
+                        items.append(record.summary)
+                        size += len(items[-1])
+                    bytes_left -= len(row)
+                    if bytes_left <= 0:
                         break
-                else:
-                    if looked - before < ROWS_A_BLOCK:
-                        return Page(items, None)
+            if seen < ROWS_A_BLOCK and bytes_left > 0:
+                return Page(items, None)
+            looked += seen
         return Page(items, position.decode())
 
     def housekeep(self, now: float) -> None:

@@ -180,7 +180,6 @@ def _record(
         f'"namespace":{as_text[0]}}}'
     )
     etag = b2a_base64(sha256(canonical.encode()).digest(), newline=False).translate(_TO_URL, b"=")
-    del canonical  # it may have several times the length of the body
     row_names = namespace.encode(), key.encode()
     header = _HEADER.pack(deadline, flags, len(row_names[0]), len(row_names[1]), len(head))
     return Record(b'%b"%b"%b%b%b,"content":%b}' % (header, etag, *row_names, head, compact(content).encode()))
