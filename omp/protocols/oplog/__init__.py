@@ -108,6 +108,9 @@ def mount(context: Context) -> Mount:
         owns=("/logs",),
         refusals=REFUSALS,
         own_pages=True,
+        check_head=lambda request: (
+            context.signatures.check_head(request) if request.path.endswith("/missing") else None
+        ),
         close=node.close,
         limits={"max_log_page_size": MAX_PAGE},
     )

@@ -33,7 +33,7 @@ from omp.protocols.oplog.node import OpLog
 from omp.protocols.oplog.posting import NDJSON
 from omp.rules.identifiers import key_id
 from omp.web.errors import InvalidRequest
-from omp.web.messages import JSON, Request, Response, json_response, matches_weakly
+from omp.web.messages import JSON, Request, Response, json_response, unmet_answer, unmet_precondition
 
 EVENT_STREAM = "text/event-stream"
 DEFAULT_PAGE = 50
@@ -86,7 +86,11 @@ def _stored(replica: Replica | None) -> Replica:
 
 def _ask(request: Request, oplog: OpLog, question: Callable[[Replica], Any]) -> Any:
     """The answer to one `question` about the log, if the request may read it."""
-    key = signing_key(request, oplog)
+    return _answer(request, oplog, signing_key(request, oplog), question)
+
+
+def _answer(request: Request, oplog: OpLog, key: str | None, question: Callable[[Replica], Any]) -> Any:
+    """The same, for a request that is known to be signed by `key`."""
     with oplog.node.reading(request.params["log"]) as replica:
         return question(_readable(replica, key, oplog))
 
@@ -116,15 +120,15 @@ def heads(request: Request, oplog: OpLog) -> Response:
 
 def state(request: Request, oplog: OpLog) -> Response:
     """``GET /logs/{log}/state``: the exact canonical bytes, with the state ID as ETag and in ``OMP-State``."""
-    tags = request.headers.get("if-none-match", "")
 
-    def question(replica: Replica) -> tuple[str, bytes | None]:
+    def question(replica: Replica) -> tuple[str, int, bytes]:
         state_id = replica.state_id()
-        return state_id, None if matches_weakly(tags, f'"{state_id}"') else replica.state_document()
+        unmet = unmet_precondition(request, f'"{state_id}"')
+        return state_id, unmet, b"" if unmet else replica.state_document()
 
-    state_id, document = _ask(request, oplog, question)
-    headers = (("ETag", f'"{state_id}"'), ("OMP-State", state_id))
-    return Response(304, headers=headers) if document is None else Response(200, document, JSON, headers)
+    state_id, unmet, document = _ask(request, oplog, question)
+    etag, named = f'"{state_id}"', (("OMP-State", state_id),)
+    return unmet_answer(unmet, etag, named) if unmet else Response(200, document, JSON, (("ETag", etag), *named))
 
 
 def operation(request: Request, oplog: OpLog) -> Response:
@@ -155,8 +159,9 @@ def _raw(entry: Entry) -> bytes:
 
 def lacking(request: Request, oplog: OpLog) -> Response:
     """``POST /logs/{log}/missing``: what the caller lacks, one operation a line, in total order."""
+    key = signing_key(request, oplog)  # before the body: a stranger learns nothing from its errors
     heads_there = request.valid_body()["heads"]
-    entries = _ask(request, oplog, lambda replica: replica.lacking(heads_there))
+    entries = _answer(request, oplog, key, lambda replica: replica.lacking(heads_there))
     return Response(200, content_type=NDJSON, stream=_lines(entry.raw for entry in entries))
 
 
@@ -263,8 +268,8 @@ def claim_why(request: Request, oplog: OpLog) -> Response:
 
 def projected(request: Request, oplog: OpLog) -> Response:
     """``GET /logs/{log}/projection``: what a key sees (§6); in mode ``strict``, what the signer sees."""
-    query = request.valid_query()
     key = signing_key(request, oplog)
+    query = request.valid_query()
     if key is not None and query["key"] not in (None, key):
         raise ReadingDenied("In mode strict a projection is that of the request's signer: leave key out.")
     key = key or query["key"]

@@ -309,6 +309,9 @@ class Reading(LogCase):
         self.assertEqual((answer.headers["etag"], answer.headers["omp-state"]), (f'"{state_id}"', state_id))
         self.assertEqual(answer.body, WRITTEN.replica.state_document())
         self.assertEqual(self.get(path("/state"), {"If-None-Match": f'"{state_id}"'}).status, 304)
+        self.assertEqual(self.get(path("/state"), {"If-Match": f'"{state_id}"'}).status, 200)
+        refused = self.get(path("/state"), {"If-Match": '"other"'})
+        self.assertEqual((refused.status, refused.headers["etag"]), (412, f'"{state_id}"'))
 
     def test_claims_with_their_filters(self) -> None:
         (item,) = self.get(path("/claims")).json["items"]
