@@ -25,13 +25,14 @@ What waits for its parents, and the recent rejections, are in memory only: a res
 operations count as never delivered.
 
 Locks: first a block of the store (a write block to admit, a read block to load a log), then :attr:`Node._lock`, never
-the other way round.  Stages 1 to 7 run before both.  A large batch is admitted a few operations at a time, so that
-others are served in between.
+the other way round.  Stages 1 to 7 run before both.  A large batch is admitted a few operations at a time, and so is
+what had waited for one of them: a block ends after some milliseconds, and others are served before the next.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +50,14 @@ OPERATIONS = "oplog_operations"
 LOGS = "oplog_logs"
 
 _AT_ONCE = 64
-"""Operations that one write block of the store admits."""
+"""Operations that one write block of the store admits, at most."""
+_BLOCK_SECONDS = 0.01
+"""How long a write block may take; it ends with the operation that goes beyond.
+
+The number of operations alone is no measure of the work: a stranger's may merge a thousand forks, or be what a
+thousand others have waited for.
+"""
+_GIVE_WAY_SECONDS = 0.0002
 
 
 class _Held:
@@ -82,8 +90,7 @@ class Node:
 
         def waiting(operation_id: str) -> bytes | None:
             # Nothing is loaded, but something may wait: sent again, it must not cost another verification.
-            operation = self._pool.get(log, operation_id)
-            return operation.raw if operation is not None else None
+            return self._pool.get(log, operation_id)
 
         return waiting
 
@@ -94,27 +101,33 @@ class Node:
         :class:`~omp.store.port.StoreUnavailable`; what was committed before that stays.
         """
         outcomes: list[Outcome] = []
-        for start in range(0, len(operations), _AT_ONCE):
-            outcomes += self._admit(log, operations[start : start + _AT_ONCE])
+        more, began = bool(operations), time.monotonic()
+        while more:
+            more = self._admit_some(log, operations, outcomes)
+            if more and time.monotonic() - began >= _BLOCK_SECONDS:
+                # Whoever waits for a lock is only woken when it is let go, and we would be back before it has it.
+                time.sleep(_GIVE_WAY_SECONDS)
+                began = time.monotonic()
         return outcomes
 
-    def _admit(self, log: str, operations: Sequence[Operation]) -> list[Outcome]:
-        """Admit a few operations in one commit."""
+    def _admit_some(self, log: str, operations: Sequence[Operation], outcomes: list[Outcome]) -> bool:
+        """Admit the next few operations in one commit; adds to `outcomes`, and returns whether there is more to do."""
         held = None
         try:
             with self._store.write() as tx, self._lock:
                 held = self._current(tx, log)
-                outcomes = [held.replica.admit(operation) for operation in operations]
-                _write_rows(tx, log, held, outcomes)
-                _append_events(held, outcomes)
+                done = _until_pause(held.replica, operations, outcomes)
+                _write_rows(tx, log, held, done)
+                _append_events(held, done)
                 events = held.appended
                 if len(held.replica):
                     self._logs[log] = held
+                more = len(outcomes) < len(operations) or held.replica.unfinished
         except BaseException:
             self._forget(log, held)
             raise
         held.feed.publish(events)  # only now is it durable, and may be told
-        return outcomes
+        return more
 
     def _current(self, tx: Reader, log: str) -> _Held:
         """The log in memory; read again if it is not what the table holds."""
@@ -160,6 +173,10 @@ class Node:
         with self._lock:
             yield held.replica if held is not None else None
 
+    def stores(self, log: str) -> bool:
+        """Whether anything of `log` is stored."""
+        return log in self._logs or self._store.get(LOGS, key(log)) is not None
+
     def feed(self, log: str) -> Feed | None:
         """The events of `log`; None if nothing is stored."""
         held = self._loaded(log)
@@ -198,6 +215,35 @@ def _stored_number(tx: Reader, log: str) -> int:
     return int.from_bytes(tx.get(LOGS, key(log)) or b"", "big")
 
 
+def _until_pause(replica: Replica, operations: Sequence[Operation], outcomes: list[Outcome]) -> list[Outcome]:
+    """Admit operations, those after the ones in `outcomes`, until the block has done enough.
+
+    What an earlier block left unfinished comes first.  It may be another writer's; the outcome before it, if there is
+    one, has it too.  Adds to `outcomes`; returns what this block did, in order.
+    """
+    ends = time.monotonic() + _BLOCK_SECONDS
+    done: list[Outcome] = []
+
+    def pause() -> bool:
+        return time.monotonic() >= ends
+
+    while len(done) < _AT_ONCE:
+        if replica.unfinished:
+            rest = replica.resume(pause)
+            done.append(rest)
+            if outcomes:
+                last = outcomes[-1]
+                outcomes[-1] = last._replace(stored=last.stored + rest.stored, events=last.events + rest.events)
+        elif len(outcomes) < len(operations):
+            outcomes.append(replica.admit(operations[len(outcomes)], pause))
+            done.append(outcomes[-1])
+        else:
+            break
+        if pause():
+            break
+    return done
+
+
 def _write_rows(tx: Writer, log: str, held: _Held, outcomes: Sequence[Outcome]) -> None:
     """Write what `outcomes` added to the log into the tables."""
     entries = [entry for outcome in outcomes for entry in outcome.stored]
@@ -223,6 +269,8 @@ class OpLog:
     engine: Engine
     signatures: SignatureGuard
     clock: Callable[[], float]
+    anybody_begins: bool = True
+    """Whether a log that is not stored begins without a signature by a configured key (§7.2)."""
 
     def now(self) -> str:
         """The time as a timestamp of §1.3."""

@@ -15,7 +15,7 @@ from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, REFUTATIO
 from omp.protocols.oplog.core.producer import signed
 from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Replica
 from omp.protocols.oplog.core.verify import check_bytes
-from omp.protocols.oplog.core.waiting import Bounds, WaitingPool
+from omp.protocols.oplog.core.waiting import Bounds, WaitingPool, weight
 from omp.protocols.oplog.definition import Report, check
 from omp.rules import identifiers
 from omp.tests import long
@@ -353,7 +353,7 @@ class Pool(unittest.TestCase):
         self.assertEqual(self.waiting(pool, LOG, [known.id, strange.id]), [True, False])
 
     def test_bytes_are_bounded_for_each_log_and_over_all_logs(self) -> None:
-        size = len(self.orphan(1).raw)
+        size = weight(len(self.orphan(1).raw), 1)
         pool = WaitingPool(Bounds(bytes_a_log=2 * size + 10, bytes=3 * size + 10))
         other = identifiers.identity_id(STRANGER.public_key)
         mine, theirs = Replica(LOG, pool), Replica(other, pool)
@@ -383,7 +383,7 @@ class Pool(unittest.TestCase):
 
     def test_delivered_again_it_keeps_its_place_and_counts_once(self) -> None:
         one, two = self.orphan(1), self.orphan(2)
-        pool = WaitingPool(Bounds(operations_a_log=2, bytes_a_log=len(one.raw) + len(two.raw)))
+        pool = WaitingPool(Bounds(operations_a_log=2, bytes_a_log=sum(weight(len(both.raw), 1) for both in (one, two))))
         replica = Replica(LOG, pool)
         for operation in (one, two, one, one):
             self.assertEqual(replica.admit(operation).status, DEFERRED)
