@@ -44,6 +44,8 @@ _Node = tuple[Any, ...]  # of nodes, or in a leaf of numbers; what stands beyond
 def element(vector: Vector, number: int) -> int:
     """The element of the chain with this `number`."""
     height, node = vector
+    if not height:  # the usual case: few chains
+        return node[number] if number < len(node) else 0
     if number >> _BITS * (height + 1):
         return 0
     for shift in range(_BITS * height, -1, -_BITS):
@@ -194,7 +196,10 @@ class Past:
 
     def holds(self, entry: Entry) -> bool:
         """Whether `entry` is in this past."""
-        return entry.seq <= self.upto(entry.chain)
+        seq, chain, prev = entry.seq, entry.chain, self.prev
+        if prev is not None and prev.chain is chain and seq <= prev.seq:
+            return True
+        return seq <= element(self.vector, chain.number)
 
 
 class LogView(Protocol):

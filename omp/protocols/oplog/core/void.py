@@ -61,7 +61,7 @@ class Voidness:
         self._open: dict[int, dict[Entry, None]] = {}
         """The stored operations to be settled again, by level, each once."""
         self._uncut: dict[int, GrantEntry] = {}
-        """id of an Auth(O) -> one of its grants that was not cut when last asked: the first to ask next time.
+        """id of an Auth(O) -> one of its grants that had no floor above it when last asked: the first to ask next time.
 
         Entries share these tuples, and never lose them.
         """
@@ -88,7 +88,8 @@ class Voidness:
     def _settle(self) -> list[Entry]:
         changed: list[Entry] = []
         while self._open:
-            level = [entry for entry in self._open.pop(min(self._open)) if self._is_void(entry) != entry.void]
+            limits: dict[tuple[int, Chain], int | None] = {}  # no floor moves before the level is settled
+            level = [entry for entry in self._open.pop(min(self._open)) if self._is_void(entry, limits) != entry.void]
             for entry in level:
                 entry.void = not entry.void
             changed += level
@@ -96,15 +97,30 @@ class Voidness:
             self._have_changed(entry for entry in level if isinstance(entry, RevocationEntry))
         return changed
 
-    def _is_void(self, entry: Entry) -> bool:
-        """Whether every grant in Auth(`entry`) is cut for it."""
-        auth = entry.auth
+    def _is_void(self, entry: Entry, limits: dict[tuple[int, Chain], int | None]) -> bool:
+        """Whether every grant in Auth(`entry`) is cut for it.
+
+        `limits` keeps, by Auth(O) and chain, the ``seq`` above which all is cut, since many entries ask for the same.
+        """
+        auth, name = entry.auth, (id(entry.auth), entry.chain)
+        if name not in limits:
+            limits[name] = self._limit(auth, entry.chain)
+        limit = limits[name]
+        return limit is not None and entry.seq > limit
+
+    def _limit(self, auth: tuple[GrantEntry, ...], chain: Chain) -> int | None:
+        """The ``seq`` above which every grant of `auth` is cut for operations of `chain`; None if one is not cut."""
         uncut = self._uncut.get(id(auth))
-        if uncut is None or _is_cut(uncut, entry):
-            uncut = next((grant for grant in auth if not _is_cut(grant, entry)), None)
-            if uncut is not None:
-                self._uncut[id(auth)] = uncut
-        return uncut is None
+        if uncut is not None and _limit_of(uncut, chain) is None:
+            return None
+        greatest = 0
+        for grant in auth:
+            limit = _limit_of(grant, chain)
+            if limit is None:
+                self._uncut[id(auth)] = grant
+                return None
+            greatest = max(greatest, limit)
+        return greatest
 
     def _have_changed(self, revocations: Iterable[RevocationEntry]) -> None:
         """These have become effective, or have ceased to be: move the floors of their targets."""
@@ -162,14 +178,10 @@ def _level(auth: Iterable[GrantEntry]) -> int:
     return max(grant.depth for grant in auth)
 
 
-def _is_cut(grant: GrantEntry, entry: Entry) -> bool:
-    """Whether an effective revocation, no renunciation, cuts `grant` for the stored `entry`."""
-    above: GrantEntry | None = grant
-    while above is not None:
-        if above.floor is not None and entry.seq > element(above.floor, entry.chain.number):
-            return True
-        above = above.parent
-    return False
+def _limit_of(grant: GrantEntry, chain: Chain) -> int | None:
+    """The ``seq`` above which `grant` is cut for operations of `chain`: by the lowest floor in its lineage, if any."""
+    floors = [above.floor for above in grant.lineage() if above.floor is not None]
+    return min(element(floor, chain.number) for floor in floors) if floors else None
 
 
 def cutting(grant: GrantEntry, entry: Entry) -> list[RevocationEntry]:
