@@ -24,9 +24,10 @@ Two things are told only after the commit: the answer to whoever posted, and the
 What waits for its parents, and the recent rejections, are in memory only: a restart loses both, and then the waiting
 operations count as never delivered.
 
-Locks: first a block of the store (a write block to admit, a read block to load a log), then :attr:`Node._lock`, never
-the other way round.  Stages 1 to 7 run before both.  A large batch is admitted a few operations at a time, and so is
-what had waited for one of them: a block ends after some milliseconds, and others are served before the next.
+Locks: :attr:`Node._loading` while a log is read from the tables, and no other.  To admit, first a block of the store,
+then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before both.  A large batch is admitted a few
+operations at a time, and so is what had waited for one of them: a block ends after some milliseconds, and others are
+served before the next.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Node:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
         self._pool = WaitingPool()
         self._logs: dict[str, _Held] = {}
 
@@ -100,6 +102,7 @@ class Node:
         Returns what became of each, once everything accepted is durable.  Raises
         :class:`~omp.store.port.StoreUnavailable`; what was committed before that stays.
         """
+        self._loaded(log)  # not in a write block: a long log takes seconds
         outcomes: list[Outcome] = []
         more, began = bool(operations), time.monotonic()
         while more:
@@ -138,12 +141,14 @@ class Node:
         return held if held is not None else self._read(tx, log)
 
     def _read(self, tx: Reader, log: str) -> _Held:
-        held = _Held(log, self._pool)
+        # Of a log that is not in memory nothing waits; while it is read, others may use the pool.
+        held = _Held(log, WaitingPool())
         prefix = key(log)
         for _, raw in tx.scan(OPERATIONS, prefix, after(prefix)):
             for event in held.replica.restore(raw):
                 held.appended = held.feed.append(event)
         held.feed.publish(held.appended)
+        held.replica.wait_in(self._pool)
         return held
 
     def _forget(self, log: str, held: _Held | None) -> None:
@@ -186,11 +191,16 @@ class Node:
         held = self._logs.get(log)
         if held is not None or self._store.get(LOGS, key(log)) is None:
             return held
-        with self._store.read() as tx, self._lock:
+        # One load at a time, and while it runs nothing else waits: nobody knows the new replica yet.
+        with self._loading:
             held = self._logs.get(log)
-            if held is None and _stored_number(tx, log):
-                held = self._logs[log] = self._read(tx, log)
-            return held
+            if held is not None:
+                return held
+            with self._store.read() as tx:
+                found = self._read(tx, log)
+            with self._lock:
+                # A writer that came later may have been faster, and has stored more since.
+                return self._logs.setdefault(log, found)
 
     def waiting(self, log: str) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
         """(What waits in `log`, the oldest first; the recent rejections of what had waited, the newest first)."""

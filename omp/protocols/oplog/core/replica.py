@@ -190,6 +190,10 @@ class Replica:
             self._take_in(judge(operation, self), [], events)
         return events
 
+    def wait_in(self, pool: WaitingPool) -> None:
+        """From now on let operations wait in `pool`; nothing of this log waits in either."""
+        self._pool = pool
+
     def _take_in(self, candidate: Candidate, stored: list[Entry], events: list[Event]) -> None:
         """Both acts of storing: append, and follow up."""
         entry = self._append(candidate)
