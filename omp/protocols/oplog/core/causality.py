@@ -74,15 +74,21 @@ def _with(node: _Node, height: int, number: int, seq: int) -> _Node:
     return (*node[:digit], new, *node[digit + 1 :])
 
 
-def joined(one: Vector, other: Vector, memory: dict[tuple[int, int], tuple[_Node, _Node, _Node]]) -> Vector:
-    """The greater of both, element by element: the past of what has merged both.
+_JOINED: dict[tuple[int, int], tuple[_Node, _Node, _Node]] = {}
+"""(ids of two nodes) -> (both, what they joined to): whoever merges the same two again shares the result.
 
-    `memory` serves several calls: one part is never joined to the same other part twice.
-    """
-    if one[0] != other[0]:
-        height = max(one[0], other[0])
-        return height, _joined(_lifted(one, height), _lifted(other, height), height, memory)
-    return one[0], _joined(one[1], other[1], one[0], memory)
+A cache of a pure function, for all logs, emptied when it is full.  Without it a thousand operations that each merge the
+same two thousand-fold forks would each have a tree of their own.
+"""
+_JOINED_KEPT = 8_192
+
+
+def joined(one: Vector, other: Vector) -> Vector:
+    """The greater of both, element by element: the past of what has merged both."""
+    height = max(one[0], other[0])
+    return height, _joined(_lifted(one, height), _lifted(other, height), height) if height else _greater(
+        one[1], other[1]
+    )
 
 
 def _lifted(vector: Vector, height: int) -> _Node:
@@ -92,24 +98,34 @@ def _lifted(vector: Vector, height: int) -> _Node:
     return node
 
 
-def _joined(a: _Node, b: _Node, height: int, memory: dict[tuple[int, int], tuple[_Node, _Node, _Node]]) -> _Node:
+def _joined(a: _Node, b: _Node, height: int) -> _Node:
     if a is b or not b:
         return a
     if not a:
         return b
-    short, long = (a, b) if len(a) < len(b) else (b, a)
-    rest = long[len(short) :]
-    if not height:
-        result = (*map(max, short, long), *rest)
-    elif found := memory.get((id(a), id(b))):
+    found = _JOINED.get((id(a), id(b)))
+    if found is not None and found[0] is a and found[1] is b:
         return found[2]
-    else:
-        result = (*(_joined(c, d, height - 1, memory) for c, d in zip(short, long, strict=False)), *rest)
-    # The same tuple where it says the same, so that whoever compares the two later sees it at once.
-    result = a if result == a else b if result == b else result
     if height:
-        memory[id(a), id(b)] = a, b, result  # with a and b, so that nothing else gets their id
+        short, long = (a, b) if len(a) < len(b) else (b, a)
+        parts = (_joined(c, d, height - 1) for c, d in zip(short, long, strict=False))
+        result = _either((*parts, *long[len(short) :]), a, b)
+    else:
+        result = _greater(a, b)
+    if len(_JOINED) >= _JOINED_KEPT:
+        _JOINED.clear()
+    _JOINED[id(a), id(b)] = a, b, result
     return result
+
+
+def _greater(a: _Node, b: _Node) -> _Node:
+    short, long = (a, b) if len(a) < len(b) else (b, a)
+    return _either((*map(max, short, long), *long[len(short) :]), a, b)
+
+
+def _either(result: _Node, a: _Node, b: _Node) -> _Node:
+    """`result`; `a` or `b` itself where it says the same, so that whoever compares the two later sees it at once."""
+    return a if result == a else b if result == b else result
 
 
 def lower(one: Vector, other: Vector) -> Vector:
@@ -132,7 +148,7 @@ def _lower(a: _Node, b: _Node, height: int) -> _Node:
         result = tuple(_lower(c, d, height - 1) for c, d in zip(a, b, strict=False))
     else:
         result = tuple(map(min, a, b))
-    return a if result == a else b if result == b else result
+    return _either(result, a, b)
 
 
 def falls(one: Vector, other: Vector) -> Iterator[tuple[int, int, int]]:
@@ -184,10 +200,9 @@ class Past:
     def __init__(self, prev: Entry | None, deps: Iterable[Entry]) -> None:
         self.prev = prev
         self.vector = prev.chain.vector(prev.seq) if prev is not None else NOTHING
-        memory: dict[tuple[int, int], tuple[_Node, _Node, _Node]] = {}
         for dep in deps:
             if not self.holds(dep):
-                self.vector = joined(self.vector, known(dep), memory)
+                self.vector = joined(self.vector, known(dep))
 
     def upto(self, chain: Chain) -> int:
         """The highest ``seq`` of `chain` in this past, or 0."""
