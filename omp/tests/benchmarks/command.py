@@ -23,6 +23,7 @@ BENCHMARKS = {
     "vault": "pull, push and token request",
     "places": "search and loading among up to a million registrations",
     "profile": "reading and signed writing of a profile",
+    "hostile": "what a stranger's worst requests cost",
 }
 EXAMPLES = """examples:
   python -m omp bench                        the objects API, five rounds
