@@ -3,7 +3,7 @@
 Each benchmark is a module in :mod:`omp.tests.benchmarks` with ``HELP``, ``configure(parser)`` for options of its
 own, and ``run(arguments) -> exit status``; the table below is all that makes it known.  A module is imported only
 when it is asked for.  Nothing here is a test: a goal that is missed is printed as such, and the exit status is
-that of a run that could be finished.
+that of a run that could be finished.  (``hostile --check`` is the exception: CI runs it.)
 """
 
 from __future__ import annotations

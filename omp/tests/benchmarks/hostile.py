@@ -136,12 +136,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{row.name}: {_bound(row)}; before: {row.before}")
         return 0
     print(_line("", "sent", "CPU s", "s/MB", "peak MiB", "x sent", "wait ms", "verdict", "bound", "before"), flush=True)
-    results: list[Measured] = []
-    for measured in measure(chosen, quick):
-        results.append(measured)
-        if not measured.row.group:
-            print(_shown(measured), flush=True)
-    _show_groups(results)
+    results = list(_show(measure(chosen, quick)))
     beyond = [one for one in results if one.excess > TOLERANCE]
     skipped = len(chosen) - len(results)
     for failure in failures:
@@ -292,11 +287,22 @@ def _bound(row: Row) -> str:
     return ", ".join(parts) or "none"
 
 
-def _show_groups(results: Sequence[Measured]) -> None:
-    """Of each group what cost most CPU and what most memory a byte, and all that does not hold."""
-    for _, members in itertools.groupby((one for one in results if one.row.group), lambda one: one.row.group):
-        group = list(members)
-        worst = [max(group, key=lambda one: one.cpu / (one.row.bound_cpu or math.inf))]
-        worst.append(max(group, key=lambda one: one.peak / (one.row.bound_mib or math.inf)))
-        for one in dict.fromkeys([*worst, *(one for one in group if one.excess > 1)]):
-            print(_shown(one), flush=True)
+def _show(results: Iterable[Measured]) -> Iterator[Measured]:
+    """Print each row when it is measured, and of each group, when all of it is, the worst; passes all of them on."""
+    for group, members in itertools.groupby(results, lambda one: one.row.group):
+        collected = []
+        for one in members:
+            collected.append(one)
+            yield one
+            if not group:
+                print(_shown(one), flush=True)
+        if group:
+            for one in _worst(collected):
+                print(_shown(one), flush=True)
+
+
+def _worst(group: Sequence[Measured]) -> list[Measured]:
+    """Of a group what comes nearest to the bound of CPU and to that of memory, and all that does not hold."""
+    cpu = max(group, key=lambda one: one.cpu / (one.row.bound_cpu or math.inf))
+    peak = max(group, key=lambda one: one.peak / (one.row.bound_mib or math.inf))
+    return [one for one in group if one is cpu or one is peak or one.excess > 1]
