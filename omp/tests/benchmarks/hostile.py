@@ -297,12 +297,15 @@ def _show(results: Iterable[Measured]) -> Iterator[Measured]:
             if not group:
                 print(_shown(one), flush=True)
         if group:
-            for one in _worst(collected):
+            shown = _worst(collected)
+            for one in shown:
                 print(_shown(one), flush=True)
+            if others := sum(one.excess > 1 for one in collected) - sum(one.excess > 1 for one in shown):
+                print(f"    and {others} others of this route that do not hold", flush=True)
 
 
 def _worst(group: Sequence[Measured]) -> list[Measured]:
-    """Of a group what comes nearest to the bound of CPU and to that of memory, and all that does not hold."""
+    """Of a group what comes nearest to the bound of CPU and to that of memory, and all that is beyond its bounds."""
     cpu = max(group, key=lambda one: one.cpu / (one.row.bound_cpu or math.inf))
     peak = max(group, key=lambda one: one.peak / (one.row.bound_mib or math.inf))
-    return [one for one in group if one is cpu or one is peak or one.excess > 1]
+    return [one for one in group if one is cpu or one is peak or one.excess > TOLERANCE]
