@@ -126,11 +126,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure every row and print the table; the exit status is 1 only with ``--check``."""
     quick = getattr(args, "quick", False)
     rows, failures = gather()
-    chosen = [
-        row
-        for module, row in rows
-        if (args.only is None or args.only in module or args.only in row.name) and (row.quick or not quick)
-    ]
+    chosen = _chosen(rows, args.only, quick)
     if args.list:
         for row in chosen:
             print(f"{row.name}: {_bound(row)}; before: {row.before}")
@@ -146,6 +142,28 @@ def run(args: argparse.Namespace) -> int:
         + (f"; {skipped} were not begun, for want of time" if skipped else "")
     )
     return 1 if args.check and (beyond or failures) else 0
+
+
+def _chosen(rows: Iterable[tuple[str, Row]], only: str | None, quick: bool) -> list[Row]:
+    chosen = [
+        (module, row)
+        for module, row in rows
+        if (only is None or only in module or only in row.name) and (row.quick or not quick)
+    ]
+    return _in_turn(chosen) if quick else [row for _, row in chosen]
+
+
+def _in_turn(rows: Iterable[tuple[str, Row]]) -> list[Row]:
+    """One row of each module in turn, so that a run that ends early has tried something of each.
+
+    All that belongs to a group comes last, as one group: a server as good as new is asked again.
+    """
+    modules: dict[str, list[Row]] = {}
+    for module, row in rows:
+        modules.setdefault("" if row.group else module, []).append(row._replace(group="all") if row.group else row)
+    grouped = modules.pop("", [])
+    in_turn = [row for turn in itertools.zip_longest(*modules.values()) for row in turn if row is not None]
+    return in_turn + grouped
 
 
 def gather() -> tuple[list[tuple[str, Row]], list[str]]:
@@ -196,7 +214,7 @@ def _measured(watched: Watched, row: Row, quick: bool) -> Measured:
         attack = _Attack(row, port)
         finished = attack.wait(lambda: watched.cpu() > enough, deadline) and watched.settle(deadline - time.monotonic())
         if not finished:
-            faults.append("stopped: it took too long")
+            faults.append("stopped: it cost far too much, or took too long")
         elif attack.error is not None:
             faults.append(f"the row failed: {attack.error!r}")
     cpu, peak = watched.end()
