@@ -50,14 +50,22 @@ def post(request: Request, oplog: OpLog) -> Response:
     request would begin a log that only a configured key may begin; 415.
     """
     if not oplog.anybody_begins and not oplog.node.stores(request.params["log"]):
-        # Before the body is looked at: what a stranger sends for a log that nobody has must not even wait here.
-        oplog.signatures.check(request)
+        _require_configured_key(request, oplog)
     media_type = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if media_type == JSON:
         return post_one(oplog.node, oplog.engine, request.params["log"], request.body)
     if media_type == NDJSON:
         return post_many(oplog.node, oplog.engine, request.params["log"], request.body)
     raise ApiError(415, f"Send one operation as {JSON}, or one a line as {NDJSON}.")
+
+
+def _require_configured_key(request: Request, oplog: OpLog) -> None:
+    # Before the body is looked at: what a stranger sends for a log that nobody has must not even wait here.
+    try:
+        oplog.signatures.check(request)
+    except ApiError as refused:
+        refused.message = f"Here a log is begun with a configured key, unless OMP_LOGS_OPEN=1. {refused.message}"
+        raise
 
 
 # --- One --------------------------------------------------------------------------------------------------------

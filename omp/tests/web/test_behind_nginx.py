@@ -163,7 +163,7 @@ class BehindNginx(Proxied):
         self.phone()
         for name in ("Ada", "Grace"):
             self.done("phone", "claim", "name.first", name)
-        with self.nginx(), self.served(OMP_SIG_MODE="strict"):
+        with self.nginx(), self.served(OMP_SIG_MODE="strict", OMP_LOGS_OPEN="1"):
             state = self.state("phone")
             self.assertEqual(self.done("phone", "push", self.url), f"pushed 2 operations\nstate {state} on both sides")
             first = self.file().read_text().splitlines(keepends=True)[0]

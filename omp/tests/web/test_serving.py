@@ -48,7 +48,7 @@ def read_answers(sock: socket.socket, count: int) -> list[tuple[int, dict[str, s
 def begun(port: int, body: bytes = b"{") -> socket.socket:
     """A connection on which a request is under way: a part of its body has been sent, and the server has seen it."""
     sock = socket.create_connection(("127.0.0.1", port), 10)
-    fields = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"
+    fields = b"Host: localhost\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"
     sock.sendall(b"POST /objects HTTP/1.1\r\n" + fields)
     assert sock.recv(25).endswith(b"100 Continue\r\n\r\n")
     sock.sendall(body)
