@@ -78,6 +78,9 @@ def canonical_text(value: Any, *, exact_integers: bool = False) -> str:
     return leaf(value) if leaf else _container(value, leaves, MAX_DEPTH)
 
 
+_PART = 4096  # elements of an array that are written at a time
+
+
 def _container(value: Any, leaves: dict[type, Callable[[Any], str]], depth: int) -> str:
     """An object or array, `depth` levels of nesting still allowed.
 
@@ -95,6 +98,9 @@ def _container(value: Any, leaves: dict[type, Callable[[Any], str]], depth: int)
             parts.append(f"{encode_basestring(name)}:{written}")
         return "{" + ",".join(parts) + "}"
     if kind is list or kind is tuple:
+        if len(value) > _PART:  # the text of a number takes 50 bytes until it is joined to others
+            starts = range(0, len(value), _PART)
+            return "[" + ",".join([_container(value[at : at + _PART], leaves, depth)[1:-1] for at in starts]) + "]"
         for element in value:
             leaf = leaves.get(type(element))
             parts.append(leaf(element) if leaf else _container(element, leaves, depth - 1))

@@ -48,13 +48,19 @@ class JsonError(ValueError):
     """A text that is not JSON, or holds what omp §2.1 refuses; the message is one sentence for the sender."""
 
 
-def parse(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
+class TooManyContainers(JsonError):
+    """A text that holds more arrays and objects than its reader allows."""
+
+
+def parse(data: bytes, max_depth: int = MAX_DEPTH, max_containers: int | None = None) -> Any:
     """The value of the JSON text `data`: dict, list, str, int, float, bool or None.
 
-    Raises :class:`JsonError`, and nothing else, for anything but JSON within the bounds above.
+    Raises :class:`JsonError`, and nothing else, for anything but JSON within the bounds above; if it is only that there
+    are more than `max_containers` arrays and objects, :class:`TooManyContainers`.  An empty array takes 2 bytes as text
+    and 88 in memory.
     """
     text = text_of(data)
-    check_depth(data, max_depth)
+    check_depth(data, max_depth, max_containers)
     value = scan_whole(_scan, text)
     # The scanner has made one character of each pair of surrogates, and UTF-8 text holds none: a surrogate in the value
     # is alone, and was written as an escape \ud8… to \udf….
@@ -100,17 +106,21 @@ _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'"[]{}'))
 _UP_AND_DOWN = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes: +1, +1, −1, −1
 
 
-def check_depth(data: bytes, max_depth: int) -> None:
+def check_depth(data: bytes, max_depth: int, max_containers: int | None = None) -> None:
     """Raise :class:`JsonError` where the JSON text `data` nests deeper than `max_depth`, before anything recurses.
 
+    Or :class:`TooManyContainers` where it holds more than `max_containers` arrays and objects, before they are made.
     In a text that is not JSON it sees all the nesting before the first mistake.
     """
-    if data.count(b"[") + data.count(b"{") <= max_depth:
+    brackets = data.count(b"[") + data.count(b"{")
+    if brackets <= max_depth:
         return  # no more brackets than levels
     # Count the brackets outside strings.  Without escaped backslashes and escaped quotes, the pieces between quotes
     # are outside and inside a string by turns.
     unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     steps = b"".join(unescaped.translate(_UP_AND_DOWN, _NEITHER_BRACKET_NOR_QUOTE).split(b'"')[::2])
+    if max_containers is not None and brackets > max_containers and steps.count(b"\x01") > max_containers:
+        raise TooManyContainers(f"a text of this length may hold at most {max_containers} arrays and objects")
     if max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth:
         raise JsonError(f"nested deeper than {max_depth} levels")
 

@@ -1,7 +1,7 @@
 """The file of the SQLite adapter: whose it is, who may open it, what its failures are called, its tables (omp §8).
 
 For :mod:`omp.store.sqlite`.  A file bears :data:`APPLICATION_ID` and :data:`SCHEMA_VERSION`; a file with others is
-refused before anything in it is touched.  A new file is readable only by its owner.
+refused before anything in it is touched.  A new file, and one that was empty before, is readable only by its owner.
 
 One process at a time: ``PATH-lock`` beside the file stays locked while the store is open.  The protocols keep caches
 over the tables, and two processes would not see each other's rows in them.  A file that we may read but not write is
@@ -60,6 +60,8 @@ def open_file(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection | None]
         try:
             is_new = _is_new(db, path)
             lock = _lock_out_others(path)
+            if is_new:
+                _make_private(path)
             _prepare(db, is_new, path)
         except BaseException:
             db.close()
@@ -75,6 +77,13 @@ def _create(path: str) -> None:
     """Make the file if there is none, readable only by its owner; SQLite gives its companions the same mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _make_private(path: str) -> None:
+    """Take the rights of others on a file that was empty, and on what lies where its companions will be."""
+    for name in (path, path + "-wal", path + "-shm", path + "-lock"):
+        with suppress(FileNotFoundError, PermissionError):  # another's file: whoever made it has chosen its mode
+            os.chmod(name, 0o600)
 
 
 def _is_new(db: sqlite3.Connection, path: str) -> bool:

@@ -22,6 +22,7 @@ The files, in reading order:
 * ``errors``: what a client did wrong, as values, and the shape that each protocol gives them;
 * ``routes``: routes, mounts, and the way from a request to its answer;
 * ``wire``: HTTP/1.1 on the wire, without a socket;
+* ``capacity``: what clients share of one server, and how much each may take;
 * ``connection``: one connection, on a socket, in a thread of its own;
 * ``server``: accepting, counting and stopping connections;
 * ``settings``: every variable that the server reads, as tables;

@@ -7,10 +7,12 @@ A connection is a blocking socket in a thread of its own.  A usual request costs
   is drained first, or a reset would take the answer away.
 * A slow client must not hold a thread for ever: a request has 30 s to arrive, each part of an answer 30 s to leave.
 * A client that goes away in the middle of a request costs nothing but its own connection.
+* A stranger may send a long body slowly, on many connections.  What the head alone refuses is refused before the body
+  is read, and all bodies under way have a bound together.
 * A stream that fails must not look complete: it gets no last chunk.
 
-Laid out: what a connection needs of its server, serving, reading a request from head to body, sending an answer,
-closing.
+Laid out: what a connection needs of its server, serving, giving way, reading a request from head to body, sending an
+answer, closing.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import socket
 import struct
 import time
@@ -25,6 +28,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from omp.web.addressing import Destination, Local, plain_address
+from omp.web.capacity import UNCOUNTED, Shares, network_of
 from omp.web.errors import ApiError
 from omp.web.messages import Request, Response
 from omp.web.routes import Application
@@ -47,6 +51,8 @@ _SEND = 256 * 1024
 _POLL_SECONDS = 0.5
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 1024 * 1024
+# The client has closed its side, or the connection is reset.  Where poll cannot tell (it is Linux's), a peek has to.
+_HUNG_UP = getattr(select, "POLLRDHUP", 0)
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 
 
@@ -60,6 +66,7 @@ class Serving(Protocol):
     request_seconds: float
     """How long a request may take to arrive, an idle connection to begin one, and each part of an answer to leave."""
     stopping: bool
+    shares: Shares
 
     def date(self) -> str:
         """The value of the Date field."""
@@ -86,7 +93,15 @@ class Connection:
         self._timeout: float | None = server.request_seconds
         self._deadline = 0.0
         self._idle = True
-        self._polls_for_stop = False  # looks whether the server is stopping, so nobody need wake it
+        self._polls = False  # looks whether it is to end, so nobody need wake it
+        self._counted = 0  # bytes of the present body that it took of the server's share
+        self.network = network_of(self._client)
+        self.unused_since: float | None = time.monotonic()
+        """Since when no request has been under way, on the monotonic clock; None while one is.
+
+        A request is under way once its head is whole: half a head, or a TLS handshake that never ends, keeps no place.
+        """
+        self.gives_way = False
 
     def serve(self) -> None:
         """Answer requests until the client leaves, the connection must close, or the server stops."""
@@ -97,14 +112,24 @@ class Connection:
         except (OSError, _ClientGone):
             pass  # the client left or stalled: there is nobody to tell
         finally:
+            self._return_share()
             self._say_goodbye()
             self._socket.close()
 
     def end_if_idle(self) -> None:
-        """Wake the thread out of its ``recv`` if no request is under way (the server stops)."""
-        if self._idle and not self._polls_for_stop:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RD)
+        """Wake the thread out of its ``recv`` if no request has begun to arrive (the server stops)."""
+        if self._idle and not self._polls:
+            self._wake()
+
+    def give_way(self) -> None:
+        """End, for another connection's sake; a request that arrives at this very moment is still answered."""
+        self.gives_way = True
+        if not (self._idle and self._polls):
+            self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
 
     def _prepare(self) -> None:
         """Set up the socket, in this thread: a client that is slow in the TLS handshake delays nobody else.
@@ -119,7 +144,7 @@ class Connection:
                 self._socket, server_side=True, do_handshake_on_connect=False
             )
             tls.do_handshake()
-            self._polls_for_stop = True
+            self._polls = True
         elif os.name == "posix":
             # A Python timeout polls before every recv and send; the kernel's own costs no system call.
             interval = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
@@ -131,25 +156,40 @@ class Connection:
 
     def _serve_one(self) -> bool:
         """Read a request and answer it; whether the connection goes on."""
-        request = None
+        refused = None
+        request: Request | None = None
         try:
             method, target, minor, fields = self._read_head()
+            self.unused_since = None
             origin, host = effective_host(method, target, fields, minor)
             headers = fields.headers if host == fields.host else {**fields.headers, "host": host or ""}
             request = Request(method, origin, headers, fields.lines, scheme=self._scheme, client=self._client)
+            request.client_left = self._client_left
             self._admit(request, fields)
+            if fields.encoded:
+                raise _encoded()
             if fields.chunked or fields.length:
                 request.body = self._read_body(request, fields, minor)
             if self._deadline:
                 self._socket.settimeout(self._timeout)
-        except ApiError as refusal:
-            # Where this request ends is unknown, or its body is unread: answer, and close (omp §1.4).
-            self._send(request, self._application.failure(request, refusal), "close")
+        except (OSError, _ClientGone):
+            raise
+        except Exception as refusal:
+            refused = self._application.failure(request, refusal)
+        if refused is not None:
+            # Where this request ends is unknown, or its body is unread: answer, and close (omp §1.4).  Not in the block
+            # above: as long as the exception lives, so does what has been read of the body.
+            self._buffer = b""
+            self._return_share()
+            self._send(request, refused, "close")
             self._linger()
             return False
+        assert request is not None  # or there was a refusal
         response = self._application.answer(request)
+        if self._counted:
+            self._return_share()
         connection = ""
-        if fields.close or self._server.stopping:
+        if fields.close or self._server.stopping or self.gives_way:
             connection = "close"
         elif minor == 0:
             connection = "keep-alive" if fields.keep_alive else "close"
@@ -172,6 +212,7 @@ class Connection:
 
         Raises :class:`ApiError` as :mod:`omp.web.wire` does.
         """
+        self.unused_since = time.monotonic()
         data = self._buffer or self._wait_for_request()
         self._idle = False
         self._deadline = 0.0
@@ -200,7 +241,7 @@ class Connection:
             self._socket.settimeout(0.0)
             data = self._socket.recv(_RECEIVE)
             self._socket.settimeout(self._timeout)
-        elif self._polls_for_stop:
+        elif self._polls:
             data = self._poll_for_request()
         else:
             data = self._socket.recv(_RECEIVE)
@@ -214,7 +255,7 @@ class Connection:
         Other connections are woken by an end of their stream (:meth:`end_if_idle`), which TLS would take for an attack.
         """
         until = time.monotonic() + self._server.request_seconds
-        while not self._server.stopping and (left := until - time.monotonic()) > 0:
+        while not (self._server.stopping or self.gives_way) and (left := until - time.monotonic()) > 0:
             self._socket.settimeout(min(left, _POLL_SECONDS))
             with contextlib.suppress(TimeoutError):
                 data = self._socket.recv(_RECEIVE)
@@ -241,26 +282,31 @@ class Connection:
     def _read_body(self, request: Request, fields: Fields, minor: int) -> bytes:
         """The body.  Its limit is that of the route, so the size can be refused before any of it is read.
 
-        Raises :class:`ApiError` 400 or 413.
+        Raises :class:`ApiError` 400, 413 or 503, or what the protocol's ``check_head`` does.
         """
         limit = self._application.body_limit(request.method, request.path)
         if fields.length is not None and fields.length > limit:
             raise too_large(limit)
         if fields.chunked and minor == 0:
             raise ApiError(400, "An HTTP/1.0 request must give the length of its body.")
-        complete = fields.length is not None and len(self._buffer) >= fields.length
-        if fields.expects_continue and minor > 0 and not complete:
+        if fields.length is not None and len(self._buffer) >= fields.length:
+            return self._from_buffer(fields.length)
+        self._application.check_head(request)
+        if fields.expects_continue and minor > 0:
             self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return self._read_chunked(limit) if fields.chunked else self._read_exactly(fields.length or 0)
 
     def _read_exactly(self, length: int) -> bytes:
+        parts, got = [self._buffer], len(self._buffer)
+        while got < length:
+            parts.append(self._receive())
+            got += len(parts[-1])
+            self._count(got)
+        self._buffer = b"".join(parts)
+        return self._from_buffer(length)
+
+    def _from_buffer(self, length: int) -> bytes:
         data = self._buffer
-        if len(data) < length:
-            parts, got = [data], len(data)
-            while got < length:
-                parts.append(self._receive())
-                got += len(parts[-1])
-            data = b"".join(parts)
         self._buffer = data[length:]
         return data[:length]
 
@@ -269,14 +315,43 @@ class Connection:
         decoder.feed(self._buffer)
         while not decoder.done:
             decoder.feed(self._receive())
+            self._count(len(decoder.body))
         self._buffer = decoder.rest
         return bytes(decoder.body)
+
+    def _count(self, size: int) -> None:
+        """Take what a body of `size` bytes needs of the server's share; :class:`ApiError` 503 where it is used up."""
+        more = size - UNCOUNTED - self._counted
+        if more <= 0:
+            return
+        if not self._server.shares.body_bytes.take(self.network, more):
+            busy = "The server is reading as many long bodies as it can; try again soon."
+            raise ApiError(503, busy, headers=[("Retry-After", "2")])
+        self._counted += more
+
+    def _return_share(self) -> None:
+        if self._counted:
+            self._server.shares.body_bytes.give_back(self.network, self._counted)
+            self._counted = 0
 
     def _send(self, request: Request | None, response: Response, connection: str, minor: int = 1) -> bool:
         """Send `response`; whether the connection can go on.
 
         `request` is None if its head could not be read; `connection` is the value of the Connection field, "" for none.
+        A stream is sent only if the client's share has room for it (omp §1.6).
         """
+        if response.stream is None or request is None or request.method == "HEAD":
+            return self._send_answer(request, response, connection, minor)
+        streams, network = self._server.shares.streams, network_of(request.client)
+        if not streams.take(network):
+            _close(response.stream)
+            return self._send_answer(request, self._application.failure(request, _no_stream()), connection, minor)
+        try:
+            return self._send_answer(request, response, connection, minor)
+        finally:
+            streams.give_back(network)
+
+    def _send_answer(self, request: Request | None, response: Response, connection: str, minor: int) -> bool:
         server = self._server
         try:
             head, chunked = self._head(response, connection, minor)
@@ -350,14 +425,24 @@ class Connection:
         return True
 
     def _client_left(self) -> bool:
-        """Whether the client has closed its side; over TLS that cannot be seen without reading, so a send finds out."""
+        """Whether the client has closed its side, or at least that for sending: the two look alike from here.
+
+        Where only a peek can tell, it cannot over TLS (a send finds out), nor while bytes of another request wait.
+        """
+        if _HUNG_UP:
+            poll = select.poll()
+            poll.register(self._socket, _HUNG_UP)
+            return bool(poll.poll(0))
+        before = self._socket.gettimeout()
         self._socket.settimeout(0.0)
         try:
             return not self._socket.recv(1, socket.MSG_PEEK) if self._scheme == "http" else False
         except BlockingIOError:
             return False
+        except OSError:
+            return True
         finally:
-            self._socket.settimeout(self._server.request_seconds)
+            self._socket.settimeout(before)
 
     def _say_goodbye(self) -> None:
         """The closure alert of TLS (RFC 9112 §9.8), so that a client can tell an end from a cut."""
@@ -371,6 +456,7 @@ class Connection:
         """Read what still arrives of a refused request: closing with unread bytes resets the connection, and the client
         would lose the answer."""
         self._say_goodbye()
+        self.unused_since = time.monotonic()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
             until = time.monotonic() + LINGER_SECONDS
@@ -381,6 +467,17 @@ class Connection:
                 if not data:
                     return
                 taken += len(data)
+
+
+def _encoded() -> ApiError:
+    # RFC 9110 §15.5.16; a body is never unpacked here: a few bytes could become gigabytes.
+    message = "The body must be sent without a Content-Encoding."
+    return ApiError(415, message, headers=[("Accept-Encoding", "identity")])
+
+
+def _no_stream() -> ApiError:
+    message = "As many streams are open as the server keeps, for all clients or for this one; try again later."
+    return ApiError(503, message, headers=[("Retry-After", "5")])
 
 
 class _ClientGone(Exception):

@@ -8,7 +8,7 @@ Laid out: the request, the parts of its target, the response, then what lists an
 cursors (omp §7.1) and entity tags (omp §7.2).
 
 Handled here: JSON within the bounds of omp §2.1; bodies and query parameters against their schemas.  The caller must
-check signatures and tokens, and compare entity tags.
+check signatures and tokens, and give a resource its entity tag.
 """
 
 from __future__ import annotations
@@ -20,16 +20,26 @@ from typing import Any, Protocol
 from urllib.parse import unquote_plus, unquote_to_bytes, urlencode
 
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
-from omp.rules.json_text import JsonError, compact, parse
+from omp.rules.json_text import JsonError, TooManyContainers, compact, parse
 from omp.rules.schema import Problem, Schema, Validator
 from omp.web.addressing import NOWHERE, Destination, is_operators_own
 from omp.web.errors import ApiError, InvalidRequest
 
 JSON = "application/json"
+MAX_CONTAINERS = 1 << 18
+BYTES_A_CONTAINER = 16
+"""How many arrays and objects a body may hold: so many, or one for so many of its bytes if that is more (omp §2.1).
+
+An empty array takes 2 bytes as text and up to 88 in memory: a body of 5 MiB would become 200.
+"""
 
 
 class Schemas(Protocol):
     """What a request needs of its route: which query and body it takes.  :class:`omp.web.routes.Route` has it."""
+
+    @property
+    def auth(self) -> str:
+        """What the route asks of the caller, in words; "" for nothing."""
 
     @property
     def query(self) -> Mapping[str, Schema]:
@@ -67,11 +77,14 @@ class Request:
         the values of the route's ``{names}``, percent-decoded (a bad encoding is 400 before the handler).
     ``route``
         the route that matched; the dispatcher sets it before it calls the handler.
+    ``client_left``
+        says whether the client has gone; the connection sets it.  See :meth:`abandoned`.
     """
 
     __slots__ = (
         "body",
         "client",
+        "client_left",
         "destination",
         "fields",
         "headers",
@@ -107,6 +120,7 @@ class Request:
         self.scheme = scheme
         self.client = client
         self.destination = destination
+        self.client_left: Callable[[], bool] = _never
         self.params: dict[str, str] = {}
 
     @property
@@ -114,10 +128,36 @@ class Request:
         """Whether it was made on this machine, neither through a proxy nor by a page of another site (omp §1.5)."""
         return is_operators_own(self.client, self.headers, self.scheme)
 
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the answer any more (omp §1.6).
+
+        It costs a system call.  Ask before work that had to wait for its turn, and now and then in work that takes
+        long.
+        """
+        return self.client_left()
+
+    def require_client(self) -> None:
+        """Raise :class:`ApiError` 503 if the request is :meth:`abandoned`.
+
+        Nobody reads that answer but a client that closed its own side only.
+        """
+        if self.client_left():
+            raise ApiError(
+                503,
+                "The connection was closed before this request had its turn; keep it open until the answer arrives.",
+                headers=[("Retry-After", "1")],
+            )
+
     def json(self) -> Any:
-        """The body as JSON, within the bounds of omp §2.1; :class:`InvalidRequest` otherwise."""
+        """The body as JSON, within the bounds of omp §2.1.
+
+        Raises :class:`InvalidRequest`, or :class:`ApiError` 413 for one that takes far more memory than its length.
+        """
+        most = max(MAX_CONTAINERS, len(self.body) // BYTES_A_CONTAINER)
         try:
-            return parse(self.body)
+            return parse(self.body, max_containers=most)
+        except TooManyContainers as error:
+            raise ApiError(413, str(error)) from None
         except JsonError as error:
             raise InvalidRequest([{"loc": ["body"], "msg": str(error), "type": "json_invalid"}]) from None
 
@@ -150,6 +190,10 @@ class Request:
         if errors:
             raise InvalidRequest(errors)
         return values
+
+
+def _never() -> bool:
+    return False
 
 
 def _error(place: str, problem: Problem) -> dict[str, Any]:
@@ -280,6 +324,33 @@ def next_link(path: str, parameters: Mapping[str, str | int | None], cursor: str
 # --- Entity tags, omp §7.2 --------------------------------------------------------------------------------------
 
 _ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
+
+
+def unmet_precondition(request: Request, etag: str) -> int:
+    """The status that answers `request` because a precondition on the state `etag` fails: 304 or 412; 0 if all hold.
+
+    RFC 9110 §13.2.2: ``If-Match`` first, then ``If-None-Match``, which is 304 for GET and HEAD.  The caller asks where
+    it would otherwise act, and in the same transaction.
+    """
+    wanted = request.headers.get("if-match")
+    if wanted is not None and not matches_strongly(wanted, etag):
+        return 412
+    known = request.headers.get("if-none-match")
+    if known is not None and matches_weakly(known, etag):
+        return 304 if request.method in ("GET", "HEAD") else 412
+    return 0
+
+
+def unmet_answer(status: int, etag: str, headers: Sequence[tuple[str, str]] = ()) -> Response:
+    """The answer to a read whose precondition fails with that `status`; `headers` go with it.
+
+    Raises :class:`ApiError` 412.
+    """
+    sent = (("ETag", etag), *headers)
+    if status == 304:
+        return Response(304, headers=sent)
+    message = f"If-Match must name the present ETag, {etag}, and If-None-Match must not."
+    raise ApiError(412, message, headers=sent)
 
 
 def matches_strongly(field: str, etag: str) -> bool:

@@ -83,10 +83,12 @@ class Mount:
     `state` is what its handlers are given.  `owns` are the path prefixes (whole segments, ``/v1/repos``) whose 404,
     405, 413 and 500 take its error shape.  `refusals` gives the answer to each exception that its models raise, which
     know nothing of HTTP.  `guard`, if given, sees each request before its handler and raises
-    :class:`~omp.web.errors.ApiError` to refuse it.  `cors` are the header fields that let pages of other origins call
-    these routes, whichever those are; it is empty if they may not.  With `own_pages` the routes refuse pages of other
-    origins than the server's own and those of ``OMP_CORS_ORIGINS`` (omp §1.5).  `urls` are further URLs of the server
-    that the protocol knows of.  `housekeep` (given the time in epoch seconds) drops what has expired; it
+    :class:`~omp.web.errors.ApiError` to refuse it.  `check_head`, if given, sees a request of one of its routes whose
+    body is still to come, and raises what a handler may raise: whom the head alone shows to be a stranger need not send
+    a body.  `cors` are the header fields that let pages of other origins call these routes, whichever those are; it is
+    empty if they may not.  With `own_pages` the routes refuse pages of other origins than the server's own and those of
+    ``OMP_CORS_ORIGINS`` (omp §1.5).  `urls` are further URLs of the server that the protocol knows of.  `housekeep`
+    (given the time in epoch seconds) drops what has expired; it
     is called about once a second, outside any request.  `close` is called when the server stops.  `limits` are what the
     capability document says of its bounds.
     """
@@ -100,6 +102,7 @@ class Mount:
     errors: ErrorStyle = OMP_ERRORS
     refusals: Refusals = field(default_factory=dict)
     guard: Callable[[Request], None] | None = None
+    check_head: Callable[[Request], None] | None = None
     cors: tuple[tuple[str, str], ...] = ()
     own_pages: bool = False
     urls: tuple[str, ...] = ()
@@ -296,6 +299,20 @@ class Application:
             return self._max_body
         entry = node.entries.get(method)
         return (entry and entry[0].max_body) or self._max_body
+
+    def check_head(self, request: Request) -> None:
+        """Raise what :meth:`failure` answers if the head alone shows that `request`, without a body so far, will be
+        refused."""
+        node, _ = self._find(request.path)
+        entry = node.entries.get(request.method)
+        if entry is not None and entry[1].check_head is not None:
+            request.route = entry[0]
+            entry[1].check_head(request)
+
+    @property
+    def longest_body(self) -> int:
+        """The most bytes that any route takes in a body."""
+        return max([self._max_body, *(route.max_body or 0 for mount in self.mounts for route in mount.routes)])
 
     def housekeep(self, now: float) -> None:
         """Let every protocol drop what has expired; a failure is logged, and the next call tries again."""

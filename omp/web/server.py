@@ -4,7 +4,8 @@ The stock request handler parses each head with the ``email`` package, waits on 
 bodies unread.  It is never instantiated: :class:`~omp.web.connection.Connection` takes its place.  This file accepts,
 counts and stops:
 
-* At most 512 connections are served; one more gets 503 at once, without a thread.
+* At most 512 connections are served.  One more takes the place of the one that has been without a request for the
+  longest time; where all have one, it gets 503 at once, without a thread (omp §1.6).
 * Stopping finishes the requests under way: one whose body is still arriving is under way, an idle connection is not.
 """
 
@@ -22,6 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any
 
+from omp.web.capacity import Shares, network_of, shares
 from omp.web.connection import Connection
 from omp.web.errors import ApiError
 from omp.web.routes import Application
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 512
 REQUEST_SECONDS = 30.0
 _TURNED_AWAY = 64
+_LEAVING = 64
+"""Connections that were told to give way and whose threads have not ended yet: each holds a thread, so few may."""
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _EXHAUSTED_SECONDS = 0.05
 
@@ -43,7 +47,7 @@ class HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 512
-    application: Application
+    shares: Shares
 
     def __init__(
         self,
@@ -70,11 +74,22 @@ class HttpServer(ThreadingHTTPServer):
         self.stopping = False
         self._connections: set[Connection] = set()
         self._changed = threading.Condition()
-        self._count = 0
+        self._serving = 0
+        self._leaving = 0
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
         self._date = (0, "")
         # The stock handler class is never instantiated: process_request_thread serves the connection.
         super().__init__((host, port), BaseHTTPRequestHandler)
+
+    @property
+    def application(self) -> Application:
+        """What answers the requests."""
+        return self._application
+
+    @application.setter
+    def application(self, application: Application) -> None:
+        self._application = application
+        self.shares = shares(self.max_connections, application.longest_body)
 
     def server_bind(self) -> None:
         """Bind without the stock server's lookup of the host's full name, which can take seconds."""
@@ -106,18 +121,41 @@ class HttpServer(ThreadingHTTPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start a thread for the connection, or answer 503 at once if there are too many."""
-        with self._changed:
-            free = self._count < self.max_connections
-            self._count += free
-        if not free:
+        """Start a thread for the connection, or answer 503 at once if there is no place for it."""
+        network = network_of(str(client_address[0]))
+        if not self._find_place(network):
             self._turn_away(request)
             return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # the system has no more threads
-            self._ended(None)
+            self._ended(network, None)
             self._turn_away(request)
+
+    def _find_place(self, network: str) -> bool:
+        """Take a place for a connection from `network`, if need be that of another one; whether there was one."""
+        places = self.shares.connections
+        with self._changed:
+            if not places.take(network):
+                # A network that has all it may have takes the place of one of its own.
+                own = places.has_all(network)
+                unused = [
+                    (connection.unused_since, connection)
+                    for connection in self._connections
+                    if connection.unused_since is not None
+                    and not connection.gives_way
+                    and (not own or connection.network == network)
+                ]
+                if not unused or self._leaving >= _LEAVING:
+                    return False
+                _, longest = min(unused, key=lambda pair: pair[0])
+                longest.give_way()
+                self._leaving += 1
+                places.give_back(longest.network)
+                if not places.take(network):
+                    return False
+            self._serving += 1
+            return True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve one connection to its end, in its own thread."""
@@ -131,13 +169,17 @@ class HttpServer(ThreadingHTTPServer):
         finally:
             with contextlib.suppress(OSError):
                 request.close()
-            self._ended(connection)
+            self._ended(connection.network, connection)
 
-    def _ended(self, connection: Connection | None) -> None:
+    def _ended(self, network: str, connection: Connection | None) -> None:
         with self._changed:
-            if connection:
+            if connection is not None:
                 self._connections.discard(connection)
-            self._count -= 1
+            if connection is not None and connection.gives_way:
+                self._leaving -= 1  # its place has been given to another one
+            else:
+                self.shares.connections.give_back(network)
+            self._serving -= 1
             self._changed.notify_all()
 
     def _turn_away(self, connection: socket.socket) -> None:
@@ -174,7 +216,7 @@ class HttpServer(ThreadingHTTPServer):
         with self._changed:
             for connection in self._connections:
                 connection.end_if_idle()
-            return self._changed.wait_for(lambda: not self._count, seconds)
+            return self._changed.wait_for(lambda: self._serving <= 0, seconds)
 
 
 def log_line(line: str) -> None:

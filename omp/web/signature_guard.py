@@ -8,6 +8,7 @@ request, the keys, the clock, and a table of the nonces that were used.
 For protocols:
 
 * ``Mount.guard = guard.mount_guard()``: None in mode ``off``, in which the guard costs nothing;
+* ``Mount.check_head = guard.check_head``, for routes that are all guarded;
 * ``guard.check(request, own_keys=True)``, for reading the operation log, returns the signer;
 * :func:`signed_request` and :class:`NonceTable` are for a protocol with keys and a policy of its own.
 
@@ -28,7 +29,7 @@ from typing import Any
 
 from omp.rules.encodings import EncodingError, b64u_decode, hex_decode
 from omp.rules.engines import Engine
-from omp.rules.http_signatures import KeysOf, Policy, Verified, parse_signatures, verify
+from omp.rules.http_signatures import MISSING, KeysOf, Policy, Verified, parse_signatures, verify
 from omp.rules.identifiers import KEY_PREFIX, public_key_of
 from omp.rules.json_text import JsonError, parse
 from omp.rules.signature_base import SignatureError, SignedRequest
@@ -233,6 +234,18 @@ class SignatureGuard:
         """The value for ``Mount.guard``; None in mode ``off``."""
         return self._guard if self.mode != "off" else None
 
+    def check_head(self, request: Request) -> None:
+        """Refuse a head that bears no signature where the mode asks for one: its body need not be read.
+
+        Raises :class:`~omp.web.errors.ApiError` 400 or 401.
+        """
+        if self.mode == "strict":
+            try:
+                if not parse_signatures(signed_request(request), legacy=self._policy.legacy):
+                    raise SignatureError(401, MISSING)
+            except SignatureError as error:
+                raise _refusal(error, request, has_body=True) from None
+
     def _guard(self, request: Request) -> None:
         self._check(self, request, self._keys)
 
@@ -324,10 +337,10 @@ def signed_request(request: Request) -> SignedRequest:
     )
 
 
-def _refusal(error: SignatureError, request: Request) -> ApiError:
+def _refusal(error: SignatureError, request: Request, has_body: bool = False) -> ApiError:
     if error.status != 401:
         return ApiError(error.status, error.message)
-    components = REQUIRED_COMPONENTS if request.body else REQUIRED_COMPONENTS[:-1]
+    components = REQUIRED_COMPONENTS if request.body or has_body else REQUIRED_COMPONENTS[:-1]
     wanted = " ".join(f'"{name}"' for name in components)
     headers = [
         # RFC 9110 §15.5.2: a 401 carries a challenge.  RFC 9421 §5.1: what a signature should look like.

@@ -282,7 +282,6 @@ def docs_page() -> Response:
         "text/html; charset=utf-8",
         headers=(
             ("Content-Security-Policy", content_security_policy(page)),
-            ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
         ),
     )

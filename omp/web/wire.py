@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 
 from omp.web.errors import ApiError
@@ -44,10 +45,10 @@ class Fields:
     `headers` maps lower-case names to values (repeated fields joined with ``", "``), `lines` holds every field
     line.  `host` is the Host field or None, `length` the Content-Length or None, `chunked` whether the body is chunked;
     `close` and `keep_alive` whether the Connection field says so; `expects_continue` whether the client waits for
-    ``100 Continue``.
+    ``100 Continue``; `encoded` whether the content has a coding other than ``identity``.
     """
 
-    __slots__ = ("chunked", "close", "expects_continue", "headers", "host", "keep_alive", "length", "lines")
+    __slots__ = ("chunked", "close", "encoded", "expects_continue", "headers", "host", "keep_alive", "length", "lines")
 
     def __init__(self, section: bytes) -> None:
         self.lines = _field_lines(section)
@@ -61,6 +62,8 @@ class Fields:
         self.keep_alive = "keep-alive" in options
         self.expects_continue = _expects_continue(headers)
         self.length, self.chunked = _framing(headers)
+        codings = headers.get("content-encoding", "").lower()
+        self.encoded = bool(codings) and any(one.strip(" \t") not in ("", "identity") for one in codings.split(","))
 
 
 def _field_lines(section: bytes) -> list[tuple[str, str]]:
@@ -161,9 +164,11 @@ def check_partial_head(data: bytes | bytearray) -> None:
 
 
 # RFC 9112 §7.1: chunk-size [ chunk-ext ] CRLF.  Extensions are ignored, within bounds.
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 MAX_CHUNK_LINE = 1024
 MAX_TRAILERS = 8 * 1024
+_SMALL = 16  # bytes of a chunk for which runs are looked for
+_FIRST_LOOK, _LONGEST_LOOK = 8, 8 * 1024  # chunks
 
 
 class ChunkedBody:
@@ -177,58 +182,116 @@ class ChunkedBody:
         self.done = False
         self.rest = b""
         self._limit = limit
-        self._buffer = bytearray()
-        self._steps = self._read()
-        next(self._steps)
+        self._left = 0  # bytes of the present chunk that are still to come
+        self._line_due = False  # its CR LF is to come, too
+        self._trailers = 0  # bytes that trailers may still have; 0 before the last chunk
+        self._size_line = b""
+        self._look = _FIRST_LOOK
 
     def feed(self, data: bytes) -> None:
         """Take more bytes.  Raises :class:`ApiError` 400 for bad framing, 413 beyond `limit` bytes."""
-        self._buffer += data
-        next(self._steps)
+        buffer, at = self.rest + data, 0
+        while not self.done:
+            after = self._trailer(buffer, at) if self._trailers else self._chunk(buffer, at)
+            if after < 0:
+                break
+            at = after
+        self.rest = buffer[at:]
 
-    def _read(self) -> Generator[None, None, None]:
-        while size := (yield from self._chunk_size()):
-            if len(self.body) + size > self._limit:
-                raise too_large(self._limit)
-            while len(self._buffer) < size + 2:
-                yield
-            if self._buffer[size : size + 2] != b"\r\n":
-                raise ApiError(400, "A chunk must end with CR LF after as many bytes as its size says.")
-            self.body += self._buffer[:size]
-            del self._buffer[: size + 2]
-        yield from self._trailers()
-        self.done = True
-        self.rest = bytes(self._buffer)
-        yield
+    # Each step returns the index after what it took, or -1 where that has not arrived.
 
-    def _line(self, limit: int) -> Generator[None, None, None]:
-        """Wait until the buffer holds a whole line."""
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > limit:
-                raise ApiError(400, "A line of the chunked coding is too long.")
-            yield
-        if end > limit or self._buffer[end - 1 : end] != b"\r":
-            raise ApiError(400, "Every line of the chunked coding must end with CR LF.")
+    def _chunk(self, buffer: bytes, at: int) -> int:
+        if self._left or self._line_due:
+            return self._data(buffer, at)
+        end = _line_end(buffer, at, MAX_CHUNK_LINE)
+        if end < 0:
+            return -1
+        line = buffer[at:end]
+        size = _chunk_size(line)
+        if line == self._size_line and 0 < size <= _SMALL and (run := self._run(buffer, at, size)):
+            return run
+        self._size_line = line
+        if not size:
+            self._trailers = MAX_TRAILERS
+            return end
+        self._expect(size)
+        if len(buffer) >= end + size + 2 and buffer[end + size : end + size + 2] == b"\r\n":
+            self.body += buffer[end : end + size]
+            return end + size + 2
+        self._left, self._line_due = size, True
+        return end
 
-    def _chunk_size(self) -> Generator[None, None, int]:
-        yield from self._line(MAX_CHUNK_LINE)
-        end = self._buffer.find(b"\r\n")
-        match = _CHUNK_LINE.fullmatch(bytes(self._buffer[:end]))
-        if match is None:
-            raise ApiError(400, "A chunk must begin with its size in hexadecimal digits.")
-        del self._buffer[: end + 2]
-        return int(match[1], 16)
+    def _expect(self, size: int) -> None:
+        if len(self.body) + size > self._limit:
+            raise too_large(self._limit)
 
-    def _trailers(self) -> Generator[None, None, None]:
+    def _data(self, buffer: bytes, at: int) -> int:
+        """Take what has arrived of a chunk's data, then its CR LF."""
+        if self._left:
+            piece = buffer[at : at + self._left]
+            self.body += piece
+            self._left -= len(piece)
+            return at + len(piece) if piece else -1
+        if len(buffer) < at + 2:
+            return -1
+        if buffer[at : at + 2] != b"\r\n":
+            raise ApiError(400, "A chunk must end with CR LF after as many bytes as its size says.")
+        self._line_due = False
+        return at + 2
+
+    def _run(self, buffer: bytes, at: int, size: int) -> int:
+        """Take a run of small chunks that all begin with the size line of the last one; 0 if there is none.
+
+        One at a time, a chunk of one byte costs 1 µs for its 6 bytes, a hundred times what they cost in a long chunk.
+        In a run each byte of the framing comes at a fixed distance, so one slice with a step holds all of them.  A look
+        that finds less than it hoped for makes the next one short: the work stays linear, whatever is sent.
+        """
+        line = self._size_line
+        period = len(line) + size + 2
+        looked = count = min(self._look, (len(buffer) - at) // period)
+        chunks = buffer[at : at + count * period]
+        framing = [*enumerate(line), (period - 2, 13), (period - 1, 10)]
+        for place, byte in framing:
+            column = chunks[place::period]
+            count = min(count, looked - len(column.lstrip(bytes([byte]))))
+        self._look = min(8 * self._look, _LONGEST_LOOK) if count == looked else _FIRST_LOOK
+        if not count:
+            return 0
+        self._expect(count * size)
+        data = bytearray(count * size)
+        for place in range(size):
+            data[place::size] = chunks[len(line) + place :: period][:count]
+        self.body += data
+        return at + count * period
+
+    def _trailer(self, buffer: bytes, at: int) -> int:
         # RFC 9110 §6.5.1: trailers may be dropped, and no trailer has a meaning here.
-        left = MAX_TRAILERS
-        while True:
-            yield from self._line(left)
-            end = self._buffer.find(b"\r\n")
-            left -= end + 2
-            del self._buffer[: end + 2]
-            if end == 0:
-                return
+        end = _line_end(buffer, at, self._trailers)
+        if end < 0:
+            return -1
+        self._trailers = max(1, self._trailers - (end - at))  # in any case the empty line at the end may come
+        self.done = end == at + 2
+        return end
+
+
+def _line_end(buffer: bytes, at: int, limit: int) -> int:
+    """The index after the line that begins at `at`; -1 where it has not arrived whole."""
+    end = buffer.find(b"\n", at, at + limit + 2)
+    if end < 0:
+        if len(buffer) - at > limit:
+            raise ApiError(400, "A line of the chunked coding is too long.")
+        return -1
+    if end - at > limit or buffer[end - 1 : end] != b"\r":
+        raise ApiError(400, "Every line of the chunked coding must end with CR LF.")
+    return end + 1
+
+
+@lru_cache(maxsize=64)
+def _chunk_size(line: bytes) -> int:
+    match = _CHUNK_LINE.fullmatch(line)
+    if match is None:
+        raise ApiError(400, "A chunk must begin with its size in hexadecimal digits.")
+    return int(match[1], 16)
 
 
 def too_large(limit: int) -> ApiError:
@@ -271,7 +334,8 @@ def response_head(
     """
     head = f"{_STATUS_LINES[status]}{date}\r\n"
     if status != 204 and status != 304:
-        head = f"{head}Content-Type: {content_type}\r\n"
+        # No browser may take an answer for another type than it says: somebody else chose what is in it.
+        head = f"{head}Content-Type: {content_type}\r\nX-Content-Type-Options: nosniff\r\n"
         if length is not None:
             head = f"{head}Content-Length: {length}\r\n"
         elif chunked:

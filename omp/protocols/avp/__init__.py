@@ -58,7 +58,7 @@ omp.protocols.avp.repository.InconsistentRequest: payloadVersion must rise: it i
 from __future__ import annotations
 
 from omp.protocols.avp.repository import VaultPolicy
-from omp.protocols.avp.routes import ERRORS, REFUSALS, VERSION, Vault, routes
+from omp.protocols.avp.routes import ERRORS, REFUSALS, VERSION, Vault, check_head, routes
 from omp.protocols.avp.sessions import Sessions
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount
 from omp.web.settings import Setting, one_of, read_settings, whole_number
@@ -101,7 +101,8 @@ def served(vault: Vault, max_body: int) -> Mount:
         owns=("/api/auth/keypair", "/v1/repos", "/.well-known/avp"),
         errors=ERRORS,
         refusals=REFUSALS,
-        cors=CORS_ANY_ORIGIN,
+        check_head=lambda request: check_head(request, vault),
+        cors=(*CORS_ANY_ORIGIN, ("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")),
         housekeep=vault.sessions.drop_expired,
     )
 

@@ -55,6 +55,10 @@ class MemberKeysDiffer(VaultError):
     """The member is there already, with another X25519 key."""
 
 
+class EpochDiffers(VaultError):
+    """The data key of a new member is wrapped for another epoch than the repository is in."""
+
+
 class RepositoryTooLarge(VaultError):
     """The envelope or the manifest is larger than this server keeps."""
 
@@ -66,6 +70,8 @@ class VaultQuotaExceeded(VaultError):
 _ROW = struct.Struct(">QQ32s32sII")  # version, epoch, creator, removal; bytes of digests and of roster
 _MEMBER = 64  # bytes of digests a member: SHA-256 of its id, SHA-256 of its X25519 key
 NO_REMOVAL = bytes(32)
+MAX_RISE = 1 << 20
+"""By how much a counter may rise in one write.  At a write a second, the range of 2^63 lasts for ever."""
 
 
 def encoded(value: Any) -> bytes:
@@ -124,7 +130,10 @@ class Roster(NamedTuple):
 
     def newcomers(self, before: Roster) -> bool:
         """Whether this roster holds a member who was not on the roster `before`."""
-        return any(not before.holds(self.digests[at : at + 32]) for at in range(0, len(self.digests), _MEMBER))
+        return not self._ids() <= before._ids()
+
+    def _ids(self) -> set[bytes]:
+        return {self.digests[at : at + 32] for at in range(0, len(self.digests), _MEMBER)}
 
     def entry(self, member_id: str) -> Any:
         """The MemberEntry of a member; None if there is none."""
@@ -209,10 +218,27 @@ def created(manifest: Any, caller: bytes, policy: VaultPolicy) -> Repository:
     return _allowed(made, made, caller, policy)
 
 
+def _require_rise(name: str, before: int, after: int) -> None:
+    """§2.1: raise :class:`InconsistentRequest` unless a counter rises, by at most :data:`MAX_RISE`.
+
+    Otherwise one member could use the range up, and nobody could write any more.
+    """
+    if after <= before:
+        raise InconsistentRequest(f"{name} must rise: it is {before} now.")
+    if after - before > MAX_RISE:
+        raise InconsistentRequest(f"{name} may rise by at most {MAX_RISE} in one write: it is {before} now.")
+
+
 def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: bytes, policy: VaultPolicy) -> Repository:
     """§4.6 push, where the expected version is the current one: the counters follow the envelope."""
-    if envelope["payloadVersion"] <= before.version:
-        raise InconsistentRequest(f"payloadVersion must rise: it is {before.version} now.")
+    _require_rise("payloadVersion", before.version, envelope["payloadVersion"])
+    epoch = envelope["keyEpoch"]
+    if roster is None and epoch != before.epoch:
+        raise InconsistentRequest(f"A push without rotatedMembers must keep the keyEpoch, which is {before.epoch}.")
+    if epoch < before.epoch:
+        raise InconsistentRequest(f"keyEpoch must not fall: it is {before.epoch} now.")
+    if epoch != before.epoch:
+        _require_rise("keyEpoch", before.epoch, epoch)
     if roster is not None and not roster.holds(caller):
         raise InconsistentRequest("rotatedMembers must still hold the caller.")
     after = before._replace(
@@ -224,8 +250,10 @@ def pushed(before: Repository, envelope: Any, roster: Roster | None, caller: byt
     return _allowed(after, before, caller, policy)
 
 
-def with_member(before: Repository, added: Roster, caller: bytes, policy: VaultPolicy) -> Repository:
-    """§4.7 addMember: the one member on `added` joins the roster; `before` itself if it is there with the same keys.
+def with_member(before: Repository, added: Roster, epoch: int, caller: bytes, policy: VaultPolicy) -> Repository:
+    """§4.7 addMember: the one member on `added`, with the data key of `epoch`, joins the roster.
+
+    Returns `before` itself if it is there with the same keys.
 
     Only the public keys are compared: a client that tries again wraps the data key anew, under another ephemeral key,
     and the stored wrap serves it as well.
@@ -233,6 +261,8 @@ def with_member(before: Repository, added: Roster, caller: bytes, policy: VaultP
     roster = before.roster.plus(added)
     if roster is before.roster:
         return before
+    if epoch != before.epoch:  # the inviter has not seen that the data key has changed: its wrap opens nothing
+        raise EpochDiffers(f"The entry must be wrapped for the present keyEpoch, {before.epoch}.")
     return _allowed(before._replace(roster=roster, removal=NO_REMOVAL), before, caller, policy)
 
 
@@ -259,10 +289,8 @@ def without_member(before: Repository, removal: Removal, caller: bytes, policy: 
         raise MemberNotFound("The member to remove is not a member of the repository.")
     if removal.roster.holds(removal.removed):
         raise InconsistentRequest("rewrappedMembers must not hold the removed member.")
-    if removal.epoch <= before.epoch:
-        raise InconsistentRequest(f"newKeyEpoch must rise: the epoch is {before.epoch} now.")
-    if removal.envelope["payloadVersion"] <= before.version:
-        raise InconsistentRequest(f"The payloadVersion of rotatedEnvelope must rise: it is {before.version} now.")
+    _require_rise("newKeyEpoch", before.epoch, removal.epoch)
+    _require_rise("The payloadVersion of rotatedEnvelope", before.version, removal.envelope["payloadVersion"])
     # Without the next three, manifest and envelope could name different data keys, and one mistake of the caller could
     # lock everybody out for ever.
     if removal.envelope["keyEpoch"] != removal.epoch:

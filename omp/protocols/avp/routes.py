@@ -23,6 +23,7 @@ from typing import Any
 from omp.protocols.avp import schemas
 from omp.protocols.avp.repository import (
     DuplicateRepository,
+    EpochDiffers,
     InconsistentRequest,
     InvitationDenied,
     MemberKeysDiffer,
@@ -52,6 +53,8 @@ from omp.web.messages import Request, Response, json_response
 from omp.web.routes import Route
 
 VERSION = "0.4"
+MAX_LOGIN_BODY = 16 * 1024
+"""Bytes of the bodies that anybody may send (§7): they need about 200, and unknown members may come along."""
 
 REPOSITORIES = "avp_repositories"  # repoId -> Repository.row()
 ENVELOPES = "avp_envelopes"  # repoId -> the envelope's JSON
@@ -76,6 +79,12 @@ class Vault:
 
 def _caller(request: Request, vault: Vault) -> str:
     return vault.sessions.member(request.headers.get("authorization", ""))
+
+
+def check_head(request: Request, vault: Vault) -> None:
+    """Refuse a request without a good token before its body, which may be long, is read (401)."""
+    if request.path.startswith("/v1/repos"):
+        _caller(request, vault)
 
 
 def _found(row: bytes | None) -> Repository:
@@ -222,10 +231,11 @@ def add_member(request: Request, vault: Vault) -> Response:
     caller = digest_of(_caller(request, vault))
     row_key = key(request.params["repoId"])
     _admitted(vault.store.get(REPOSITORIES, row_key), caller)
-    added = Roster.of([_body_about(request)["member"]])
+    entry = _body_about(request)["member"]
+    added = Roster.of([entry])
     with vault.store.write() as tx:
         before = _admitted(tx.get(REPOSITORIES, row_key), caller)
-        repository = with_member(before, added, caller, vault.policy)
+        repository = with_member(before, added, entry["keyEpoch"], caller, vault.policy)
         if repository is not before:
             _keep(tx, row_key, repository, None)
     return Response(200, repository.manifest())
@@ -323,12 +333,12 @@ def routes(max_body: int) -> tuple[Route, ...]:
         _route(
             "POST", f"{auth}/challenge", challenge, "Ask for a nonce to sign",
             ("32 random bytes, base64; single use, 2 minutes", schemas.NONCE), "bad_request",
-            body=schemas.CHALLENGE, auth="",
+            body=schemas.CHALLENGE, auth="", max_body=MAX_LOGIN_BODY,
         ),
         _route(
             "POST", f"{auth}/token", token, "Redeem a signed nonce for a bearer token",
             ("a token for an hour; expiresAt in epoch milliseconds", schemas.TOKEN), "bad_request unauthorized",
-            body=schemas.REDEMPTION, auth="",
+            body=schemas.REDEMPTION, auth="", max_body=MAX_LOGIN_BODY,
         ),
         _route(
             "POST", "/v1/repos", create_repo, "createRepo: a repository whose sole member is the caller", manifest,
@@ -389,6 +399,7 @@ REFUSALS: Refusals = {
     RepositoryNotFound: Refusal(404, code="not_found"),
     MemberNotFound: Refusal(404, code="not_found"),
     MemberKeysDiffer: Refusal(409, code="conflict"),
+    EpochDiffers: Refusal(409, code="conflict"),
     DuplicateRepository: Refusal(409, code="duplicate_repo"),
     RepositoryTooLarge: Refusal(413, code="too_large"),
     VaultQuotaExceeded: Refusal(429, code="quota_exceeded", headers=lambda error: (("Retry-After", _QUOTA_RETRY),)),

@@ -25,7 +25,7 @@ MEANINGS: Mapping[str, tuple[int, str]] = {
     "forbidden": (403, "the caller is not a member of the repository"),
     "policy_denied": (403, "the caller is a member, and this server's policy keeps the operation from it"),
     "not_found": (404, "no such repository, or no such member of it"),
-    "conflict": (409, "the member is there already, with other keys"),
+    "conflict": (409, "the member is there already with other keys, or its data key is of another epoch"),
     "duplicate_repo": (409, "a repository with this id exists"),
     "too_large": (413, "the envelope or the manifest is larger than this server keeps"),
     "quota_exceeded": (429, "the repository or its creator has all it may have"),

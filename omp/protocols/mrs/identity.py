@@ -113,6 +113,11 @@ class Authenticator:
             "This needs a bearer token (Authorization: Bearer …), or an HTTP signature with MRS-Identity."
         )
 
+    def check_head(self, request: Request) -> None:
+        """Refuse a head that bears neither a good token nor a signature, before the body is read."""
+        if "mrs-identity" not in request.headers and "signature-input" not in request.headers:
+            self.identify(request)
+
     def _signer(self, request: Request) -> Identity:
         identity = request.headers.get("mrs-identity", "")
         match = _IDENTITY.fullmatch(identity)

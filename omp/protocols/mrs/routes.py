@@ -361,6 +361,14 @@ _EXPOSED = (("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Al
 """What a page of another origin may read of an answer, beside what it always may (§1.2)."""
 
 
+def check_head(request: Request, mrs: Mrs) -> None:
+    """Refuse whom the head alone shows to be a stranger, before a body is read."""
+    if request.route.auth == _ADMIN:
+        require_admin(request, mrs.settings["admin_token"])
+    elif request.route.auth == _USER:
+        mrs.authenticator.check_head(request)
+
+
 def mount(context: Context) -> Mount:
     """The protocol as the server serves it."""
     mrs = service(context)
@@ -373,6 +381,7 @@ def mount(context: Context) -> Mount:
         owns=("/register", "/release", "/search", "/registrations", "/auth", "/admin", "/sync", "/.well-known/mrs"),
         errors=DETAIL_ERRORS,
         refusals=REFUSALS,
+        check_head=lambda request: check_head(request, mrs),
         cors=(*CORS_ANY_ORIGIN, *_EXPOSED),
         urls=(mrs.settings["url"],),
         housekeep=mrs.housekeep,

@@ -44,7 +44,7 @@ this file.
 from __future__ import annotations
 
 from omp.protocols.nexus.defaults import DefaultsSource
-from omp.protocols.nexus.routes import BASE, ERRORS, REFUSALS, ROUTES, Nexus
+from omp.protocols.nexus.routes import BASE, ERRORS, REFUSALS, ROUTES, Nexus, check_head
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount
 from omp.web.settings import Setting, SettingError, read_settings
 
@@ -76,5 +76,6 @@ def mount(context: Context) -> Mount:
         owns=(BASE,),
         errors=ERRORS,
         refusals=REFUSALS,
+        check_head=check_head,
         cors=(*CORS_ANY_ORIGIN, ("Access-Control-Expose-Headers", "Link, ETag, Retry-After")),
     )

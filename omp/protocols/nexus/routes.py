@@ -39,8 +39,9 @@ from omp.web.messages import (
     decode_cursor,
     encode_cursor,
     json_response,
-    matches_weakly,
     next_link,
+    unmet_answer,
+    unmet_precondition,
 )
 from omp.web.routes import Route
 
@@ -75,13 +76,18 @@ def _owner(request: Request) -> str:
     return bearer(request.headers.get("authorization", ""))
 
 
+def check_head(request: Request) -> None:
+    """Refuse whoever names no owner before a body is read."""
+    if request.route.auth:
+        _owner(request)
+
+
 def get_profile(request: Request, nexus: Nexus) -> Response:
     """``GET /config`` and ``GET /prompts`` (§5.2)."""
     row = overrides_row(nexus.store, _owner(request))
     body, tag = nexus.defaults.current().profile(row)
-    known = request.headers.get("if-none-match")
-    if known is not None and matches_weakly(known, tag):
-        return Response(304, headers=(("ETag", tag),))
+    if unmet := unmet_precondition(request, tag):
+        return unmet_answer(unmet, tag)
     return Response(200, body, JSON, (("ETag", tag),))
 
 
@@ -106,18 +112,13 @@ def post(write: Write) -> Callable[[Request, Nexus], Response]:
     def handle(request: Request, nexus: Nexus) -> Response:
         owner = _owner(request)
         # Checking the body takes its turn too: the memory that it takes is bounded with it.
-        with nexus.turns.turn(getattr(request, "abandoned", _stays)):
+        with nexus.turns.turn(request.abandoned):
             change = _change(write, request.body, owner, nexus)
         with nexus.store.write() as tx:
             change(tx)
         return json_response({"status": "success", "message": write.done})
 
     return handle
-
-
-def _stays() -> bool:
-    """Whether the client has left, where the request cannot tell."""
-    return False
 
 
 def _change(write: Write, body: bytes, owner: str, nexus: Nexus) -> Change:
@@ -220,7 +221,12 @@ def _read_profile(path: str, summary: str) -> Route:
         BASE + path,
         get_profile,
         summary,
-        {200: ("Defaults merged with the owner's overrides", PROFILE), 304: "As in If-None-Match", **_UNAUTHORIZED},
+        {
+            200: ("Defaults merged with the owner's overrides", PROFILE),
+            304: "As in If-None-Match",
+            412: "Not as in If-Match",
+            **_UNAUTHORIZED,
+        },
         auth=_PUBLIC,
     )
 

@@ -69,6 +69,7 @@ def mount(context: Context) -> Mount:
         refusals=REFUSALS,
         guard=context.signatures.mount_guard(),
         own_pages=True,
+        check_head=context.signatures.check_head,
         housekeep=objects.housekeep,
         limits={"max_page_size": MAX_PAGE, "max_name_characters": MAX_NAME},
     )

@@ -19,9 +19,9 @@ read, and starts again if that one has been replaced meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from struct import iter_unpack
 from typing import Any
 
@@ -35,8 +35,15 @@ BY_DEADLINE = "objects_by_deadline"
 
 ROWS_A_BLOCK = 500
 """Rows that a search reads in one transaction, before others may use the store."""
+ASK_ROWS = 5000
+"""Rows after which a search asks whether anybody still waits for it."""
+BLOCK_BYTES = 16 * 1024 * 1024
+"""Bytes of rows that are read in one write transaction."""
 PAGE_BYTES = 8 * 1024 * 1024
 """A page ends early once its items have this size: metadata may be as large as a body (§4.3)."""
+LOOKED_ROWS = 100_000
+LOOKED_BYTES = 64 * 1024 * 1024
+"""A page also ends once so much was looked at for it: a filter may match nothing, and a row may be large (§4.3)."""
 
 
 class ObjectsError(Exception):
@@ -55,7 +62,7 @@ class ObjectStateDiffers(ObjectsError):
     """The object is not in the state that the caller wants to change; `etag` names the state it is in."""
 
     def __init__(self, etag: str) -> None:
-        super().__init__(f"If-Match must name the object's present ETag, {etag}.")
+        super().__init__(f"If-Match must name the present ETag, {etag}, and If-None-Match must not.")
         self.etag = etag
 
 
@@ -106,11 +113,14 @@ class Collection:
         """
         now = self._now()
         made = new_record(now, self._random(), namespace, name, content, metadata, self._last_read_default)
-        with self._store.write() as tx:
-            if unique and name is not None and _exists(tx, namespace, name, now):
-                raise ObjectExists
-            _insert(tx, made)
-        return made
+        while True:
+            with self._store.write() as tx:
+                gone = _require_unused(tx, namespace, name, now) if unique and name is not None else ()
+                if not gone:
+                    _insert(tx, made)
+                    return made
+                for record in gone:
+                    _erase(tx, record)
 
     def find(self, identifier: str) -> Record:
         """The object with this id; :class:`ObjectNotFound` if there is none."""
@@ -160,34 +170,52 @@ class Collection:
             _require(record, wanted)
             _erase(tx, record)
 
-    def page(self, namespace: str | None, key_contains: str | None, limit: int, start_after: str | None) -> Page:
+    def page(
+        self,
+        namespace: str | None,
+        key_contains: str | None,
+        limit: int,
+        start_after: str | None,
+        require_client: Callable[[], None] = lambda: None,
+    ) -> Page:
         """At most `limit` objects in the order ``(created_at, id)``, beginning after the id `start_after` (§4).
 
         Those of `namespace`, or of all if it is None; of these, those whose key contains `key_contains`.  The store is
         read in short transactions, each beginning after the last id of the one before: an object that is there
-        throughout is neither missed nor met twice.
+        throughout is neither missed nor met twice.  `require_client` is called every :data:`ASK_ROWS` rows,
+        and may raise.
         """
         part = (key_contains or "").encode()
         now = self._now()
         items: list[bytes] = []
-        size = 0
+        size = looked = asked = 0
+        bytes_left = LOOKED_BYTES
         last = position = start_after.encode() if start_after else b""
-        seen = ROWS_A_BLOCK
-        while seen == ROWS_A_BLOCK:
+        while looked < LOOKED_ROWS and bytes_left > 0:
+            if looked >= asked + ASK_ROWS:
+                require_client()
+                asked = looked
             seen = 0
             with self._store.read() as tx:
                 candidates = _candidates(tx, namespace, part, position)
                 for position, row in islice(candidates, ROWS_A_BLOCK):
                     seen += 1
-                    record = Record(row) if row is not None else None
-                    if record is None or record.is_gone(now):
+                    if row is None:
                         continue
-                    if len(items) == limit or size > PAGE_BYTES:
-                        return Page(items, last.decode())
-                    last = position
-                    items.append(record.summary)
-                    size += len(items[-1])
-        return Page(items, None)
+                    record = Record(row)
+                    if (not part or record.key_contains(part)) and not record.is_gone(now):
+                        if len(items) == limit or size > PAGE_BYTES:
+                            return Page(items, last.decode())
+                        last = position
+                        items.append(record.summary)
+                        size += len(items[-1])
+                    bytes_left -= len(row)
+                    if bytes_left <= 0:
+                        break
+            if seen < ROWS_A_BLOCK and bytes_left > 0:
+                return Page(items, None)
+            looked += seen
+        return Page(items, position.decode())
 
     def housekeep(self, now: float) -> None:
         """Delete the rows of the objects whose deadline is reached at `now` (epoch seconds)."""
@@ -198,11 +226,15 @@ class Collection:
             if not ends:
                 return
             with self._store.write() as tx:
+                size = 0
                 for end in ends:
                     tx.delete(BY_DEADLINE, end)
                     row = tx.get(OBJECTS, end[-ID_BYTES:])
                     if row is not None and Record(row).is_gone(due):  # it may have got a later deadline just now
                         _erase(tx, Record(row))
+                        size += len(row)
+                    if size > BLOCK_BYTES:  # a few large rows take as long as many small ones
+                        break
 
     def _now(self) -> int:
         return _microseconds(self.clock())
@@ -237,10 +269,9 @@ def _require(record: Record, wanted: Wanted) -> None:
 def _candidates(
     tx: Reader, namespace: str | None, part: bytes, position: bytes
 ) -> Iterator[tuple[bytes, bytes | None]]:
-    """(id, row) of what comes after `position`; the row is None where the key does not contain `part`."""
+    """(id, row) of what comes after `position`; the row is None where the index shows that its key does not match."""
     if namespace is None:
-        for identifier, row in tx.scan(OBJECTS, position and position + b"\0"):
-            yield identifier, row if not part or Record(row).key_contains(part) else None
+        yield from tx.scan(OBJECTS, position and position + b"\0")
         return
     prefix = key(namespace)
     start = prefix + position + b"\0" if position else prefix
@@ -249,13 +280,30 @@ def _candidates(
         yield identifier, tx.get(OBJECTS, identifier) if not part or part in (name or identifier) else None
 
 
-def _exists(tx: Reader, namespace: str, name: str, now: int) -> bool:
+def _require_unused(tx: Reader, namespace: str, name: str, now: int) -> Sequence[Record]:
+    """Raise :class:`ObjectExists` if an object has this key.
+
+    Returns objects that had it and have expired, if that many are found that looking at all of them would hold
+    everybody up: remove them, and ask again in another transaction.
+    """
     prefix = key(namespace, name)
-    candidates = [tx.get(OBJECTS, index[-ID_BYTES:]) for index, _ in tx.scan(BY_KEY, prefix, after(prefix))]
-    candidates.append(tx.get(OBJECTS, name.encode()))  # the key of an object that was created without one
+    found = chain(
+        (tx.get(OBJECTS, index[-ID_BYTES:]) for index, _ in tx.scan(BY_KEY, prefix, after(prefix))),
+        [tx.get(OBJECTS, name.encode())],  # the key of an object that was created without one is its id
+    )
     wanted = namespace.encode(), name.encode()
-    records = [Record(row) for row in candidates if row is not None]
-    return any((one.namespace, one.key) == wanted and not one.is_gone(now) for one in records)
+    gone: list[Record] = []
+    size = 0
+    for record in (Record(row) for row in found if row is not None):
+        if (record.namespace, record.key) != wanted:
+            continue
+        if not record.is_gone(now):
+            raise ObjectExists
+        gone.append(record)
+        size += len(record.row)
+        if len(gone) == ROWS_A_BLOCK or size > BLOCK_BYTES:
+            return gone
+    return ()
 
 
 def _insert(tx: Writer, record: Record) -> None:

@@ -20,9 +20,9 @@ from omp.web.messages import (
     Response,
     decode_cursor,
     encode_cursor,
-    matches_strongly,
-    matches_weakly,
     next_link,
+    unmet_answer,
+    unmet_precondition,
 )
 from omp.web.routes import Route, Schema
 
@@ -56,18 +56,17 @@ def fetch(request: Request, objects: Collection) -> Response:
     Most objects stay when they are read, so the first look needs no write transaction.  Only an object that is to be
     deleted on read is taken in one, and looked at again there: another GET, or a PUT, may have come between.
     """
-    identifier = request.params["id"]
-    known = request.headers.get("if-none-match")
+    identifier, wanted = request.params["id"], _wanted_by(request)
     record = objects.find(identifier)
     if record.last_read and request.method == "GET":
-        # §6.2: a 304 brings no content, so it does not use the object up.
-        record = objects.take(identifier, lambda one: one.last_read and not (known and matches_weakly(known, one.etag)))
+        # §6.2: neither a 304 nor a 412 brings the content, so neither uses the object up.
+        record = objects.take(identifier, lambda one: one.last_read and wanted(one))
     etag = record.etag
     # An object that is gone after one answer must not live on in a cache.
-    headers = (("ETag", etag), ("Cache-Control", "no-store")) if record.last_read else (("ETag", etag),)
-    if known and matches_weakly(known, etag):
-        return Response(304, headers=headers)
-    return Response(200, record.body, JSON, headers)
+    uncached = (("Cache-Control", "no-store"),) if record.last_read else ()
+    if unmet := unmet_precondition(request, etag):
+        return unmet_answer(unmet, etag, uncached)
+    return Response(200, record.body, JSON, (("ETag", etag), *uncached))
 
 
 def replace(request: Request, objects: Collection) -> Response:
@@ -79,30 +78,30 @@ def replace(request: Request, objects: Collection) -> Response:
         if any(problem["loc"] == ["body", "content"] for problem in error.errors):
             raise ApiError(400, "content must be an object", details=error.details) from None  # §3.3
         raise
-    record = objects.replace(request.params["id"], body["content"], body.get("metadata"), _named_by(request))
+    record = objects.replace(request.params["id"], body["content"], body.get("metadata"), _wanted_by(request))
     return Response(200, record.summary, JSON, (("ETag", record.etag),))
 
 
 def remove(request: Request, objects: Collection) -> Response:
     """§3.4, ``DELETE /objects/{id}``."""
-    objects.remove(request.params["id"], _named_by(request))
+    objects.remove(request.params["id"], _wanted_by(request))
     return Response(204)
 
 
 def list_all(request: Request, objects: Collection) -> Response:
     """§4, ``GET /objects``."""
-    return _listed(objects, "/objects", "query", request.valid_query())
+    return _listed(objects, "/objects", "query", request.valid_query(), request)
 
 
 def search(request: Request, objects: Collection) -> Response:
     """§4.4, ``GET /objects/search``."""
-    return _listed(objects, "/objects/search", "query", request.valid_query())
+    return _listed(objects, "/objects/search", "query", request.valid_query(), request)
 
 
 def search_by_body(request: Request, objects: Collection) -> Response:
     """§4.4, ``POST /objects/search``; the link to the next page is that of the same search by GET."""
     _require_json(request)
-    return _listed(objects, "/objects/search", "body", request.valid_body())
+    return _listed(objects, "/objects/search", "body", request.valid_body(), request)
 
 
 # --- Pages (§4.3) ---------------------------------------------------------------------------------------------
@@ -132,13 +131,16 @@ def _start(place: str, cursor: str | None) -> str | None:
         raise InvalidRequest([{"loc": [place, "cursor"], "msg": problem, "type": "cursor"}]) from None
 
 
-def _listed(objects: Collection, path: str, place: str, wanted: Mapping[str, Any]) -> Response:
+def _listed(objects: Collection, path: str, place: str, wanted: Mapping[str, Any], request: Request) -> Response:
     """The page that `wanted` (parameters of the query or members of the body, as `place` says) asks for."""
     limit = wanted.get("limit")
     limit = DEFAULT_PAGE if limit is None else int(limit)
     filters = {name: wanted.get(name) or None for name in _FILTERS}
     start_after = _start(place, wanted.get("cursor"))
-    page = objects.page(filters["namespace"], filters["key_contains"], limit, start_after)
+    if any(len(text) > MAX_NAME for text in filters.values() if text):
+        page = Page([], None)  # no object has such a name, and the link to a next page would not fit in a request
+    else:
+        page = objects.page(filters["namespace"], filters["key_contains"], limit, start_after, request.require_client)
     return Response(200, _page_json(page), JSON, _next_page(path, {**filters, "limit": limit}, page.last))
 
 
@@ -157,10 +159,9 @@ def _next_page(path: str, parameters: Mapping[str, str | int | None], last: str 
 # --- Preconditions and types ----------------------------------------------------------------------------------
 
 
-def _named_by(request: Request) -> Wanted:
-    """§5.2: whether ``If-Match`` names the state of an object; any state will do if the field is absent."""
-    field = request.headers.get("if-match")
-    return lambda record: field is None or matches_strongly(field, record.etag)
+def _wanted_by(request: Request) -> Wanted:
+    """§5.2: whether the preconditions of `request` hold for an object."""
+    return lambda record: not unmet_precondition(request, record.etag)
 
 
 def _require_json(request: Request) -> None:
@@ -237,7 +238,7 @@ _PAGE_ANSWERS: dict[int, str | tuple[str, Schema]] = {
 }
 _BAD_BODY = "The body does not fit; details.errors says where"
 _NO_OBJECT = "There is no such object, or no more"
-_NO_MATCH = "If-Match names another state of the object"
+_NO_MATCH = "If-Match names another state of the object, or If-None-Match this one"
 _NO_JSON = "The body is of another type than JSON"
 
 ROUTES = (
@@ -270,14 +271,19 @@ ROUTES = (
         "GET",
         "/objects/{id}",
         fetch,
-        "Fetch an object with its content; If-None-Match is honoured",
-        {200: ("The object", _OBJECT), 304: "It is the state that If-None-Match names", 404: _NO_OBJECT},
+        "Fetch an object with its content; If-Match and If-None-Match are honoured",
+        {
+            200: ("The object", _OBJECT),
+            304: "It is the state that If-None-Match names",
+            404: _NO_OBJECT,
+            412: "If-Match names another state of the object",
+        },
     ),
     Route(
         "PUT",
         "/objects/{id}",
         replace,
-        "Replace the content, and the metadata if given; If-Match is honoured",
+        "Replace the content, and the metadata if given; If-Match and If-None-Match are honoured",
         {
             200: ("The object without its content", _SUMMARY),
             400: _BAD_BODY,
@@ -292,7 +298,7 @@ ROUTES = (
         "DELETE",
         "/objects/{id}",
         remove,
-        "Delete an object; If-Match is honoured",
+        "Delete an object; If-Match and If-None-Match are honoured",
         {204: "It is gone", 404: _NO_OBJECT, 412: _NO_MATCH},
     ),
 )

@@ -94,23 +94,40 @@ from omp.protocols.oplog.core.operation import VERSION
 from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.routes import MAX_PAGE, REFUSALS, ROUTES
 from omp.web.routes import Context, Mount
+from omp.web.settings import Setting, SettingError, read_settings, switch
+
+SETTINGS = (
+    Setting(
+        "open",
+        "OMP_LOGS_OPEN",
+        switch,
+        None,
+        "1: in mode strict too, anybody may begin a log; without it, who signs with a configured key",
+    ),
+)
 
 
 def mount(context: Context) -> Mount:
-    """The operation log over the store of `context`."""
+    """The operation log over the store of `context`.  Raises :class:`SettingError`."""
+    is_open, is_strict = read_settings(SETTINGS, context.environ)["open"], context.signatures.mode == "strict"
+    if is_open is False and not is_strict:
+        raise SettingError("OMP_LOGS_OPEN=0 needs OMP_SIG_MODE=strict: the other modes verify no signature.")
     node = Node(context.store)
     return Mount(
         "oplog",
         VERSION,
         "Signed operation log",
         ROUTES,
-        OpLog(node, context.engine, context.signatures, context.clock),
+        OpLog(node, context.engine, context.signatures, context.clock, anybody_begins=bool(is_open) or not is_strict),
         owns=("/logs",),
         refusals=REFUSALS,
         own_pages=True,
+        check_head=lambda request: (
+            context.signatures.check_head(request) if request.path.endswith("/missing") else None
+        ),
         close=node.close,
         limits={"max_log_page_size": MAX_PAGE},
     )
 
 
-__all__ = ["mount"]
+__all__ = ["SETTINGS", "mount"]

@@ -24,14 +24,16 @@ Two things are told only after the commit: the answer to whoever posted, and the
 What waits for its parents, and the recent rejections, are in memory only: a restart loses both, and then the waiting
 operations count as never delivered.
 
-Locks: first a block of the store (a write block to admit, a read block to load a log), then :attr:`Node._lock`, never
-the other way round.  Stages 1 to 7 run before both.  A large batch is admitted a few operations at a time, so that
-others are served in between.
+Locks: :attr:`Node._loading` while a log is read from the tables, and no other.  To admit, first a block of the store,
+then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before both.  A large batch is admitted a few
+operations at a time, and so is what had waited for one of them: a block ends after some milliseconds, and others are
+served before the next.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +51,14 @@ OPERATIONS = "oplog_operations"
 LOGS = "oplog_logs"
 
 _AT_ONCE = 64
-"""Operations that one write block of the store admits."""
+"""Operations that one write block of the store admits, at most."""
+_BLOCK_SECONDS = 0.01
+"""How long a write block may take; it ends with the operation that goes beyond.
+
+The number of operations alone is no measure of the work: a stranger's may merge a thousand forks, or be what a
+thousand others have waited for.
+"""
+_GIVE_WAY_SECONDS = 0.0002
 
 
 class _Held:
@@ -69,6 +78,7 @@ class Node:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
         self._pool = WaitingPool()
         self._logs: dict[str, _Held] = {}
 
@@ -82,8 +92,7 @@ class Node:
 
         def waiting(operation_id: str) -> bytes | None:
             # Nothing is loaded, but something may wait: sent again, it must not cost another verification.
-            operation = self._pool.get(log, operation_id)
-            return operation.raw if operation is not None else None
+            return self._pool.get(log, operation_id)
 
         return waiting
 
@@ -93,28 +102,35 @@ class Node:
         Returns what became of each, once everything accepted is durable.  Raises
         :class:`~omp.store.port.StoreUnavailable`; what was committed before that stays.
         """
+        self._loaded(log)  # not in a write block: a long log takes seconds
         outcomes: list[Outcome] = []
-        for start in range(0, len(operations), _AT_ONCE):
-            outcomes += self._admit(log, operations[start : start + _AT_ONCE])
+        more, began = bool(operations), time.monotonic()
+        while more:
+            more = self._admit_some(log, operations, outcomes)
+            if more and time.monotonic() - began >= _BLOCK_SECONDS:
+                # Whoever waits for a lock is only woken when it is let go, and we would be back before it has it.
+                time.sleep(_GIVE_WAY_SECONDS)
+                began = time.monotonic()
         return outcomes
 
-    def _admit(self, log: str, operations: Sequence[Operation]) -> list[Outcome]:
-        """Admit a few operations in one commit."""
+    def _admit_some(self, log: str, operations: Sequence[Operation], outcomes: list[Outcome]) -> bool:
+        """Admit the next few operations in one commit; adds to `outcomes`, and returns whether there is more to do."""
         held = None
         try:
             with self._store.write() as tx, self._lock:
                 held = self._current(tx, log)
-                outcomes = [held.replica.admit(operation) for operation in operations]
-                _write_rows(tx, log, held, outcomes)
-                _append_events(held, outcomes)
+                done = _until_pause(held.replica, operations, outcomes)
+                _write_rows(tx, log, held, done)
+                _append_events(held, done)
                 events = held.appended
                 if len(held.replica):
                     self._logs[log] = held
+                more = len(outcomes) < len(operations) or held.replica.unfinished
         except BaseException:
             self._forget(log, held)
             raise
         held.feed.publish(events)  # only now is it durable, and may be told
-        return outcomes
+        return more
 
     def _current(self, tx: Reader, log: str) -> _Held:
         """The log in memory; read again if it is not what the table holds."""
@@ -125,12 +141,14 @@ class Node:
         return held if held is not None else self._read(tx, log)
 
     def _read(self, tx: Reader, log: str) -> _Held:
-        held = _Held(log, self._pool)
+        # Of a log that is not in memory nothing waits; while it is read, others may use the pool.
+        held = _Held(log, WaitingPool())
         prefix = key(log)
         for _, raw in tx.scan(OPERATIONS, prefix, after(prefix)):
             for event in held.replica.restore(raw):
                 held.appended = held.feed.append(event)
         held.feed.publish(held.appended)
+        held.replica.wait_in(self._pool)
         return held
 
     def _forget(self, log: str, held: _Held | None) -> None:
@@ -160,6 +178,10 @@ class Node:
         with self._lock:
             yield held.replica if held is not None else None
 
+    def stores(self, log: str) -> bool:
+        """Whether anything of `log` is stored."""
+        return log in self._logs or self._store.get(LOGS, key(log)) is not None
+
     def feed(self, log: str) -> Feed | None:
         """The events of `log`; None if nothing is stored."""
         held = self._loaded(log)
@@ -169,11 +191,16 @@ class Node:
         held = self._logs.get(log)
         if held is not None or self._store.get(LOGS, key(log)) is None:
             return held
-        with self._store.read() as tx, self._lock:
+        # One load at a time, and while it runs nothing else waits: nobody knows the new replica yet.
+        with self._loading:
             held = self._logs.get(log)
-            if held is None and _stored_number(tx, log):
-                held = self._logs[log] = self._read(tx, log)
-            return held
+            if held is not None:
+                return held
+            with self._store.read() as tx:
+                found = self._read(tx, log)
+            with self._lock:
+                # A writer that came later may have been faster, and has stored more since.
+                return self._logs.setdefault(log, found)
 
     def waiting(self, log: str) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
         """(What waits in `log`, the oldest first; the recent rejections of what had waited, the newest first)."""
@@ -196,6 +223,35 @@ class Node:
 
 def _stored_number(tx: Reader, log: str) -> int:
     return int.from_bytes(tx.get(LOGS, key(log)) or b"", "big")
+
+
+def _until_pause(replica: Replica, operations: Sequence[Operation], outcomes: list[Outcome]) -> list[Outcome]:
+    """Admit operations, those after the ones in `outcomes`, until the block has done enough.
+
+    What an earlier block left unfinished comes first.  It may be another writer's; the outcome before it, if there is
+    one, has it too.  Adds to `outcomes`; returns what this block did, in order.
+    """
+    ends = time.monotonic() + _BLOCK_SECONDS
+    done: list[Outcome] = []
+
+    def pause() -> bool:
+        return time.monotonic() >= ends
+
+    while len(done) < _AT_ONCE:
+        if replica.unfinished:
+            rest = replica.resume(pause)
+            done.append(rest)
+            if outcomes:
+                last = outcomes[-1]
+                outcomes[-1] = last._replace(stored=last.stored + rest.stored, events=last.events + rest.events)
+        elif len(outcomes) < len(operations):
+            outcomes.append(replica.admit(operations[len(outcomes)], pause))
+            done.append(outcomes[-1])
+        else:
+            break
+        if pause():
+            break
+    return done
 
 
 def _write_rows(tx: Writer, log: str, held: _Held, outcomes: Sequence[Outcome]) -> None:
@@ -223,6 +279,8 @@ class OpLog:
     engine: Engine
     signatures: SignatureGuard
     clock: Callable[[], float]
+    anybody_begins: bool = True
+    """Whether a log that is not stored begins without a signature by a configured key (§7.2)."""
 
     def now(self) -> str:
         """The time as a timestamp of §1.3."""

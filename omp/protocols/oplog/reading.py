@@ -17,6 +17,7 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -31,14 +32,18 @@ from omp.protocols.oplog.core.verify import OplogError
 from omp.protocols.oplog.feed import parse_position
 from omp.protocols.oplog.node import OpLog
 from omp.protocols.oplog.posting import NDJSON
-from omp.rules.identifiers import key_id
+from omp.rules.identifiers import IDENTITY_ID, key_id
 from omp.web.errors import InvalidRequest
-from omp.web.messages import JSON, Request, Response, json_response, matches_weakly
+from omp.web.messages import JSON, Request, Response, json_response, unmet_answer, unmet_precondition
 
 EVENT_STREAM = "text/event-stream"
 DEFAULT_PAGE = 50
 _LOOK = 500
 """How many entries are read before writers get their turn."""
+
+
+class MalformedLog(OplogError):
+    """What stands in the path is no identity ID, so it is no log anywhere."""
 
 
 class UnknownLog(OplogError):
@@ -60,10 +65,21 @@ class ReadingDenied(OplogError):
 # --- Who reads --------------------------------------------------------------------------------------------------
 
 
-def signing_key(request: Request, oplog: OpLog) -> str | None:
-    """The key ID that signed the request; None if the mode asks for no signature.  Raises 401."""
-    verified = oplog.signatures.check(request, own_keys=True)
-    return key_id(verified.public_key) if verified is not None else None
+def _for_reader(handler: Callable[[Request, OpLog, str | None], Response]) -> Callable[[Request, OpLog], Response]:
+    """`handler`, called with the key ID that signed the request; None if the mode asks for no signature.
+
+    Who asks is settled before anything else of the request is looked at: in mode ``strict``, a stranger learns nothing
+    from the errors.  Raises 400 or 401, and :class:`MalformedLog`.
+    """
+
+    @wraps(handler)
+    def checked(request: Request, oplog: OpLog) -> Response:
+        verified = oplog.signatures.check(request, own_keys=True)
+        if "log" in request.params and not IDENTITY_ID.fullmatch(request.params["log"]):
+            raise MalformedLog
+        return handler(request, oplog, key_id(verified.public_key) if verified is not None else None)
+
+    return checked
 
 
 def _may_read_all(replica: Replica, key: str | None, oplog: OpLog) -> bool:
@@ -84,9 +100,8 @@ def _stored(replica: Replica | None) -> Replica:
     return replica
 
 
-def _ask(request: Request, oplog: OpLog, question: Callable[[Replica], Any]) -> Any:
-    """The answer to one `question` about the log, if the request may read it."""
-    key = signing_key(request, oplog)
+def _ask(request: Request, oplog: OpLog, key: str | None, question: Callable[[Replica], Any]) -> Any:
+    """The answer to one `question` about the log, if `key` may read it."""
     with oplog.node.reading(request.params["log"]) as replica:
         return question(_readable(replica, key, oplog))
 
@@ -94,9 +109,9 @@ def _ask(request: Request, oplog: OpLog, question: Callable[[Replica], Any]) -> 
 # --- The log ----------------------------------------------------------------------------------------------------
 
 
-def logs(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def logs(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs``: in mode ``strict``, those that the signer may read in full."""
-    key = signing_key(request, oplog)
     items = []
     for log in oplog.node.logs():
         with oplog.node.reading(log) as replica:
@@ -109,40 +124,44 @@ def _summary(replica: Replica) -> dict[str, Any]:
     return {"ops": len(replica), "heads": replica.heads(), "state": replica.state_id()}
 
 
-def heads(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def heads(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/heads``."""
-    return json_response(_ask(request, oplog, _summary))
+    return json_response(_ask(request, oplog, key, _summary))
 
 
-def state(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def state(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/state``: the exact canonical bytes, with the state ID as ETag and in ``OMP-State``."""
-    tags = request.headers.get("if-none-match", "")
 
-    def question(replica: Replica) -> tuple[str, bytes | None]:
+    def question(replica: Replica) -> tuple[str, int, bytes]:
         state_id = replica.state_id()
-        return state_id, None if matches_weakly(tags, f'"{state_id}"') else replica.state_document()
+        unmet = unmet_precondition(request, f'"{state_id}"')
+        return state_id, unmet, b"" if unmet else replica.state_document()
 
-    state_id, document = _ask(request, oplog, question)
-    headers = (("ETag", f'"{state_id}"'), ("OMP-State", state_id))
-    return Response(304, headers=headers) if document is None else Response(200, document, JSON, headers)
+    state_id, unmet, document = _ask(request, oplog, key, question)
+    etag, named = f'"{state_id}"', (("OMP-State", state_id),)
+    return unmet_answer(unmet, etag, named) if unmet else Response(200, document, JSON, (("ETag", etag), *named))
 
 
-def operation(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def operation(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/operations/{id}``: the exact bytes received."""
-    entry = _ask(request, oplog, lambda replica: replica.entry(request.params["id"]))
+    entry = _ask(request, oplog, key, lambda replica: replica.entry(request.params["id"]))
     if entry is None:
         raise UnknownOperation("There is no operation with this ID in the log.")
     return Response(200, entry.raw)
 
 
-def operations(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def operations(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/operations``: a page as JSON, or everything as lines."""
     query = request.valid_query()
     as_lines = NDJSON in request.headers.get("accept", "").lower()
     if as_lines and query["limit"] is None:
-        found = _shown(request, oplog, None, _raw, query["after"])
+        found = _shown(request, oplog, key, None, _raw, query["after"])
         return Response(200, content_type=NDJSON, stream=_lines(raw for _, raw in found))
-    page, links = _page(request, oplog, None, _raw, query)
+    page, links = _page(request, oplog, key, None, _raw, query)
     if as_lines:
         return Response(200, b"".join(raw + b"\n" for raw in page), NDJSON, links)
     # Operations are canonical JSON already: they are put into the answer as they are, byte for byte.
@@ -153,16 +172,18 @@ def _raw(entry: Entry) -> bytes:
     return entry.raw
 
 
-def lacking(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def lacking(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``POST /logs/{log}/missing``: what the caller lacks, one operation a line, in total order."""
     heads_there = request.valid_body()["heads"]
-    entries = _ask(request, oplog, lambda replica: replica.lacking(heads_there))
+    entries = _ask(request, oplog, key, lambda replica: replica.lacking(heads_there))
     return Response(200, content_type=NDJSON, stream=_lines(entry.raw for entry in entries))
 
 
-def pending(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def pending(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/pending``: also for a log of which nothing is stored yet."""
-    key, log = signing_key(request, oplog), request.params["log"]
+    log = request.params["log"]
     waiting, rejections = oplog.node.waiting(log)
     with oplog.node.reading(log) as replica:
         # Where something is stored, its grants say who may read.  Where nothing is, there is no grant yet, so in mode
@@ -180,9 +201,9 @@ def pending(request: Request, oplog: OpLog) -> Response:
     )
 
 
-def events(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def events(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/events``: what happens, as it happens."""
-    key = signing_key(request, oplog)
     last = request.headers.get("last-event-id")
     after = parse_position(last) if last else None
     log = request.params["log"]
@@ -207,7 +228,8 @@ def _while_allowed(stream: Iterator[bytes], oplog: OpLog, log: str, key: str) ->
 # --- Lists ------------------------------------------------------------------------------------------------------
 
 
-def claims(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def claims(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/claims``.  The parameter ``predicate`` may be a pattern of §2.2."""
     query = request.valid_query()
     predicate, effective = query["predicate"], query["effective"]
@@ -217,26 +239,29 @@ def claims(request: Request, oplog: OpLog) -> Response:
             return False
         return effective is None or is_effective(claim) == effective
 
-    return _items(request, oplog, CLAIM, wanted, query)
+    return _items(request, oplog, key, CLAIM, wanted, query)
 
 
-def evidence(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def evidence(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/evidence``."""
-    return _items(request, oplog, EVIDENCE, lambda entry: True, request.valid_query())
+    return _items(request, oplog, key, EVIDENCE, lambda entry: True, request.valid_query())
 
 
-def grants(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def grants(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/grants``."""
-    return _items(request, oplog, GRANT, lambda entry: True, request.valid_query())
+    return _items(request, oplog, key, GRANT, lambda entry: True, request.valid_query())
 
 
-def inferences(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def inferences(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/inferences``."""
-    return _items(request, oplog, INFERENCE, lambda entry: True, request.valid_query())
+    return _items(request, oplog, key, INFERENCE, lambda entry: True, request.valid_query())
 
 
 def _items(
-    request: Request, oplog: OpLog, kind: str, wanted: Callable[[Entry], bool], query: dict[str, Any]
+    request: Request, oplog: OpLog, key: str | None, kind: str, wanted: Callable[[Entry], bool], query: dict[str, Any]
 ) -> Response:
     status = query["status"]
 
@@ -244,27 +269,28 @@ def _items(
         # The filter and the item in one step, so that they see the same status.
         return item(entry) if (status is None or status_of(entry) == status) and wanted(entry) else None
 
-    page, links = _page(request, oplog, kind, show, query)
+    page, links = _page(request, oplog, key, kind, show, query)
     return json_response({"count": len(page), "items": page}, headers=links)
 
 
-def claim_why(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def claim_why(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/claims/{id}/why``: the derivation down to evidence, from one moment of the log."""
 
     def question(replica: Replica) -> bytes | None:
         claim = replica.entry(request.params["id"])
         return why(claim) if isinstance(claim, ClaimEntry) else None
 
-    tree = _ask(request, oplog, question)
+    tree = _ask(request, oplog, key, question)
     if tree is None:
         raise UnknownOperation("There is no claim with this ID in the log.")
     return Response(200, tree)
 
 
-def projected(request: Request, oplog: OpLog) -> Response:
+@_for_reader
+def projected(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/projection``: what a key sees (§6); in mode ``strict``, what the signer sees."""
     query = request.valid_query()
-    key = signing_key(request, oplog)
     if key is not None and query["key"] not in (None, key):
         raise ReadingDenied("In mode strict a projection is that of the request's signer: leave key out.")
     key = key or query["key"]
@@ -290,14 +316,13 @@ _Show = Callable[[Entry], Any]
 
 
 def _shown(
-    request: Request, oplog: OpLog, kind: str | None, show: _Show, after: str | None, most: int = _LOOK
+    request: Request, oplog: OpLog, key: str | None, kind: str | None, show: _Show, after: str | None, most: int = _LOOK
 ) -> Iterator[tuple[str, Any]]:
     """(ID, what `show` makes of it) of the entries of a type (None: of all), in total order, `after` an operation ID.
 
     A look ends after :data:`_LOOK` entries, or after `most` that are shown.  The first one is taken at once, so that
     401, 403 and 404 come before any part of the answer is sent.  Raises :class:`UnknownPage` if `after` is not stored.
     """
-    key = signing_key(request, oplog)
 
     def look(after: str | None) -> tuple[list[tuple[str, Any]], str | None]:
         """(What is shown of the next entries, the ID of the last one looked at or None if it was the last of all)."""
@@ -325,11 +350,11 @@ def _shown(
 
 
 def _page(
-    request: Request, oplog: OpLog, kind: str | None, show: _Show, query: dict[str, Any]
+    request: Request, oplog: OpLog, key: str | None, kind: str | None, show: _Show, query: dict[str, Any]
 ) -> tuple[list[Any], tuple[tuple[str, str], ...]]:
     """(What a page shows, the header fields: a link to the next page if there is more)."""
     limit = query["limit"] or DEFAULT_PAGE
-    found = list(islice(_shown(request, oplog, kind, show, query["after"], limit + 1), limit + 1))
+    found = list(islice(_shown(request, oplog, key, kind, show, query["after"], limit + 1), limit + 1))
     page = [one for _, one in found[:limit]]
     if len(found) <= limit:
         return page, ()

@@ -11,7 +11,7 @@ from typing import Any
 from omp.protocols.oplog import reading
 from omp.protocols.oplog.core.verify import OperationMalformed, OperationRefused
 from omp.protocols.oplog.feed import BadEventId
-from omp.protocols.oplog.posting import NDJSON, post
+from omp.protocols.oplog.posting import MAX_LINES, NDJSON, TooManyLines, post
 from omp.protocols.oplog.reading import DEFAULT_PAGE, EVENT_STREAM
 from omp.web.errors import Refusal, Refusals
 from omp.web.messages import JSON
@@ -75,6 +75,7 @@ _PAGE = {
 _BY_STATUS = {**_PAGE, "status": {"type": "string", "description": "only those with this status"}}
 _READER = "In mode strict: an HTTP signature of the root, or of a key with an active author grant."
 _NOT_A_READER = {401: "Unsigned, in mode strict", 403: "The key may read its projection only"}
+_NOT_A_LOG = {400: "The log's ID, or a parameter, is not in its form"}
 _NO_LOG = {404: "The log has no operation here yet"}
 
 
@@ -83,8 +84,12 @@ def _code_and_stage(refused: OperationRefused) -> Mapping[str, Any]:
 
 
 REFUSALS: Refusals = {
+    TooManyLines: Refusal(413, f"Send at most {MAX_LINES} lines a body, and more bodies."),
     OperationMalformed: Refusal(400, details=_code_and_stage),  # stages 1 to 6
     OperationRefused: Refusal(403, details=_code_and_stage),  # stages 7 to 12
+    reading.MalformedLog: Refusal(
+        400, "This is not the ID of a log: it must be omp:id:ed25519: with 43 characters of base64url after it."
+    ),
     reading.UnknownLog: Refusal(404, "This log has no operation here yet."),
     reading.UnknownOperation: Refusal(404),
     reading.UnknownPage: Refusal(400, "after must be the ID of an operation in this log."),
@@ -95,7 +100,7 @@ REFUSALS: Refusals = {
 
 
 def _read(path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Route:
-    answers = {200: answer, **_NO_LOG, **_NOT_A_READER}
+    answers = {200: answer, **_NOT_A_LOG, **_NO_LOG, **_NOT_A_READER}
     return Route("GET", f"/logs/{{log}}{path}", handler, summary, answers, auth=_READER, **more)
 
 
@@ -113,12 +118,17 @@ ROUTES = (
             201: ("Accepted", _OUTCOME),
             202: ("It waits for the operations in missing", _OUTCOME),
             400: "Stages 1 to 6 refuse it; details name the code and the stage",
+            401: "Unsigned, in mode strict, and nothing of this log is stored",
             403: "Stages 7 to 12 refuse it; details name the code and the stage",
+            413: f"The body is too large, or has more than {MAX_LINES} lines",
             415: "Neither of the two media types",
         },
         body=_OPERATION,
         consumes=(JSON, NDJSON),
-        auth="None: an operation carries its author's signature.",
+        auth=(
+            "None: an operation carries its author's signature.  In mode strict, to begin a log: an HTTP signature by "
+            "a configured key, unless OMP_LOGS_OPEN=1."
+        ),
     ),
     _read(
         "/operations",
@@ -148,7 +158,7 @@ ROUTES = (
         "What a caller with these heads lacks",
         {
             200: "The operations in total order, the exact bytes, one a line",
-            400: "Not a list",
+            400: "The log's ID is not in its form, or the body has no list",
             **_NO_LOG,
             **_NOT_A_READER,
         },
@@ -192,7 +202,7 @@ ROUTES = (
         "/logs/{log}/projection",
         reading.projected,
         "What a key with a read grant sees",
-        {200: ("The claims in its scope", _LIST), 401: "Unsigned, in mode strict", **_NO_LOG},
+        {200: ("The claims in its scope", _LIST), **_NOT_A_LOG, 401: "Unsigned, in mode strict", **_NO_LOG},
         query={"key": {"type": "string", "description": "a key ID; in mode strict it is the signer's"}},
         auth="In mode strict: an HTTP signature by the key.",
     ),

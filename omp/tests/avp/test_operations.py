@@ -96,7 +96,8 @@ class Pull(VaultCase):
 class Push(VaultCase):
     def test_the_expected_version_is_replaced(self) -> None:
         self.created()
-        answer = self.answered(self.alice.push(self.repo, 1, envelope(self.repo, 5, 2)), 200)
+        rotated = [entry(ALICE.id, 2)]
+        answer = self.answered(self.alice.push(self.repo, 1, envelope(self.repo, 5, 2), rotatedMembers=rotated), 200)
         self.assertEqual(answer, {"accepted": True, "conflict": False, "payloadVersion": 5, "keyEpoch": 2})
         pulled = self.answered(self.alice.pull(self.repo), 200)
         self.assertEqual(pulled["envelope"], envelope(self.repo, 5, 2))
@@ -114,6 +115,28 @@ class Push(VaultCase):
         self.created()
         for version in (0, 1):
             self.answered(self.alice.push(self.repo, 1, envelope(self.repo, version)), 400, "bad_request")
+
+    def test_the_counters_rise_by_at_most_2_to_the_20(self) -> None:
+        self.created()
+        roster, most = [entry(ALICE.id)], 1 << 20
+        for version, epoch in ((2 + most, 0), (2**63 - 1, 0), (2, 1 + most), (2, 2**63 - 1)):
+            answer = self.alice.push(self.repo, 1, envelope(self.repo, version, epoch), rotatedMembers=roster)
+            self.answered(answer, 400, "bad_request")
+        answer = self.alice.push(self.repo, 1, envelope(self.repo, 1 + most, most), rotatedMembers=roster)
+        self.assertEqual(self.answered(answer, 200)["payloadVersion"], 1 + most)
+        for version, epoch in ((2 + 2 * most, 1 + most), (2 + most, 1 + 2 * most)):
+            body = removal(self.repo, ALICE.id, [BOB.id], version, epoch)
+            self.answered(self.alice.call(self.repo, "remove-member", body), 400, "bad_request")
+
+    def test_the_epoch_never_falls_and_stays_without_a_new_roster(self) -> None:
+        self.created()
+        roster = [entry(ALICE.id, 3)]
+        self.answered(self.alice.push(self.repo, 1, envelope(self.repo, 2, 3), rotatedMembers=roster), 200)
+        for epoch, rotated in ((2, roster), (0, roster), (2, None), (4, None)):
+            answer = self.alice.push(self.repo, 2, envelope(self.repo, 3, epoch), rotatedMembers=rotated)
+            self.answered(answer, 400, "bad_request")
+        self.answered(self.alice.push(self.repo, 2, envelope(self.repo, 3, 3)), 200)
+        self.answered(self.alice.push(self.repo, 3, envelope(self.repo, 4, 3), rotatedMembers=roster), 200)
 
     def test_the_roster_is_replaced_in_the_same_step(self) -> None:
         self.with_bob()
@@ -200,7 +223,9 @@ class RemoveMember(VaultCase):
         self.with_bob()
         body = removal(self.repo, BOB.id, [ALICE.id], 2, 1)
         self.answered(self.alice.call(self.repo, "remove-member", body), 200)
-        self.answered(self.alice.add(self.repo, entry(CAROL.id)), 200)
+        self.answered(self.alice.add(self.repo, entry(CAROL.id)), 409, "conflict")  # wrapped for the epoch before
+        self.answered(self.alice.add(self.repo, entry(CAROL.id, 2)), 409, "conflict")
+        self.answered(self.alice.add(self.repo, entry(CAROL.id, 1)), 200)
         self.answered(self.alice.call(self.repo, "remove-member", body), 404, "not_found")
 
     def test_after_requests_that_changed_nothing_the_removal_is_still_the_last_write(self) -> None:
@@ -298,7 +323,8 @@ class KeptWhole(VaultCase):
         answers = [self.alice.create(body)]
         self.answered(self.alice.add(self.repo, entry(BOB.id)), 200)
         pushed = envelope(self.repo, 2) | {"payloadVersion": 2.0, "keyEpoch": 1.0}
-        answers.append(self.alice.push(self.repo, 1.0, pushed))
+        rotated = [entry(ALICE.id, 1), entry(BOB.id, 1)]
+        answers.append(self.alice.push(self.repo, 1.0, pushed, rotatedMembers=rotated))
         answers.append(self.alice.pull(self.repo, 2.0))
         body = removal(self.repo, BOB.id, [ALICE.id], 3, 2) | {"newKeyEpoch": 2.0}
         body["rotatedEnvelope"] |= {"payloadVersion": 3.0, "keyEpoch": 2.0}

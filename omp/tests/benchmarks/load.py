@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from omp.tests import TOP
 
@@ -352,12 +353,17 @@ class Server:
 
 
 @contextmanager
-def running(arguments: Sequence[str], environ: Mapping[str, str] | None = None, pin: bool = True) -> Iterator[Server]:
+def running(
+    arguments: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+    pin: bool = True,
+    errors: IO[bytes] | None = None,
+) -> Iterator[Server]:
     """Start ``python ARGUMENTS`` from the top folder, wait until it listens, and stop it when the block ends.
 
     Its first line on standard output must end with its address (``… http://127.0.0.1:8787``).  `environ` is
     added to the environment, without any ``OMP_…`` variable of the caller's.  With `pin` it runs on the servers'
-    processor (:func:`pin_processes`).
+    processor (:func:`pin_processes`).  Standard error goes to the file `errors`, else to ours.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OMP_") and name != "PORT"}
     with _on_server_processor(pin):
@@ -367,6 +373,7 @@ def running(arguments: Sequence[str], environ: Mapping[str, str] | None = None, 
             cwd=TOP,
             env=inherited | dict(environ or {}),
             stdout=subprocess.PIPE,
+            stderr=errors,
             text=True,
         )
     assert process.stdout is not None
@@ -386,10 +393,14 @@ def running(arguments: Sequence[str], environ: Mapping[str, str] | None = None, 
 
 @contextmanager
 def our_server(
-    *flags: str, storage: str = "memory", environ: Mapping[str, str] | None = None, pin: bool = True
+    *flags: str,
+    storage: str = "memory",
+    environ: Mapping[str, str] | None = None,
+    pin: bool = True,
+    errors: IO[bytes] | None = None,
 ) -> Iterator[Server]:
     """The server of this checkout on a free port, with `flags` (``--sig-mode strict``) and `environ` added."""
-    with running(["server.py", "--port", "0", "--storage", storage, *flags], environ, pin) as server:
+    with running(["server.py", "--port", "0", "--storage", storage, *flags], environ, pin, errors) as server:
         yield server
 
 

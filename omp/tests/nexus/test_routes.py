@@ -245,6 +245,8 @@ class OnMemory(OneServer):
             fields = {**self.owner.bearer, "If-None-Match": field}
             answer = self.client.request("GET", f"{BASE}/config", headers=fields)
             self.assertEqual((answer.status, answer.body, answer.headers["etag"]), (304, b"", tag))
+        refused = self.client.request("GET", f"{BASE}/config", headers={**self.owner.bearer, "If-Match": '"other"'})
+        self.assertEqual((refused.status, refused.headers["etag"], list(refused.json)), (412, tag, ["detail"]))
         self.owner.post(self.client, "/config", CONFIG)
         answer = self.client.request("GET", f"{BASE}/config", headers={**self.owner.bearer, "If-None-Match": tag})
         self.assertEqual((answer.status, answer.json["effective_config"]["temperature"]), (200, 0.9))

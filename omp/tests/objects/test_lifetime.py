@@ -6,9 +6,11 @@ import os
 import tempfile
 import threading
 import unittest
+import unittest.mock
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+from omp.protocols.objects import collection
 from omp.protocols.objects.collection import BY_DEADLINE, ROWS_A_BLOCK
 from omp.protocols.objects.record import Record
 from omp.tests.harness import Client, running_server
@@ -36,6 +38,22 @@ class TimeToLive(Api):
         self.create(key="k", metadata={"omp.ttl_sec": 1})
         clock.now += 1
         self.create(key="k", headers={"If-None-Match": "*"})
+
+    def test_many_expired_objects_with_one_key_are_removed_in_several_steps(self) -> None:
+        clock = self.stop_clock()
+        only_new = {"If-None-Match": "*"}
+        for name in ("a", "b", "c"):
+            for _ in range(7):
+                self.create(key=name, metadata={"omp.ttl_sec": 1})
+        clock.now += 1
+        for name, bound, value in (("a", "ROWS_A_BLOCK", 3), ("b", "BLOCK_BYTES", 1)):
+            with unittest.mock.patch.object(collection, bound, value):
+                made = self.create(key=name, headers=only_new)
+                self.call("POST", "/objects", 409, {"namespace": "ns", "key": name, "content": {}}, only_new)
+                self.assertEqual(self.call("GET", f"/objects/{made['id']}", 200).json["key"], name)
+        with unittest.mock.patch.object(collection, "BLOCK_BYTES", 1):
+            self.objects.housekeep(clock.now)
+        self.assertEqual(self.call("GET", "/objects", 200).json["count"], 2)
 
     def test_housekeeping_deletes_the_rows_of_expired_objects_only(self) -> None:
         clock = self.stop_clock()
@@ -135,6 +153,9 @@ class DeleteOnRead(Api):
         path = "/objects/" + made["id"]
         etag = self.call("HEAD", path, 200).headers["etag"]
         self.call("GET", path, 304, headers={"If-None-Match": etag})
+        unread = self.call("GET", path, 412, headers={"If-Match": '"other"'})
+        self.assertEqual((unread.headers["etag"], unread.headers["cache-control"]), (etag, "no-store"))
+        self.call("DELETE", path, 412, headers={"If-None-Match": "*"})
         self.call("GET", "/objects", 200)
         self.call("PUT", path, 200, {"content": {"x": 2}})
         self.assertEqual(self.call("GET", path, 200, headers={"If-None-Match": etag}).json["content"], {"x": 2})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unittest
+import unittest.mock
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from omp.protocols.objects import collection
 from omp.protocols.objects.collection import ROWS_A_BLOCK
 from omp.tests.objects.test_objects import Api, on_each_store
 
@@ -51,6 +53,40 @@ class Lists(Api):
                 self.assertEqual([len(page) for page in pages], sizes)
                 found = [one for page in pages for one in page]
                 self.assertEqual(found, [one for one in ids if one in set(found)])
+
+    def test_a_page_ends_once_much_was_looked_at_for_it(self) -> None:
+        ids = self.create_many(2 * ROWS_A_BLOCK + 10)
+        for bound, value in (("LOOKED_ROWS", ROWS_A_BLOCK), ("LOOKED_BYTES", 100 * 300)):
+            with self.subTest(bound), unittest.mock.patch.object(collection, bound, value):
+                pages = list(self.pages("/objects/search?key_contains=key+1009"))
+                self.assertGreater(len(pages), 2)
+                self.assertEqual([one for page in pages for one in page], [ids[-1]])
+                pages = list(self.pages("/objects?limit=1000"))
+                self.assertEqual([one for page in pages for one in page], ids)
+                self.assertEqual(sum(map(len, self.pages("/objects/search?namespace=ns&limit=1000"))), len(ids))
+
+    def test_a_long_search_ends_when_nobody_waits(self) -> None:
+        self.create_many(2 * ROWS_A_BLOCK + 10)
+        asked: list[bool] = []
+
+        class Gone(Exception):
+            pass
+
+        def require_client() -> None:
+            asked.append(True)
+            raise Gone
+
+        with unittest.mock.patch.object(collection, "ASK_ROWS", ROWS_A_BLOCK):
+            with self.assertRaises(Gone):
+                self.objects.page(None, "nowhere", 10, None, require_client)
+            self.objects.page(None, "key 1", 10, None, require_client)  # found in the first rows: nobody is asked
+        self.assertEqual(asked, [True])
+
+    def test_a_filter_longer_than_any_name_finds_nothing(self) -> None:
+        self.create_many(3)
+        for name in ("namespace", "key_contains"):
+            answer = self.call("POST", "/objects/search", 200, {name: "k" * 2_000_000})
+            self.assertEqual((answer.json["count"], "link" in answer.headers), (0, False))
 
     def test_a_list_continues_beyond_the_rows_of_one_transaction(self) -> None:
         ids = self.create_many(2 * ROWS_A_BLOCK + 10)

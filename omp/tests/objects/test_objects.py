@@ -316,6 +316,33 @@ class Preconditions(Api):
         with ThreadPoolExecutor(8) as pool:
             self.assertEqual(sorted(pool.map(put, range(16))), [200] + [412] * 15)
 
+    def test_preconditions_are_one_rule_for_every_method(self) -> None:
+        made = self.call("POST", "/objects", 201, {"namespace": "ns", "content": {"x": 1}})
+        path, etag = made.headers["location"], made.headers["etag"]
+        other = '"other"'
+        rows: tuple[tuple[dict[str, str], int, int], ...] = (
+            # fields, status of GET and HEAD, status of PUT and DELETE (0: success)
+            ({"If-Match": other}, 412, 412),
+            ({"If-Match": ""}, 412, 412),
+            ({"If-Match": f"W/{etag}"}, 412, 412),
+            ({"If-Match": other, "If-None-Match": etag}, 412, 412),
+            ({"If-Match": etag, "If-None-Match": etag}, 304, 412),
+            ({"If-None-Match": etag}, 304, 412),
+            ({"If-None-Match": f"{other}, W/{etag}"}, 304, 412),
+            ({"If-None-Match": "*"}, 304, 412),
+            ({"If-Match": f"{other}, {etag}", "If-None-Match": other}, 200, 0),
+            ({"If-Match": "*", "If-None-Match": ""}, 200, 0),
+        )
+        for fields, reading, writing in rows:
+            with self.subTest(fields=fields):
+                for method in ("GET", "HEAD"):
+                    self.assertEqual(self.call(method, path, reading, headers=fields).headers["etag"], etag)
+                if writing:
+                    for method, body in (("PUT", {"content": {}}), ("DELETE", ...)):
+                        self.assertEqual(self.call(method, path, writing, body, fields).headers["etag"], etag)
+                else:
+                    self.call("PUT", path, 200, {"content": {"x": 1}}, fields)
+
     def test_a_missing_object_is_404_whatever_if_match_says(self) -> None:
         self.call("DELETE", f"/objects/{uuid.uuid4()}", 404, headers={"If-Match": "*"})
 

@@ -15,7 +15,7 @@ from omp.tests.harness import command
 from omp.tests.tools.test_signing_tools import MISSING, HandwrittenKeys
 from omp.tools.log import files
 
-STRICT = {"OMP_SIG_MODE": "strict"}
+STRICT = {"OMP_SIG_MODE": "strict", "OMP_LOGS_OPEN": "1"}
 ANOTHER_LOG = "omp:id:ed25519:" + "A" * 43
 
 # The command in a process of its own, with test keys where there is no package to hold real ones.

@@ -7,16 +7,18 @@ import unittest
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
+from unittest.mock import patch
 
-from omp.protocols.oplog.core.operation import CLAIM, REFUTATION, Operation
-from omp.protocols.oplog.core.replica import Outcome, Replica
+from omp.protocols.oplog import node as node_module
+from omp.protocols.oplog.core.operation import CLAIM, GRANT, REFUTATION, Operation
+from omp.protocols.oplog.core.replica import Event, Outcome, Replica
 from omp.protocols.oplog.core.verify import check_bytes
 from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.posting import post_many, post_one
 from omp.protocols.oplog.routes import REFUSALS, ROUTES
 from omp.rules.engines import Engine
 from omp.store.memory import MemoryStore
-from omp.tests.oplog.world import LOG, ROOT, TRUSTING, LogCopy
+from omp.tests.oplog.world import DEVICES, LOG, ROOT, TRUSTING, LogCopy
 from omp.web.messages import Request
 from omp.web.routes import Application, Mount
 from omp.web.signature_guard import SignatureGuard
@@ -57,6 +59,24 @@ class BusyNode(Node):
     def waiting(self, log: str) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
         super().admit(log, [self.theirs])
         return super().waiting(log)
+
+
+class CountingNode(Node):
+    """A node that counts its write `blocks`, and the operations of each call."""
+
+    blocks = 0
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.sizes: list[int] = []
+
+    def admit(self, log: str, operations: Sequence[Operation]) -> list[Outcome]:
+        self.sizes.append(len(operations))
+        return super().admit(log, operations)
+
+    def _admit_some(self, log: str, operations: Sequence[Operation], outcomes: list[Outcome]) -> bool:
+        self.blocks += 1
+        return super()._admit_some(log, operations, outcomes)
 
 
 class Waiting(unittest.TestCase):
@@ -102,6 +122,64 @@ class Waiting(unittest.TestCase):
         strict = Engine("nothing passes", lambda public_key, message, signature: False)
         answer = json.loads(post_many(node, strict, LOG, b"\n".join([waiting, raw])).body or b"")
         self.assertEqual([one["status"] for one in answer["outcomes"]], ["deferred", "rejected"])
+
+
+class Locks(unittest.TestCase):
+    """No lock is held for long: work is cut into blocks by what it costs."""
+
+    def test_what_had_waited_for_one_operation_is_judged_in_several_blocks(self) -> None:
+        writers = LogCopy()
+        for device in DEVICES:
+            writers.do(ROOT, GRANT, grantee=device.id)
+        first, *others = writers.raw()
+        node = CountingNode(MemoryStore())
+        with patch.object(node_module, "_BLOCK_SECONDS", 0):
+            node.admit(LOG, [check_bytes(raw, TRUSTING, LOG) for raw in reversed(others)])
+            node.blocks = 0
+            (outcome,) = node.admit(LOG, [check_bytes(first, TRUSTING, LOG)])
+        self.assertEqual(node.blocks, len(DEVICES))
+        self.assertEqual([entry.raw for entry in outcome.stored], [first, *others])
+        self.assertEqual([event.kind for event in outcome.events], ["accepted"] * len(DEVICES))
+
+    def test_what_is_unfinished_is_finished_by_the_next_writer(self) -> None:
+        writers = LogCopy()
+        ids = [writers.do(ROOT, CLAIM) for _ in range(4)]
+        operations = [check_bytes(raw, TRUSTING, LOG) for raw in writers.raw()]
+        replica = Replica(LOG)
+        for operation in reversed(operations[1:]):
+            replica.admit(operation)
+        outcome = replica.admit(operations[0], lambda: True)
+        self.assertEqual([entry.id for entry in outcome.stored], ids[:1])
+        self.assertTrue(replica.unfinished)
+        self.assertEqual([name for name, _ in replica.pending()], [ids[3], ids[2]])  # not what is about to be judged
+        again = replica.admit(operations[1])  # sent again before its turn
+        self.assertEqual([entry.id for entry in again.stored], ids[1:])
+        self.assertEqual((replica.unfinished, replica.pending(), len(replica)), (False, [], 4))
+
+    def test_a_log_is_read_from_the_tables_without_the_lock(self) -> None:
+        writers = LogCopy()
+        writers.do(ROOT, CLAIM)
+        store = MemoryStore()
+        Node(store).admit(LOG, [check_bytes(raw, TRUSTING, LOG) for raw in writers.raw()])
+        node, restore = Node(store), Replica.restore
+        locked: list[bool] = []
+
+        def watched(replica: Replica, data: bytes) -> Sequence[Event]:
+            locked.append(node._lock.locked())
+            return restore(replica, data)
+
+        with patch.object(Replica, "restore", watched):
+            node.admit(LOG, [])
+            node.admit(LOG, [check_bytes(raw, TRUSTING, LOG) for raw in writers.raw()])
+        self.assertEqual(locked, [False])
+
+    def test_only_some_lines_are_parsed_before_the_node_gets_them(self) -> None:
+        writers = LogCopy()
+        for _ in range(150):
+            writers.do(ROOT, CLAIM)
+        node = CountingNode(MemoryStore())
+        post_many(node, TRUSTING, LOG, b"\n".join(writers.raw()))
+        self.assertEqual(node.sizes, [64, 64, 22])
 
 
 class Looks(unittest.TestCase):

@@ -7,15 +7,20 @@ replica but canonical JSON, identifiers and Ed25519.
 from __future__ import annotations
 
 import random
+import tracemalloc
 import unittest
+from typing import Any
+from unittest.mock import patch
 
 from omp.protocols.oplog.core.authority import root_key
 from omp.protocols.oplog.core.causality import in_past
+from omp.protocols.oplog.core.entries import Entry
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, REFUTATION, REVOCATION, Operation
 from omp.protocols.oplog.core.producer import signed
 from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Replica
 from omp.protocols.oplog.core.verify import check_bytes
-from omp.protocols.oplog.core.waiting import Bounds, WaitingPool
+from omp.protocols.oplog.core.void import Voidness
+from omp.protocols.oplog.core.waiting import Bounds, WaitingPool, weight
 from omp.protocols.oplog.definition import Report, check
 from omp.rules import identifiers
 from omp.tests import long
@@ -30,6 +35,7 @@ from omp.tests.oplog.world import (
     Key,
     LogCopy,
     World,
+    body_of,
     envelope,
     first_operation,
     sealed,
@@ -353,7 +359,7 @@ class Pool(unittest.TestCase):
         self.assertEqual(self.waiting(pool, LOG, [known.id, strange.id]), [True, False])
 
     def test_bytes_are_bounded_for_each_log_and_over_all_logs(self) -> None:
-        size = len(self.orphan(1).raw)
+        size = weight(len(self.orphan(1).raw), 1)
         pool = WaitingPool(Bounds(bytes_a_log=2 * size + 10, bytes=3 * size + 10))
         other = identifiers.identity_id(STRANGER.public_key)
         mine, theirs = Replica(LOG, pool), Replica(other, pool)
@@ -383,7 +389,7 @@ class Pool(unittest.TestCase):
 
     def test_delivered_again_it_keeps_its_place_and_counts_once(self) -> None:
         one, two = self.orphan(1), self.orphan(2)
-        pool = WaitingPool(Bounds(operations_a_log=2, bytes_a_log=len(one.raw) + len(two.raw)))
+        pool = WaitingPool(Bounds(operations_a_log=2, bytes_a_log=sum(weight(len(both.raw), 1) for both in (one, two))))
         replica = Replica(LOG, pool)
         for operation in (one, two, one, one):
             self.assertEqual(replica.admit(operation).status, DEFERRED)
@@ -398,6 +404,106 @@ class Pool(unittest.TestCase):
         Replica(other, pool).admit(self.orphan(1, log=other))
         pool.forget(LOG)
         self.assertEqual((len(pool.items(LOG)), len(pool.items(other))), (0, 1))
+
+    def test_a_grant_moves_what_its_key_has_waiting_and_looks_at_nothing_else(self) -> None:
+        pool = WaitingPool()
+        replica = Replica(LOG, pool)
+        replica.add(first_operation(), ENGINE)
+        for number in range(1, 40):
+            replica.admit(self.orphan(number))
+        replica.admit(self.orphan(1, DEVICES[0]))
+        moved: list[str] = []
+        enqueue = WaitingPool._enqueue
+
+        def counted(pool: WaitingPool, log: Any, waiting: Any) -> None:
+            moved.append(waiting.author)
+            enqueue(pool, log, waiting)
+
+        with patch.object(WaitingPool, "_enqueue", counted):
+            for device in (*DEVICES, DEVICES[0]):
+                pool.key_known(LOG, device.id)
+        self.assertEqual(moved, [DEVICES[0].id])
+
+    def test_what_a_waiting_operation_weighs_is_what_its_objects_take(self) -> None:
+        for missing in (1, 33):
+            pool = WaitingPool()
+            ids = [f"omp:op:sha256:{number:063x}f" for number in range(missing)]
+            values = [
+                envelope(EVIDENCE, STRANGER, seq=2, lc=lc, prev=f"{ids[0][:-6]}{lc:06}", deps=ids[1:])
+                for lc in range(1, 301)
+            ]
+            raws = [sealed(value) for value in values]
+            tracemalloc.start()
+            for raw in raws:
+                operation = check_bytes(bytes(bytearray(raw)), TRUSTING)
+                pool.add(operation, operation.parents(), True, False)
+            taken, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            counted = sum(weight(len(raw), missing) for raw in raws)
+            self.assertLess(taken, counted)
+            self.assertLess(counted, 4 * taken)
+
+
+class Cost(unittest.TestCase):
+    """What is counted here is bounded by the operations sent, not by the square of their number."""
+
+    def opened(self, concurrent: bool) -> int:
+        """How often an operation is settled again, where a grant over 100 operations is revoked 20 times."""
+        node = LogCopy()
+        grant = node.do(ROOT, GRANT)
+        base = node.replica.entry(grant)
+        for _ in range(100):
+            node.do(DEVICES[0], EVIDENCE)
+        settled = 0
+        is_void = Voidness._is_void
+
+        def counted(voidness: Voidness, *arguments: Any) -> bool:
+            nonlocal settled
+            settled += 1
+            return is_void(voidness, *arguments)
+
+        prev = base
+        with patch.object(Voidness, "_is_void", counted):
+            for number in range(20):
+                assert prev is not None
+                body = body_of(REVOCATION, target=grant, reason=str(number))
+                value = envelope(REVOCATION, body=body, prev=prev.id, seq=prev.seq + 1, lc=prev.lc + 1)
+                (entry,) = node.replica.add(sealed(value), TRUSTING).stored
+                prev = base if concurrent else entry
+        return settled
+
+    def test_only_the_first_cut_of_a_grant_opens_what_it_cuts(self) -> None:
+        self.assertEqual((self.opened(True), self.opened(False)), (100, 100))
+
+    def test_a_merge_of_nested_forks_shares_what_was_merged_before(self) -> None:
+        node = LogCopy()
+        node.do(ROOT, GRANT)
+        tip = self.nest(node, 300)
+        vectors = []
+        prev = node.replica.entry(check_bytes(node.raw()[0], TRUSTING).id)
+        assert prev is not None
+        for number in range(3):
+            body = body_of(EVIDENCE, size=number)
+            value = envelope(EVIDENCE, body=body, prev=prev.id, seq=2, deps=[tip.id], lc=tip.lc + 1)
+            (entry,) = node.replica.add(sealed(value), TRUSTING).stored
+            vectors.append(entry.chain.vector(entry.seq))
+        leaves = [{id(leaf) for node in root for leaf in node} for height, root in vectors]
+        self.assertEqual(len(leaves[0]), 19)  # 302 chains, 16 a leaf
+        # The second and the third are forks of the root: each has the leaf with the root's chain to itself.
+        self.assertEqual(len(leaves[0] | leaves[1] | leaves[2]), 21)
+
+    def nest(self, node: LogCopy, depth: int) -> Entry:
+        """A fork of a fork of a fork …; returns the last operation of the innermost."""
+        (grant,) = node.replica.operations()
+        value = envelope(EVIDENCE, DEVICES[0], deps=[grant.id], lc=grant.lc + 1)
+        (at,) = node.replica.add(sealed(value), TRUSTING).stored
+        for number in range(depth):
+            for side in (0, 1):
+                body = body_of(EVIDENCE, size=2 * number + side)
+                value = envelope(EVIDENCE, DEVICES[0], body=body, prev=at.id, seq=at.seq + 1, lc=at.lc + 1)
+                (entry,) = node.replica.add(sealed(value), TRUSTING).stored
+            at = entry
+        return at
 
 
 class Misplaced(unittest.TestCase):

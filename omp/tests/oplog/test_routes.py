@@ -97,6 +97,9 @@ WRITTEN, IDS = small_log()
 PATH = f"/logs/{quote(LOG, safe='')}"
 
 
+NOBODYS = "/logs/" + quote("omp:id:ed25519:" + "A" * 43, safe="")
+
+
 def path(rest: str, *ids: str) -> str:
     return PATH + rest.format(*(quote(one, safe="") for one in ids))
 
@@ -260,8 +263,17 @@ class Reading(LogCase):
     def test_an_unknown_log_is_404_everywhere(self) -> None:
         for rest in ("heads", "operations", "pending", "state", "events", "claims", "grants", "evidence", "inferences"):
             with self.subTest(rest=rest):
-                self.assertEqual(self.get(f"/logs/nobody/{rest}").status, 404)
-        self.assertEqual(self.client.request("POST", "/logs/nobody/missing", {"heads": []}).status, 404)
+                self.assertEqual(self.get(f"{NOBODYS}/{rest}").status, 404)
+        self.assertEqual(self.client.request("POST", f"{NOBODYS}/missing", {"heads": []}).status, 404)
+
+    def test_what_is_no_id_of_a_log_is_400_and_the_answer_says_what_one_is(self) -> None:
+        for log in ("nobody", LOG + "A", LOG[:-1], LOG.replace(":id:", ":key:"), LOG.upper(), LOG + "%0A"):
+            for rest in ("heads", "operations", "pending", "state", "events", "claims", "claims/x/why", "projection"):
+                with self.subTest(log=log, rest=rest):
+                    answer = self.get(f"/logs/{log}/{rest}")
+                    self.assertEqual(answer.status, 400)
+                    self.assertIn("omp:id:ed25519:", answer.json["error"]["message"])
+        self.assertEqual(self.client.request("POST", "/logs/nobody/missing", {"heads": 1}).status, 400)
 
     def test_the_exact_bytes_of_an_operation(self) -> None:
         answer = self.get(path("/operations/{}", IDS["claim"]))
@@ -309,6 +321,9 @@ class Reading(LogCase):
         self.assertEqual((answer.headers["etag"], answer.headers["omp-state"]), (f'"{state_id}"', state_id))
         self.assertEqual(answer.body, WRITTEN.replica.state_document())
         self.assertEqual(self.get(path("/state"), {"If-None-Match": f'"{state_id}"'}).status, 304)
+        self.assertEqual(self.get(path("/state"), {"If-Match": f'"{state_id}"'}).status, 200)
+        refused = self.get(path("/state"), {"If-Match": '"other"'})
+        self.assertEqual((refused.status, refused.headers["etag"]), (412, f'"{state_id}"'))
 
     def test_claims_with_their_filters(self) -> None:
         (item,) = self.get(path("/claims")).json["items"]
@@ -480,7 +495,7 @@ class Events(LogCase):
 class Strict(LogCase):
     """Reading in mode ``strict``."""
 
-    environ: ClassVar[dict[str, str]] = {"OMP_SIG_MODE": "strict"}
+    environ: ClassVar[dict[str, str]] = {"OMP_SIG_MODE": "strict", "OMP_LOGS_OPEN": "1"}
 
     def setUp(self) -> None:
         super().setUp()
@@ -508,11 +523,78 @@ class Strict(LogCase):
                 self.assertEqual((answer.status, answer.json["error"]["message"]), (401, "Missing required signature"))
         self.assertEqual(self.get("/logs").status, 401)
 
+    def test_who_asks_comes_before_what_is_wrong_with_the_question(self) -> None:
+        for body in (b"not JSON", b"{}", b'{"heads":[]}'):
+            answer = self.client.request(
+                "POST", path("/missing"), body=body, headers={"Content-Type": "application/json"}
+            )
+            self.assertEqual((answer.status, answer.json["error"]["message"]), (401, "Missing required signature"))
+        for where in ("/logs/nobody/heads", path("/operations?limit=0"), path("/claims?effective=maybe")):
+            self.assertEqual(self.get(where).status, 401)
+
     def test_a_revoked_device_cannot_read_any_more(self) -> None:
         log, ids = small_log()
         log.put(log.by(ROOT).revocation(TS, target=ids["grant"], reason="lost"))
         self.assertEqual(self.post(log.operations[-1].raw).status, 201)
         self.assertEqual(self.signed_get(PHONE, "/heads").status, 403)
+
+
+class Beginning(LogCase):
+    """§7.2: who may begin a log in mode ``strict``."""
+
+    environ: ClassVar[dict[str, str]] = {
+        "OMP_SIG_MODE": "strict",
+        "OMP_SIG_KEYS": json.dumps({"admin": PHONE.public_key.hex()}),
+    }
+
+    def signed_post(self, key: Key, keyid: str, body: bytes) -> Answer:
+        fields = [("content-type", "application/json")]
+        request = SignedRequest("POST", "http", f"127.0.0.1:{self.server.port}", path("/operations"), fields, body)
+        headers = sign(request, keyid=keyid, signer=key.sign, created=int(time.time()))
+        return self.client.request("POST", path("/operations"), body=body, headers=dict([*fields, *headers]))
+
+    def test_a_log_begins_with_a_configured_key_and_goes_on_with_none(self) -> None:
+        first, second, *others = (operation.raw for operation in WRITTEN.operations)
+        for body in (first, second, b"not JSON", b""):
+            self.assertEqual(self.post(body).status, 401)
+        self.assertEqual(self.post(first + b"\n", "application/x-ndjson").status, 401)
+        # Anybody can make a key ID: that of the root itself is no better, unless it is configured.
+        for key in (ROOT, STRANGER):
+            self.assertEqual(self.signed_post(key, key.id, first).status, 401)
+        self.assertEqual(self.signed_post(STRANGER, "admin", first).status, 401)
+        self.assertEqual(self.signed_post(PHONE, "admin", second).status, 202)
+        self.assertEqual(self.post(second).status, 401)  # that something waits begins nothing
+        self.assertEqual(self.signed_post(PHONE, "admin", first).status, 201)
+        self.assertEqual([self.post(raw).status for raw in (second, *others)], [200, *[201] * len(others)])
+
+    def test_in_other_modes_the_setting_can_only_be_on(self) -> None:
+        for mode in ("off", "permissive"):
+            with self.assertRaisesRegex(Exception, "OMP_LOGS_OPEN"):
+                self.enterContext(running_server({"OMP_SIG_MODE": mode, "OMP_LOGS_OPEN": "0"}))
+            with running_server({"OMP_SIG_MODE": mode}) as server, Client(server.port) as client:
+                headers = {"Content-Type": "application/json"}
+                answer = client.request("POST", path("/operations"), body=WRITTEN.operations[0].raw, headers=headers)
+                self.assertEqual(answer.status, 201)
+
+
+class ManyLines(LogCase):
+    """§7.2: a body has at most 10,000 lines."""
+
+    def test_a_line_too_many_is_413_and_nothing_is_applied(self) -> None:
+        first = WRITTEN.operations[0].raw
+        for end in (b"\n" * 10_001, b"\n" + b"x\n" * 9_999 + b"\r", b"\r\n" * 10_000 + b"x"):
+            answer = self.post(first + end, "application/x-ndjson")
+            self.assertEqual((answer.status, "code" in (answer.json["error"].get("details") or {})), (413, False))
+            self.assertEqual(self.get("/logs").json["count"], 0)
+
+    def test_ten_thousand_lines_are_taken(self) -> None:
+        first = WRITTEN.operations[0].raw
+        counts = self.post(b"\n" * 9_998 + first + b"\r\nx", "application/x-ndjson").json
+        self.assertEqual([(one["line"], one["status"]) for one in counts["outcomes"]], [
+            (9_999, "accepted"), (10_000, "rejected"),
+        ])  # fmt: skip
+        self.assertEqual(self.post(b"x\n" * 10_000, "application/x-ndjson").json["rejected"], 10_000)
+        self.assertEqual(self.post(b"", "application/x-ndjson").json["outcomes"], [])
 
 
 if __name__ == "__main__":

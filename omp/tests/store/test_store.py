@@ -366,6 +366,20 @@ class SqliteStoreTest(Contract):
             mode = os.stat(os.path.join(os.path.dirname(self.path), name)).st_mode
             self.assertEqual(mode & 0o077, 0, name)
 
+    def test_a_file_that_was_empty_becomes_private_and_another_keeps_its_mode(self) -> None:
+        self.store.close()
+        os.chmod(self.path, 0o644)
+        empty = os.path.join(os.path.dirname(self.path), "empty.db")
+        for name in (empty, empty + "-wal"):
+            with open(name, "wb"):
+                os.chmod(name, 0o644)
+        for path, mode in ((empty, 0o600), (self.path, 0o644)):
+            store = open_store(f"sqlite:{path}")
+            with store.write() as tx:
+                tx.put("t", b"a", b"1")
+            self.assertEqual({os.stat(path + end).st_mode & 0o777 for end in ("", "-wal", "-shm")}, {mode})
+            store.close()
+
     def test_a_second_process_is_refused_while_the_file_is_open_and_accepted_afterwards(self) -> None:
         with self.assertRaisesRegex(StorageError, "another process has it open"):
             open_store(self.spec)

@@ -45,6 +45,16 @@ def read_answers(sock: socket.socket, count: int) -> list[tuple[int, dict[str, s
     return answers
 
 
+def begun(port: int, body: bytes = b"{") -> socket.socket:
+    """A connection on which a request is under way: a part of its body has been sent, and the server has seen it."""
+    sock = socket.create_connection(("127.0.0.1", port), 10)
+    fields = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"
+    sock.sendall(b"POST /objects HTTP/1.1\r\n" + fields)
+    assert sock.recv(25).endswith(b"100 Continue\r\n\r\n")
+    sock.sendall(body)
+    return sock
+
+
 def statuses(data: bytes) -> list[int]:
     """The status of every answer in `data`."""
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
@@ -306,15 +316,12 @@ class Methods(ServingCase):
 class Load(unittest.TestCase):
     """Many clients, and slow ones: none keeps another from being served."""
 
-    def test_a_connection_over_the_limit_gets_503_until_one_is_free(self) -> None:
-        with running_server(max_connections=2) as server:
-            held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(2)]
-            for sock in held:
-                sock.sendall(GET_HEALTH)
-                read_answers(sock, 1)
+    def test_a_connection_over_the_limit_gets_503_until_a_request_is_answered(self) -> None:
+        with running_server(max_connections=2) as server, contextlib.ExitStack() as held:
+            for _ in range(2):
+                held.enter_context(begun(server.port))
             self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [503])
-            for sock in held:
-                sock.close()
+            held.close()
             deadline = time.monotonic() + 10
             while statuses(exchange(server.port, GET_HEALTH)) != [200]:
                 self.assertLess(time.monotonic(), deadline)
@@ -459,11 +466,9 @@ class Stopping(unittest.TestCase):
                 server_side, address = listener.accept()
                 server_side.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # one send cannot take the answer
                 server.http.stopping = True
-                serving = threading.Thread(target=server.http.process_request_thread, args=(server_side, address))
-                serving.start()
+                server.http.process_request(server_side, address)
                 time.sleep(0.1)
                 (answer,) = read_answers(client_side, 1)
-                serving.join()
         self.assertEqual((answer[0], answer[1]["connection"]), (200, "close"))
 
 

@@ -49,7 +49,7 @@ Read in this order (``omp/README.md`` has it with minutes); the first four belon
 ``examine``              :func:`~.verify.check_bytes`
 ``Log.add``              :func:`~.verify.judge`, then ``Replica._append``
 ``StageFailed``          :class:`~.verify.OperationRefused`; with DEFER :class:`~.verify.OperationDeferred`
-``Op.past``, bits        :class:`~.causality.Past`, and chains with steps
+``Op.past``, bits        :class:`~.causality.Past`, and chains with vectors
 ``covers``, ``COVERS``   ``authority._admits`` and ``authority._COVERS``
 ``State.is_void``        ``Entry.void``, which :class:`~.void.Voidness` keeps up to date
 ``State.document``       :class:`~.document.StateDocument`

@@ -91,9 +91,9 @@ def _auth(candidate: Candidate) -> tuple[GrantEntry, ...]:
     return tuple(
         grant
         for grant in candidate.author.grants
-        if candidate.past.holds(grant)
-        and _admits(grant, candidate)
+        if _admits(grant, candidate)
         and covers(grant, candidate)
+        and candidate.past.holds(grant)
         and not _revoked_in_past(grant, candidate)
     )
 
@@ -113,8 +113,13 @@ def _revoked_in_past(grant: GrantEntry, candidate: Candidate) -> bool:
 
     Void or not: whether it is void depends on what else has arrived, and the verdict on O must not.
     """
-    holds = candidate.past.holds
-    return any(holds(revocation) for above in grant.lineage() for revocation in above.revocations)
+    # Not over lineage(), which makes a list: a key may have thousands of grants, and each of its operations asks here.
+    above: GrantEntry | None = grant
+    while above is not None:
+        if above.revocations and any(map(candidate.past.holds, above.revocations)):
+            return True
+        above = above.parent
+    return False
 
 
 # --- Coverage ---------------------------------------------------------------------------------------------------

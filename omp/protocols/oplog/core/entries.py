@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from sys import intern
 from typing import Any, ClassVar
@@ -151,12 +152,12 @@ class GrantEntry(Entry):
     """permission-grant, with all its terms: every operation of its grantee is measured against them.
 
     ``parent`` and ``depth`` are those of §4.4.  void.py writes ``children`` (the grants directly under it),
-    ``revocations`` (every stored one that targets it) and ``standing_revocations`` (those of them that are effective
-    and no renunciations: they cut the grant).
+    ``revocations`` (every stored one that targets it), ``standing_revocations`` (those of them that are effective and
+    no renunciations: they cut the grant) and ``floor`` (what all of these know; None if there are none).
     """
 
     __slots__ = (
-        "caps", "children", "depth", "expires", "grantee", "max_depth", "not_before", "ops", "parent",
+        "caps", "children", "depth", "expires", "floor", "grantee", "max_depth", "not_before", "ops", "parent",
         "predicates", "provenance", "revocations", "standing_revocations",
     )  # fmt: skip
     type = GRANT
@@ -176,7 +177,8 @@ class GrantEntry(Entry):
         self.depth: int = 1 if self.parent is None else self.parent.depth + 1
         self.children: list[GrantEntry] = []
         self.revocations: list[RevocationEntry] = []
-        self.standing_revocations: list[RevocationEntry] = []
+        self.standing_revocations: dict[RevocationEntry, None] = {}
+        self.floor: Vector | None = None
 
     def lineage(self) -> list[GrantEntry]:
         """This grant and its ancestors over ``parent``, upwards: at most 9, since ``max_depth`` falls from 8."""
@@ -237,41 +239,55 @@ def entry_of(operation: Operation, named: Named, auth: tuple[GrantEntry, ...], p
 # --- Keys and their chains --------------------------------------------------------------------------------------
 
 
+Vector = tuple[int, tuple[Any, ...]]
+"""A version vector: (height of its tree, root of its tree).  causality.py says what that is, and reads it."""
+NOTHING: Vector = (0, ())
+"""The vector of an empty past."""
+
+
 class Chain:
     """Consecutive operations by one author, each the ``prev`` of the next; the first has ``seq`` `first`.
 
-    `base` is the ``prev`` of the first one: None, or the operation at which the author forked.  `steps` records how
-    the chain's knowledge of other chains grew, as triples (``seq``, other chain, highest ``seq`` known of it from there
-    on), ascending.  `seen` has the same by other chain: the first members of its triples, and the last ones, as two
-    arrays.
+    (`base` is the ``prev`` of the first one: None, or the operation at which the author forked.)  `number` is that of
+    the chain in its log, from 0.
 
-    For example, the phone's operation 3 merges the laptop's up to 5, and its operation 7 merges them up to 9.  Then the
-    phone's chain has the steps ``[(3, laptop, 5), (7, laptop, 9)]``, and its ``seen[laptop]`` is ``([3, 7], [5, 9])``.
-    `seen` answers "how far did the phone's operation 6 know the laptop?" by one bisection (5).  `steps` answers "what
-    did operations 4 to 7 newly know?" without a walk over every chain that there is.  causality.py asks both, and
-    writes both, with the list `entries`.
+    What the operations of a chain know of other chains only grows.  So a vector is kept where it has changed: `seqs`
+    are the ``seq`` of these operations, ascending, and `vectors` theirs.  For example, the phone's operation 3 merges
+    the laptop's up to 5, and its operation 7 merges them up to 9.  If the laptop's chain has the number 0, the phone's
+    chain has the `seqs` ``[3, 7]`` and the `vectors` ``[(0, (5,)), (0, (9,))]``, and its operation 6 knows the laptop
+    up to 5.  causality.py writes both, with the list `entries`.
     """
 
-    __slots__ = ("author", "base", "entries", "first", "seen", "steps")
+    __slots__ = ("author", "entries", "first", "number", "seqs", "vectors")
 
-    def __init__(self, author: Author, base: Entry | None) -> None:
+    def __init__(self, author: Author, base: Entry | None, number: int) -> None:
         self.author = author
-        self.base = base
+        self.number = number
         self.first = base.seq + 1 if base is not None else 1
         self.entries: list[Entry] = []
-        self.steps: list[tuple[int, Chain, int]] = []
-        self.seen: dict[Chain, tuple[array[int], array[int]]] = {}
+        self.seqs = array("Q")
+        self.vectors: list[Vector] = []
 
-    def learn(self, seq: int, chain: Chain, upto: int) -> None:
-        """From the operation with this ``seq`` on, `chain` is known up to `upto`."""
-        self.steps.append((seq, chain, upto))
-        seqs, uptos = self.seen.setdefault(chain, (array("Q"), array("Q")))
-        seqs.append(seq)
-        uptos.append(upto)
+    def learn(self, seq: int, vector: Vector) -> None:
+        """From the operation with this ``seq`` on, `vector` is what is known of other chains."""
+        if not self.vectors or self.vectors[-1] is not vector:
+            self.seqs.append(seq)
+            self.vectors.append(vector)
+
+    def vector(self, seq: int) -> Vector:
+        """What the past of the operation with this ``seq`` holds of other chains."""
+        vectors = self.vectors
+        if self.seqs[-1] <= seq:
+            return vectors[-1]
+        return vectors[bisect_right(self.seqs, seq) - 1]
 
     def after(self, seq: int) -> list[Entry]:
         """The operations of this chain with a greater ``seq``."""
         return self.entries[max(0, seq - self.first + 1) :]
+
+    def between(self, low: int, high: int) -> list[Entry]:
+        """The operations of this chain with a ``seq`` above `low` and up to `high`."""
+        return self.entries[max(0, low - self.first + 1) : max(0, high - self.first + 1)]
 
 
 class Author:

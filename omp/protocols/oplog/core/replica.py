@@ -14,7 +14,8 @@ causal order and puts it into the stored set; nothing else ever adds to that set
 document, the waiting pool.  Next, in the same call, come the operations for which this one was the last missing parent.
 
 Invariant: the stored set is closed (each ancestor of a member is a member), and when :meth:`admit` returns, all that is
-derived from it is up to date.
+derived from it is up to date.  A parent may have thousands of operations waiting for it: a caller that must not be away
+for long lets :meth:`admit` pause between them, and the invariant holds at each pause.
 
 Handled here: all of §3 to §5 and the projection (§6).  The caller must let one thread in at a time (nothing here
 locks), write the bytes of what was accepted where they survive, and give them back after a restart, ancestors first
@@ -24,14 +25,14 @@ locks), write the bytes of what was accepted where they survive, and give them b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.core.authority import in_force, root_key
 from omp.protocols.oplog.core.blocks import Blocks
 from omp.protocols.oplog.core.causality import Candidate, Past, place
 from omp.protocols.oplog.core.document import LISTS, StateDocument, forks_of, projection, sorted_ids
-from omp.protocols.oplog.core.entries import Author, Entry, GrantEntry, entry_of, total_order
+from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, entry_of, total_order
 from omp.protocols.oplog.core.operation import CLAIM, Operation
 from omp.protocols.oplog.core.state import DerivedState, status_of
 from omp.protocols.oplog.core.verify import (
@@ -39,6 +40,7 @@ from omp.protocols.oplog.core.verify import (
     OperationRefused,
     check_bytes,
     judge,
+    operation_of,
     operation_unverified,
 )
 from omp.protocols.oplog.core.void import Voidness
@@ -88,6 +90,11 @@ def outcome_of(refusal: OperationRefused) -> Outcome:
     return Outcome(REJECTED, refusal.id, refusal.code, refusal.stage, refusal.message)
 
 
+def never() -> bool:
+    """For :meth:`Replica.admit`: do not stop."""
+    return False
+
+
 class Replica:
     """One log.  `log` is its identity ID; `pool` is where operations wait, shared by all replicas of a node."""
 
@@ -99,10 +106,13 @@ class Replica:
         self._pool = pool if pool is not None else WaitingPool()
         self._entries: dict[str, Entry] = {}
         self._authors: dict[str, Author] = {}
+        self._chains: list[Chain] = []
+        self._ready: deque[str] = deque()
+        """The IDs of those whose last missing ancestor is stored, and which are to be judged next."""
         self._order: Blocks[Entry] = Blocks(total_order)
         self._kinds: dict[str, Blocks[Entry]] = {kind: Blocks(total_order) for kind in LISTS}
         self._heads: dict[Entry, None] = {}
-        self._voidness = Voidness(self._kept_author)
+        self._voidness = Voidness(self._kept_author, self._chains)
         self._derived = DerivedState()
         self._document = StateDocument(log)
 
@@ -116,10 +126,11 @@ class Replica:
             return outcome_of(refusal)
         return self.admit(operation)
 
-    def admit(self, operation: Operation) -> Outcome:
+    def admit(self, operation: Operation, pause: Callable[[], bool] = never) -> Outcome:
         """Stages 8 to 12, and storing.
 
-        What waited for this operation and for nothing else is judged, and if it passes stored, in the same call.
+        What waited for this operation and for nothing else is judged, and if it passes stored, in the same call, unless
+        `pause` says in between that it is time to stop: the rest is then :attr:`unfinished`, for :meth:`resume`.
         """
         if operation.id in self._entries:
             return Outcome(DUPLICATE, operation.id)
@@ -130,20 +141,40 @@ class Replica:
             return Outcome(DEFERRED, operation.id, missing=tuple(deferred.missing))
         except OperationRefused as refusal:
             return outcome_of(refusal)
+        if self._ready:
+            self._pool.take(self.log, operation.id)  # it may be among those whose turn has not come yet
         stored: list[Entry] = []
         events: list[Event] = []
         self._take_in(candidate, stored, events)
-        for entry in stored:  # grows while it is walked
-            for waiter in self._pool.arrived(self.log, entry.id):
-                self._retry(waiter, stored, events)
+        while self._ready and not pause():
+            self._retry(stored, events)
         return Outcome(ACCEPTED, operation.id, stored=tuple(stored), events=tuple(events))
 
-    def _retry(self, operation_id: str, stored: list[Entry], events: list[Event]) -> None:
-        """Judge an operation whose last missing ancestor has just been stored."""
-        operation = self._pool.take(self.log, operation_id)
-        assert operation is not None  # the pool named it
+    @property
+    def unfinished(self) -> bool:
+        """Whether something that had waited is still to be judged, because :meth:`admit` stopped before."""
+        return bool(self._ready)
+
+    def resume(self, pause: Callable[[], bool] = never) -> Outcome:
+        """Judge what is unfinished, one operation at least, until `pause` says so.
+
+        Returns an outcome, with the ID None, that has what was stored and what happened.
+        """
+        stored: list[Entry] = []
+        events: list[Event] = []
+        self._retry(stored, events)
+        while self._ready and not pause():
+            self._retry(stored, events)
+        return Outcome(ACCEPTED, None, stored=tuple(stored), events=tuple(events))
+
+    def _retry(self, stored: list[Entry], events: list[Event]) -> None:
+        """Judge the next operation whose last missing ancestor has been stored."""
+        operation_id = self._ready.popleft()
+        raw = self._pool.take(self.log, operation_id)
+        if raw is None or operation_id in self._entries:
+            return  # evicted, or delivered again and stored meanwhile
         try:
-            self._take_in(judge(operation, self), stored, events)
+            self._take_in(judge(operation_of(raw, operation_id), self), stored, events)
         except OperationRefused as refusal:
             self.rejected.appendleft((operation_id, refusal.code))
             events.append(Event("rejected", {"id": operation_id, "code": refusal.code}))
@@ -159,18 +190,23 @@ class Replica:
             self._take_in(judge(operation, self), [], events)
         return events
 
+    def wait_in(self, pool: WaitingPool) -> None:
+        """From now on let operations wait in `pool`; nothing of this log waits in either."""
+        self._pool = pool
+
     def _take_in(self, candidate: Candidate, stored: list[Entry], events: list[Event]) -> None:
         """Both acts of storing: append, and follow up."""
         entry = self._append(candidate)
         stored.append(entry)
         events += self._follow_up(entry, candidate)
+        self._ready.extend(self._pool.arrived(self.log, entry.id))
 
     def _append(self, candidate: Candidate) -> Entry:
         """The one append, for an operation that passed all stages: after this it is in the stored set."""
         operation = candidate.operation
         entry = entry_of(operation, candidate.named, candidate.auth, candidate.prev)
         author = self._authors.setdefault(operation.author, candidate.author)
-        place(entry, author, candidate.past)
+        place(entry, author, candidate.past, self._chains)
         self._entries[entry.id] = entry
         return entry
 
@@ -222,8 +258,7 @@ class Replica:
         entry = self._entries.get(operation_id)
         if entry is not None:
             return entry.raw
-        operation = self._pool.operations.get((self.log, operation_id))
-        return operation.raw if operation is not None else None
+        return self._pool.raws.get((self.log, operation_id))
 
     # --- Reading
 
@@ -260,9 +295,10 @@ class Replica:
 
         Unknown IDs are ignored.
         """
-        has = Past(None, (self._entries[head] for head in heads if head in self._entries))
-        chains = (chain for author in self._authors.values() for chain in author.chains)
-        return sorted((entry for chain in chains for entry in chain.after(has.upto(chain))), key=total_order)
+        # The latest first: in their pasts are most of the others, which then cost nothing.
+        latest = sorted({self._entries[head] for head in heads if head in self._entries}, key=total_order, reverse=True)
+        has = Past(None, latest)
+        return sorted((entry for chain in self._chains for entry in chain.after(has.upto(chain))), key=total_order)
 
     def pending(self) -> list[tuple[str, list[str]]]:
         """What waits, the oldest first: (ID, IDs it waits for)."""

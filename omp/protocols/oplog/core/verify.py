@@ -19,6 +19,7 @@ keep the log unchanged while :func:`judge` runs and until its verdict is acted o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -260,6 +261,11 @@ def operation_unverified(data: bytes) -> Operation:
     """
     envelope: Mapping[str, Any] = canonical.decode(data)
     return Operation(data, identifiers.operation_id(preimage(envelope)), envelope)
+
+
+def operation_of(data: bytes, operation_id: str) -> Operation:
+    """As :func:`operation_unverified`, where the operation ID is known too: it is not computed again."""
+    return Operation(data, operation_id, json.loads(data))
 
 
 def judge(operation: Operation, log: LogView) -> Candidate:

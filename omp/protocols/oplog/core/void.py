@@ -24,28 +24,47 @@ Auth(O), and the authority for those lies strictly above.  Let the **level** of 
 Auth(O); the root's operations have level 0.  Then O depends on lower levels alone.
 
 :class:`Voidness` keeps the answer up to date.  A new operation is settled at once: nothing stored has it in its past.
-A revocation that becomes effective, or ceases to be, reopens the question for the operations under its target that are
-not in its past.  They are settled level by level, ascending: each once, after everything it depends on.
+A revocation that becomes effective, or ceases to be, reopens the question for the operations under its target that it
+decides about.  They are settled level by level, ascending: each once, after everything it depends on.
+
+Which are these?  Let the *floor* of a grant G be, for each chain, the smallest number that any effective revocation of
+G (renunciations aside) knows of it, or no floor if there is none.  O is cut by a revocation of G iff O is in the past
+of not all of them; since the past of each holds an operation with all earlier ones of its chain, that is iff the
+``seq`` of O is above the floor of G in O's chain.  So case 2 reads: G or an ancestor has a floor, and O is above it.
+And a revocation decides about exactly those operations that lie between the floor without it and the floor with it.
+The first one that is effective opens all that it has not seen.  The second opens only what the first had seen and it
+has not: nothing at all if the first is in its past.  However often a grant is revoked, while its revocations stay
+effective its floor only falls, and each operation is opened once.
+
+A falling floor can only make operations void, a rising one only take that back, so only those that are not void, or
+only those that are, are opened.  What was answered stays right for the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
 
-from omp.protocols.oplog.core.causality import in_past, reach
-from omp.protocols.oplog.core.entries import Author, Entry, GrantEntry, RevocationEntry
+from omp.protocols.oplog.core.causality import element, falls, in_past, known, lower
+from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, RevocationEntry, Vector
 
 
 class Voidness:
     """Keeps ``void`` of every entry up to date, and what every grant says of the grants and revocations about it.
 
-    `author` maps a key ID to its :class:`Author`.
+    `author` maps a key ID to its :class:`Author`; `chains` are the chains of the log by number.
     """
 
-    def __init__(self, author: Callable[[str], Author]) -> None:
+    def __init__(self, author: Callable[[str], Author], chains: list[Chain]) -> None:
         self._author = author
+        self._chains = chains
         self._open: dict[int, dict[Entry, None]] = {}
         """The stored operations to be settled again, by level, each once."""
+        self._uncut: dict[int, GrantEntry] = {}
+        """id of an Auth(O) -> one of its grants that had no floor above it when last asked: the first to ask next time.
+
+        Entries share these tuples, and never lose them.
+        """
 
     def add(self, entry: Entry) -> list[Entry]:
         """Settle a new entry that has its place, and what depends on it.
@@ -54,7 +73,7 @@ class Voidness:
         """
         # No stored revocation can have a new operation in its past.
         entry.void = bool(entry.auth) and all(
-            any(above.standing_revocations for above in grant.lineage()) for grant in entry.auth
+            any(above.floor is not None for above in grant.lineage()) for grant in entry.auth
         )
         if isinstance(entry, GrantEntry):
             if entry.parent is not None:
@@ -63,39 +82,106 @@ class Voidness:
         elif isinstance(entry, RevocationEntry):
             entry.target.revocations.append(entry)
             if not entry.void:
-                self._reopen(entry)
+                self._have_changed([entry])
         return self._settle() if self._open else []
 
     def _settle(self) -> list[Entry]:
-        changed = []
+        changed: list[Entry] = []
         while self._open:
-            for entry in self._open.pop(min(self._open)):
-                void = all(cutting(grant, entry) for grant in entry.auth)
-                if void != entry.void:
-                    entry.void = void
-                    changed.append(entry)
-                    if isinstance(entry, RevocationEntry):
-                        self._reopen(entry)
+            limits: dict[tuple[int, Chain], int | None] = {}  # no floor moves before the level is settled
+            level = [entry for entry in self._open.pop(min(self._open)) if self._is_void(entry, limits) != entry.void]
+            for entry in level:
+                entry.void = not entry.void
+            changed += level
+            # What these revocations open lies on higher levels, so the whole level can be settled before it.
+            self._have_changed(entry for entry in level if isinstance(entry, RevocationEntry))
         return changed
 
-    def _reopen(self, revocation: RevocationEntry) -> None:
-        """`revocation` has become effective, or has ceased to be: settle again all that it may cut."""
-        if revocation.renounces:
-            return  # a renunciation voids nothing
-        target = revocation.target
-        if revocation.void:
-            target.standing_revocations.remove(revocation)
+    def _is_void(self, entry: Entry, limits: dict[tuple[int, Chain], int | None]) -> bool:
+        """Whether every grant in Auth(`entry`) is cut for it.
+
+        `limits` keeps, by Auth(O) and chain, the ``seq`` above which all is cut, since many entries ask for the same.
+        """
+        auth, name = entry.auth, (id(entry.auth), entry.chain)
+        if name not in limits:
+            limits[name] = self._limit(auth, entry.chain)
+        limit = limits[name]
+        return limit is not None and entry.seq > limit
+
+    def _limit(self, auth: tuple[GrantEntry, ...], chain: Chain) -> int | None:
+        """The ``seq`` above which every grant of `auth` is cut for operations of `chain`; None if one is not cut."""
+        uncut = self._uncut.get(id(auth))
+        if uncut is not None and _limit_of(uncut, chain) is None:
+            return None
+        greatest = 0
+        for grant in auth:
+            limit = _limit_of(grant, chain)
+            if limit is None:
+                self._uncut[id(auth)] = grant
+                return None
+            greatest = max(greatest, limit)
+        return greatest
+
+    def _have_changed(self, revocations: Iterable[RevocationEntry]) -> None:
+        """These have become effective, or have ceased to be: move the floors of their targets."""
+        befores: dict[GrantEntry, Vector | None] = {}
+        risen: dict[GrantEntry, None] = {}  # those of which some revocation does not stand any more
+        for revocation in revocations:
+            if revocation.renounces:
+                continue  # a renunciation voids nothing
+            target = revocation.target
+            befores.setdefault(target, target.floor)
+            if revocation.void:
+                del target.standing_revocations[revocation]
+                risen[target] = None
+            else:
+                target.standing_revocations[revocation] = None
+                target.floor = known(revocation) if target.floor is None else lower(target.floor, known(revocation))
+        for target in risen:
+            standing = target.standing_revocations
+            target.floor = reduce(lower, map(known, standing)) if standing else None
+        for target, before in befores.items():
+            self._reopen(target, before)
+
+    def _reopen(self, target: GrantEntry, before: Vector | None) -> None:
+        """The floor of `target` was `before`: settle again what lies between it and the one of now."""
+        # id of an Auth(O) -> its level if a grant in it is the target or descends from it, else None
+        levels: dict[int, int | None] = {}
+        after = target.floor
+        for void, entries in (
+            (False, self._between(target, before, after)),
+            (True, self._between(target, after, before)),
+        ):
+            for entry in entries:
+                if entry.void is not void:
+                    continue
+                auth = entry.auth
+                if id(auth) not in levels:
+                    levels[id(auth)] = _level(auth) if any(target in grant.lineage() for grant in auth) else None
+                if (level := levels[id(auth)]) is not None:
+                    self._open.setdefault(level, {})[entry] = None
+
+    def _between(self, target: GrantEntry, high: Vector | None, low: Vector | None) -> Iterator[Entry]:
+        """The entries above the floor `low` and not above the floor `high`; those of keys under `target` at least."""
+        if low is None:
+            return
+        if high is None:  # no floor: nothing is above it
+            grantees = dict.fromkeys(grant.grantee for grant in target.below())
+            for chain in [chain for grantee in grantees for chain in self._author(grantee).chains]:
+                yield from chain.after(element(low, chain.number))
         else:
-            target.standing_revocations.append(revocation)
-        for grant in target.below():
-            for chain in self._author(grant.grantee).chains:
-                for entry in chain.after(reach(revocation, chain)):
-                    if grant in entry.auth:
-                        self._open.setdefault(_level(entry), {})[entry] = None
+            for number, above, below in falls(high, low):
+                yield from self._chains[number].between(below, above)
 
 
-def _level(entry: Entry) -> int:
-    return max(grant.depth for grant in entry.auth)
+def _level(auth: Iterable[GrantEntry]) -> int:
+    return max(grant.depth for grant in auth)
+
+
+def _limit_of(grant: GrantEntry, chain: Chain) -> int | None:
+    """The ``seq`` above which `grant` is cut for operations of `chain`: by the lowest floor in its lineage, if any."""
+    floors = [above.floor for above in grant.lineage() if above.floor is not None]
+    return min(element(floor, chain.number) for floor in floors) if floors else None
 
 
 def cutting(grant: GrantEntry, entry: Entry) -> list[RevocationEntry]:

@@ -77,7 +77,7 @@ _EMPTY = _Line("", None, text="")
 def _case(name: str, lines: Iterable[_Line], *, before: Iterable[Made] = (), end: str = "\n", why: str = "") -> Case:
     """`before` was delivered one by one; `end` is what follows the last line."""
     lines = list(lines)
-    outcomes = [line.outcome(number) for number, line in enumerate(lines, 1) if line is not _EMPTY]
+    outcomes = [line.outcome(number) for number, line in enumerate(lines, 1) if line.status]
     counts = Counter(outcome["status"] for outcome in outcomes)
     return {
         "name": name,
@@ -172,9 +172,26 @@ def batch_cases() -> Iterator[Case]:
         "a line of a byte too many that is not JSON",
         [_refused("ERR_ENCODING", None, "x" * _MAX_LINE), _refused("ERR_LIMIT", None, "x" * (_MAX_LINE + 1))],
     )
-    carriage_return = _refused("ERR_CANONICAL", None, first.raw.decode() + "\r")
-    yield _case("a carriage return is white space, and a space is a line", [carriage_return, _refused(
-        "ERR_ENCODING", None, " "), _accepted(first)])  # fmt: skip
+    yield from _carriage_returns(first)
+
+
+def _carriage_returns(first: Made) -> Iterator[Case]:
+    text = first.raw.decode()
+    yield _case(
+        "one carriage return before a line feed is of the line's end",
+        [
+            _refused("ERR_CANONICAL", None, text + "\r\r"),
+            _refused("ERR_ENCODING", None, " \r"),
+            _Line("", None, text="\r"),
+            _Line("accepted", first, text=text + "\r"),
+        ],
+        why="so the third line has no bytes, and no outcome",
+    )
+    yield _case(
+        "a carriage return at the end of the body, or inside a line, is of the line",
+        [_refused("ERR_CANONICAL", None, "\r" + text), _accepted(first), _refused("ERR_CANONICAL", None, text + "\r")],
+        end="",
+    )
 
 
 def _bad_lines(good: list[Made], wrong_reference: Made) -> list[_Line]:
