@@ -216,6 +216,10 @@ def is_own_origin(field: str, destination: Destination, scheme: str, public: Seq
 # --- Clients behind proxies -------------------------------------------------------------------------------------
 
 
+MAX_PROXIES = 32
+"""So many entries of ``X-Forwarded-For`` are read: no request passes more proxies."""
+
+
 def client_behind(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     """The address of the client: `peer`, or where that is a trusted proxy, whom ``X-Forwarded-For`` names.
 
@@ -232,7 +236,7 @@ def client_behind(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> 
     client = peer
     if not _is_in(peer, trusted):
         return peer
-    entries = forwarded_for.split(",")
+    entries = forwarded_for.rsplit(",", MAX_PROXIES)[-MAX_PROXIES:]
     while entries and _is_in(client, trusted):
         entry = _forwarded_address(entries.pop())
         if entry is None:

@@ -139,8 +139,8 @@ def _combs(port: int) -> None:
             user.request("POST", "/register", json.dumps(claim).encode(), bearer)
 
 
-def _signed(user: str, domain: str, labels: int) -> bytes:
-    """A request with so many signatures of which none verifies."""
+def _signed(port: int, user: str, domain: str, labels: int) -> bytes:
+    """A request to the server at `port` with so many signatures of which none verifies."""
     keyid = f"https://{domain}/.well-known/mrs/keys/{user}"
     covered = f'("@method" "@path" "mrs-identity");created={int(time.time())};keyid="{keyid}"'
     wrong = f":{b64_encode(bytes(31) + b'1' * 32 + bytes(1))}:"
@@ -149,19 +149,19 @@ def _signed(user: str, domain: str, labels: int) -> bytes:
         "Signature-Input": ", ".join(f"s{number}={covered}" for number in range(labels)),
         "Signature": ", ".join(f"s{number}={wrong}" for number in range(labels)),
     }
-    return http_request("GET", "/registrations", None, fields)
+    return http_request("GET", "/registrations", None, fields, host=f"127.0.0.1:{port}")
 
 
 def _forged_keyids(port: int) -> None:
     with Connection(port) as stranger:
         for number in range(1001):
-            stranger.exchange(_signed(f"u{number}", f"127.0.0.1:{number + 1}", 1))
+            stranger.exchange(_signed(port, f"u{number}", f"127.0.0.1:{number + 1}", 1))
 
 
 def _many_signatures(port: int) -> None:
     with Connection(port) as stranger:
         for _ in range(10):
-            stranger.exchange(_signed("keyring", f"127.0.0.1:{port}", 8))
+            stranger.exchange(_signed(port, "keyring", f"127.0.0.1:{port}", 8))
 
 
 ROWS = (

@@ -7,6 +7,7 @@ import time
 import unittest
 from collections.abc import Mapping
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 import omp
@@ -15,10 +16,12 @@ from omp.rules.signature_base import SignedRequest
 from omp.tests.harness import Answer, Client, command, exchange, running_server
 from omp.tests.oplog.world import LOG
 from omp.tests.web.test_signature_guard import BODY, STRICT, signer
+from omp.web import addressing as addressing_module
 from omp.web.addressing import (
     SETTINGS,
     Addressing,
     Local,
+    _forwarded_address,
     client_behind,
     is_loopback,
     parse_authority,
@@ -478,8 +481,12 @@ class Clients(unittest.TestCase):
         self.assertEqual(client_behind("127.0.0.1", "203.0.113.9", ()), "127.0.0.1")
 
     def test_a_long_list_is_read_no_further_than_it_is_trusted(self) -> None:
-        trusted = parse_networks("127.0.0.1")
+        trusted = parse_networks("127.0.0.0/8")
         self.assertEqual(client_behind("127.0.0.1", ",".join(["1.1.1.1"] * 5000), trusted), "1.1.1.1")
+        proxies = [f"127.0.0.{number}" for number in range(200, 100, -1)]
+        with mock.patch.object(addressing_module, "_forwarded_address", wraps=_forwarded_address) as parsed:
+            self.assertEqual(client_behind("127.0.0.1", ",".join(proxies), trusted), "127.0.0.132")
+        self.assertEqual(parsed.call_count, 32)
 
     def test_networks_that_are_none_stop_the_start(self) -> None:
         for text in ("proxy.example", "10.0.0.1/8", "300.0.0.1", "*"):
