@@ -103,6 +103,7 @@ def _place(text: str, index: int) -> str:
 
 
 _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'"[]{}'))
+_NEITHER_OPENING_NOR_QUOTE = bytes(set(range(256)) - set(b'"[{'))
 _UP_AND_DOWN = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes: +1, +1, −1, −1
 
 
@@ -118,9 +119,13 @@ def check_depth(data: bytes, max_depth: int, max_containers: int | None = None) 
     # Count the brackets outside strings.  Without escaped backslashes and escaped quotes, the pieces between quotes
     # are outside and inside a string by turns.
     unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if max_containers is not None and brackets > max_containers:
+        # Without the closing ones, nearly all pieces are of one byte, and Python has those already.
+        opening = unescaped.translate(None, _NEITHER_OPENING_NOR_QUOTE).split(b'"')[::2]
+        if sum(map(len, opening)) > max_containers:
+            raise TooManyContainers(f"a text of this length may hold at most {max_containers} arrays and objects")
+        del opening
     steps = b"".join(unescaped.translate(_UP_AND_DOWN, _NEITHER_BRACKET_NOR_QUOTE).split(b'"')[::2])
-    if max_containers is not None and brackets > max_containers and steps.count(b"\x01") > max_containers:
-        raise TooManyContainers(f"a text of this length may hold at most {max_containers} arrays and objects")
     if max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth:
         raise JsonError(f"nested deeper than {max_depth} levels")
 

@@ -66,14 +66,14 @@ def _long_filter(port: int) -> int:
 
 ROWS = (
     *(
-        Row(f"objects: 4.9 MB of {name}", partial(_create, filling=filling), _MEGABYTES, 25 * _MEGABYTES, before)
+        Row(f"objects: 4.9 MB of {name}", partial(_create, filling=filling), _MEGABYTES, round(25 * _MEGABYTES), before)
         for (name, filling), before in zip(
             FILLINGS.items(),
             ("51 × its size", "51 ×", "42 ×", "1.9 s, 53 ×", "1.9 s, 45 ×", "43 ×", "36 ×", "9 ×", "7 ×", "the same"),
             strict=True,
         )
     ),
-    Row("objects: 4.9 MB of distinct names", _names, _MEGABYTES, 32 * _MEGABYTES, "30 ×"),
+    Row("objects: 4.9 MB of distinct names", _names, _MEGABYTES, round(32 * _MEGABYTES), "30 ×"),
     Row(
         "objects: 10 lists of 5 MB metadata",
         partial(_times, count=10, send=partial(get, target="/objects?limit=1000")),

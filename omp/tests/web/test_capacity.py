@@ -51,6 +51,12 @@ class Case(unittest.TestCase):
     def begin(self, server: Running, body: bytes = b"{") -> socket.socket:
         return self._opened.enter_context(begun(server.port, body))
 
+    def until_unused(self, server: Running, count: int) -> None:
+        """Wait until so many connections are known to have no request: an answer arrives a moment before that."""
+        self.eventually(
+            lambda: sum(connection.unused_since is not None for connection in server.http._connections) == count
+        )
+
     def eventually(self, holds: Any) -> None:
         deadline = time.monotonic() + 10
         while not holds():
@@ -73,8 +79,10 @@ class Connections(Case):
             for sock in (older, newer):
                 read_answers(sock, 1)
             busy = self.begin(server)
+            self.until_unused(server, 2)
             older.sendall(GET_HEALTH)  # and now it is the younger one
             read_answers(older, 1)
+            self.until_unused(server, 2)
             self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
             self.assertEqual(newer.recv(1), b"")
             older.sendall(GET_HEALTH)
@@ -94,6 +102,7 @@ class Connections(Case):
             for _ in range(2):
                 sock = self.connect(server, b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
                 self.assertEqual(read_answers(sock, 1)[0][0], 413)
+            self.until_unused(server, 2)
             self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
 
     def test_a_request_that_arrives_while_its_connection_gives_way_is_answered(self) -> None:
@@ -113,6 +122,7 @@ class Connections(Case):
                 first = self.connect(server, GET_HEALTH)
                 read_answers(first, 1)
                 busy = self.begin(server)
+                self.until_unused(server, 1)
                 # A third one takes the place of the first, not one of the two that are free.
                 self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
                 self.assertEqual(first.recv(1), b"")
@@ -127,9 +137,9 @@ class Connections(Case):
         with self.serving(max_connections=4) as server:
             for _ in range(100):
                 self.connect(server)
-            self.eventually(lambda: len(server.http._connections) == 4)
-            self.assertEqual(server.http._leaving, 0)
-            self.assertEqual(server.http.shares.connections._taken, 4)
+            self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])  # so all before were accepted
+            self.eventually(lambda: (server.http._leaving, len(server.http._connections)) == (0, 3))
+            self.assertEqual(server.http.shares.connections._taken, 3)
 
 
 def _endless() -> Iterator[bytes]:
