@@ -30,6 +30,10 @@ class Problem(NamedTuple):
     type: str
 
 
+LISTED = 100
+"""After so many problems the elements of an array are not looked at further: a megabyte of misfits would make a hundred
+megabytes of problems."""
+
 Validator = Callable[[Any], list[Problem]]
 _Check = Callable[[Any], Iterable[Problem]]
 
@@ -47,7 +51,10 @@ _ARTICLES = {"object": "an object", "array": "an array", "integer": "an integer"
 
 
 def compile_schema(schema: Schema) -> Validator:
-    """A function that lists every problem of a value under `schema`; the list is empty if the value fits."""
+    """A function that lists the problems of a value under `schema`; the list is empty if the value fits.
+
+    All are listed, but for those of an array: see :data:`LISTED`.
+    """
     checks = [made for word, argument in schema.items() if (made := _KEYWORDS[word](argument, schema)) is not None]
     named = schema.get("type", [])
     names = [named] if isinstance(named, str) else named
@@ -98,11 +105,13 @@ def _items(item: Schema, schema: Schema) -> _Check:
     def check(value: Any) -> Iterable[Problem]:
         if type(value) is not list:
             return ()
-        return [
-            Problem((index, *p.path), p.message, p.type)
-            for index, element in enumerate(value)
-            for p in validate(element)
-        ]
+        found: list[Problem] = []
+        for index, element in enumerate(value):
+            if problems := validate(element):
+                found += [Problem((index, *p.path), p.message, p.type) for p in problems]
+                if len(found) >= LISTED:
+                    break
+        return found
 
     return check
 

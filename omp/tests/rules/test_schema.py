@@ -58,6 +58,14 @@ class Keywords(unittest.TestCase):
         with self.assertRaises(KeyError):
             compile_schema({"oneOf": []})
 
+    def test_an_array_of_misfits_is_not_looked_at_to_its_end(self) -> None:
+        member = {"type": "object", "required": ["a", "b", "c"]}
+        check = compile_schema({"type": "array", "items": {"type": "array", "items": member}})
+        problems = check([[{}] * 10_000] * 10_000)
+        self.assertEqual(len(problems), 102)  # those of the element that reached a hundred are all listed
+        self.assertEqual(problems[-1].path, (0, 33, "c"))
+        self.assertEqual(len(check([[{"a": 1, "b": 1, "c": 1}] * 500 + [{}]])), 3)
+
 
 if __name__ == "__main__":
     unittest.main()
