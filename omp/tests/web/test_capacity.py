@@ -92,7 +92,12 @@ class Connections(Case):
 
     def test_half_a_head_keeps_no_place(self) -> None:
         with self.serving(max_connections=4) as server:
-            for part in (b"GET", b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Le", GET_HEALTH + b"GET /he", b"\r\n"):
+            for part in (
+                b"GET",
+                b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Le",
+                GET_HEALTH + b"GET /he",
+                b"\r\n",
+            ):
                 self.connect(server, part)
             for _ in range(8):
                 self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
@@ -100,7 +105,9 @@ class Connections(Case):
     def test_a_refused_request_that_is_drained_keeps_no_place(self) -> None:
         with self.serving(max_connections=2) as server:
             for _ in range(2):
-                sock = self.connect(server, b"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
+                sock = self.connect(
+                    server, b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n"
+                )
                 self.assertEqual(read_answers(sock, 1)[0][0], 413)
             self.until_unused(server, 2)
             self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
@@ -181,7 +188,7 @@ def odd_server(slow: Slow | None = None, check_head: Any = None, **options: Any)
 class Streams(Case):
     """Streams stay open as long as their readers like: they have a share of their own."""
 
-    GET = b"GET /odd/stream HTTP/1.1\r\nHost: x\r\n\r\n"
+    GET = b"GET /odd/stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
     def open(self, server: Running) -> tuple[int, socket.socket, bytes]:
         sock = self.connect(server, self.GET)
@@ -245,7 +252,9 @@ class Bodies(Case):
         with self.serving() as server:
             share = server.http.shares.body_bytes
             body = json.dumps({"namespace": "n", "content": {"x": "y" * 2_000_000}}).encode()
-            chunked = b"POST /objects HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+            chunked = (
+                b"POST /objects HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+            )
             with Client(server.port) as client:
                 self.assertEqual(client.request("POST", "/objects", body=body).status, 201)
             self.assertEqual(statuses(exchange(server.port, chunked % (len(body), body))), [201])
@@ -276,13 +285,13 @@ class Bodies(Case):
                 b"Transfer-Encoding: chunked",
                 b"Expect: 100-continue\r\nContent-Length: 9",
             ):
-                sock = self.connect(server, b"POST /odd/slow HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
+                sock = self.connect(server, b"POST /odd/slow HTTP/1.1\r\nHost: localhost\r\n" + framing + b"\r\n\r\n")
                 status, headers, _ = read_answers(sock, 1)[0]
                 self.assertEqual((status, headers["connection"]), (403, "close"))
 
     def test_a_failure_while_the_head_is_checked_is_a_500(self) -> None:
         with self.serving(check_head=lambda request: 1 / 0) as server:
-            sock = self.connect(server, b"POST /odd/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+            sock = self.connect(server, b"POST /odd/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
             self.assertEqual(read_answers(sock, 1)[0][0], 500)
             self.assertIn("ZeroDivisionError", server.log[0])
 
@@ -313,7 +322,7 @@ class BeforeTheBody(Case):
     """Each protocol says who is a stranger from the head alone."""
 
     def answer(self, server: Running, method: str, path: str, fields: str = "") -> tuple[int, dict[str, str], bytes]:
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n{fields}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost:{server.port}\r\nContent-Length: 60000\r\n{fields}\r\n"
         return read_answers(self.connect(server, head.encode()), 1)[0]
 
     def test_a_stranger_is_refused_before_the_body(self) -> None:
@@ -342,9 +351,8 @@ class BeforeTheBody(Case):
                 self.assertEqual(self.answer(server, "POST", path)[0], 401)
                 self.assertIn("content-digest", self.answer(server, "POST", path)[1]["accept-signature"])
                 self.assertEqual(self.answer(server, "POST", path, "Signature: x\r\n")[0], 400)
-            sock = self.connect(
-                server, f"POST /objects HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n{forged}\r\n".encode()
-            )
+            head = f"POST /objects HTTP/1.1\r\nHost: localhost:{server.port}\r\nContent-Length: 60000\r\n{forged}\r\n"
+            sock = self.connect(server, head.encode())
             sock.sendall(b" " * 60000)  # of the right form: only the body shows that it does not verify
             self.assertEqual(read_answers(sock, 1)[0][0], 401)
 
@@ -363,7 +371,7 @@ class BeforeTheBody(Case):
 class Abandoned(Case):
     """Whether anybody waits for an answer."""
 
-    POST = b"POST /odd/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    POST = b"POST /odd/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
 
     def found(self, leave: Any) -> tuple[list[bool], bytes]:
         """(Whether the handler found itself abandoned once the client did `leave`, what the client then reads.)"""
