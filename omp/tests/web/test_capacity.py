@@ -322,7 +322,8 @@ class BeforeTheBody(Case):
     """Each protocol says who is a stranger from the head alone."""
 
     def answer(self, server: Running, method: str, path: str, fields: str = "") -> tuple[int, dict[str, str], bytes]:
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost:{server.port}\r\nContent-Length: 60000\r\n{fields}\r\n"
+        host = f"localhost:{server.port}"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 60000\r\n{fields}\r\n"
         return read_answers(self.connect(server, head.encode()), 1)[0]
 
     def test_a_stranger_is_refused_before_the_body(self) -> None:
@@ -351,8 +352,10 @@ class BeforeTheBody(Case):
                 self.assertEqual(self.answer(server, "POST", path)[0], 401)
                 self.assertIn("content-digest", self.answer(server, "POST", path)[1]["accept-signature"])
                 self.assertEqual(self.answer(server, "POST", path, "Signature: x\r\n")[0], 400)
-            head = f"POST /objects HTTP/1.1\r\nHost: localhost:{server.port}\r\nContent-Length: 60000\r\n{forged}\r\n"
-            sock = self.connect(server, head.encode())
+            host = f"localhost:{server.port}"
+            sock = self.connect(
+                server, f"POST /objects HTTP/1.1\r\nHost: {host}\r\nContent-Length: 60000\r\n{forged}\r\n".encode()
+            )
             sock.sendall(b" " * 60000)  # of the right form: only the body shows that it does not verify
             self.assertEqual(read_answers(sock, 1)[0][0], 401)
 
