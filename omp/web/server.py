@@ -23,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any
 
-from omp.web.capacity import Shares, network_of, shares
+from omp.web.capacity import Shares, shares
 from omp.web.connection import Connection
 from omp.web.errors import ApiError
 from omp.web.routes import Application
@@ -122,19 +122,22 @@ class HttpServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for the connection, or answer 503 at once if there is no place for it."""
-        network = network_of(str(client_address[0]))
-        if not self._find_place(network):
+        connection = Connection(request, client_address, self)
+        if not self._find_place(connection):
             self._turn_away(request)
             return
         try:
-            super().process_request(request, client_address)
+            super().process_request(request, connection)
         except RuntimeError:  # the system has no more threads
-            self._ended(network, None)
+            self._ended(connection)
             self._turn_away(request)
 
-    def _find_place(self, network: str) -> bool:
-        """Take a place for a connection from `network`, if need be that of another one; whether there was one."""
-        places = self.shares.connections
+    def _find_place(self, arrived: Connection) -> bool:
+        """Take a place for a new connection, if need be that of another one; whether there was one.
+
+        From here on the new one can give way too, even before its thread runs.
+        """
+        places, network = self.shares.connections, arrived.network
         with self._changed:
             if not places.take(network):
                 # A network that has all it may have takes the place of one of its own.
@@ -154,14 +157,13 @@ class HttpServer(ThreadingHTTPServer):
                 places.give_back(longest.network)
                 if not places.take(network):
                     return False
+            self._connections.add(arrived)
             self._serving += 1
             return True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve one connection to its end, in its own thread."""
-        connection = Connection(request, client_address, self)
-        with self._changed:
-            self._connections.add(connection)
+        connection: Connection = client_address  # as :meth:`process_request` hands it over
         try:
             connection.serve()
         except Exception as error:
@@ -169,16 +171,15 @@ class HttpServer(ThreadingHTTPServer):
         finally:
             with contextlib.suppress(OSError):
                 request.close()
-            self._ended(connection.network, connection)
+            self._ended(connection)
 
-    def _ended(self, network: str, connection: Connection | None) -> None:
+    def _ended(self, connection: Connection) -> None:
         with self._changed:
-            if connection is not None:
-                self._connections.discard(connection)
-            if connection is not None and connection.gives_way:
+            self._connections.discard(connection)
+            if connection.gives_way:
                 self._leaving -= 1  # its place has been given to another one
             else:
-                self.shares.connections.give_back(network)
+                self.shares.connections.give_back(connection.network)
             self._serving -= 1
             self._changed.notify_all()
 

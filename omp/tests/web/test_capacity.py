@@ -26,10 +26,7 @@ STRANGER = "192.0.2.1"
 @contextlib.contextmanager
 def seen_as(network: str) -> Iterator[None]:
     """Every client of this test comes from `network` instead of loopback."""
-    with (
-        unittest.mock.patch("omp.web.connection.network_of", lambda client: network),
-        unittest.mock.patch("omp.web.server.network_of", lambda client: network),
-    ):
+    with unittest.mock.patch("omp.web.connection.network_of", lambda client: network):
         yield
 
 
@@ -144,7 +141,8 @@ class Connections(Case):
         with self.serving(max_connections=4) as server:
             for _ in range(100):
                 self.connect(server)
-            self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])  # so all before were accepted
+            # Where threads are slow to end, some of the hundred are turned away, and so may this one be.
+            self.eventually(lambda: statuses(exchange(server.port, GET_HEALTH)) == [200])
             self.eventually(lambda: (server.http._leaving, len(server.http._connections)) == (0, 3))
             self.assertEqual(server.http.shares.connections._taken, 3)
 
@@ -219,7 +217,7 @@ class Streams(Case):
             status, stream, _ = self.open(server)
             for _ in range(20):
                 self.connect(server)
-            self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
+            self.eventually(lambda: statuses(exchange(server.port, GET_HEALTH)) == [200])
             self.assertEqual(status, 200)
             stream.setblocking(False)
             with self.assertRaises(BlockingIOError):
