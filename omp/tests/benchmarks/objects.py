@@ -131,7 +131,7 @@ def signed(plan: Plan) -> None:
         )
     print(load.table(results))
     reached = load.ratio(results["POST signed"], results["bare verification"])
-    print(goal("signed POST beside bare Ed25519 verification", reached, at_least=0.25, unit="x"))
+    print(goal("signed POST beside bare Ed25519 verification", reached, at_least=0.3, unit="x"))
 
 
 def _verifying(keys: SecretKeys, seed: bytes, plan: Plan) -> Callable[[], Result]:
