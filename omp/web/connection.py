@@ -87,8 +87,7 @@ class Connection:
         # it takes about as long as all the rest of a short request.
         self._section: bytes | None = None
         self._fields: Fields
-        self._admitted: Fields | None = None
-        self._of_admitted: tuple[str, Destination]
+        self._addressed: tuple[str | None, Destination] | None = None
         self._scheme = "https" if server.tls else "http"
         self._timeout: float | None = server.request_seconds
         self._deadline = 0.0
@@ -165,7 +164,7 @@ class Connection:
             headers = fields.headers if host == fields.host else {**fields.headers, "host": host or ""}
             request = Request(method, origin, headers, fields.lines, scheme=self._scheme, client=self._client)
             request.client_left = self._client_left
-            self._admit(request, fields)
+            self._admit(request)
             if fields.encoded:
                 raise _encoded()
             if fields.chunked or fields.length:
@@ -195,17 +194,18 @@ class Connection:
             connection = "keep-alive" if fields.keep_alive else "close"
         return self._send(request, response, connection, minor)
 
-    def _admit(self, request: Request, fields: Fields) -> None:
+    def _admit(self, request: Request) -> None:
         """Whose request it is, and whether it is for this server (omp §1.5); :class:`ApiError` 421.
 
-        Most clients repeat their head to the byte, and what was found out for it holds for the next request too.
+        Clients name the same host in every request of a connection, and what was found out for it holds for the next
+        one too, unless a proxy says that it comes from another client.
         """
-        if fields is not self._admitted or request.headers is not fields.headers:
-            self._application.admit(request, self._local)
-            self._admitted = fields if request.headers is fields.headers else None
-            self._of_admitted = request.client, request.destination
+        headers, addressed = request.headers, self._addressed
+        if addressed is not None and addressed[0] == headers.get("host") and "x-forwarded-for" not in headers:
+            request.destination = addressed[1]
         else:
-            request.client, request.destination = self._of_admitted
+            self._application.admit(request, self._local)
+            self._addressed = headers.get("host"), request.destination
 
     def _read_head(self) -> tuple[str, str, int, Fields]:
         """Method, target, minor version and fields of the next request; what follows its head stays in the buffer.
