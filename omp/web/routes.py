@@ -88,9 +88,8 @@ class Mount:
     a body.  `cors` are the header fields that let pages of other origins call these routes, whichever those are; it is
     empty if they may not.  With `own_pages` the routes refuse pages of other origins than the server's own and those of
     ``OMP_CORS_ORIGINS`` (omp §1.5).  `urls` are further URLs of the server that the protocol knows of.  `housekeep`
-    (given the time in epoch seconds) drops what has expired; it
-    is called about once a second, outside any request.  `close` is called when the server stops.  `limits` are what the
-    capability document says of its bounds.
+    (given the time in epoch seconds) drops what has expired; it is called about once a second, outside any request.
+    `close` is called when the server stops.  `limits` are what the capability document says of its bounds.
     """
 
     name: str

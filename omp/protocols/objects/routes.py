@@ -237,7 +237,7 @@ _PAGE_ANSWERS: dict[int, str | tuple[str, Schema]] = {
     400: "A parameter does not fit",
 }
 _BAD_BODY = "The body does not fit; details.errors says where"
-_NO_OBJECT = "There is no such object, or no more"
+_NO_OBJECT = "There is no such object, or it has expired"
 _NO_MATCH = "If-Match names another state of the object, or If-None-Match this one"
 _NO_JSON = "The body is of another type than JSON"
 
