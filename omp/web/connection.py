@@ -284,7 +284,7 @@ class Connection:
 
         Raises :class:`ApiError` 400, 413 or 503, or what the protocol's ``check_head`` does.
         """
-        limit = self._application.body_limit(request.method, request.path)
+        limit = self._application.body_limit(request)
         if fields.length is not None and fields.length > limit:
             raise too_large(limit)
         if fields.chunked and minor == 0:

@@ -91,6 +91,7 @@ class Request:
         "method",
         "params",
         "path",
+        "place",
         "query",
         "route",
         "scheme",
@@ -122,6 +123,8 @@ class Request:
         self.destination = destination
         self.client_left: Callable[[], bool] = _never
         self.params: dict[str, str] = {}
+        self.place: Any = None
+        """Where the routes lead for this path, once :class:`~omp.web.routes.Application` has looked."""
 
     @property
     def is_operators_own(self) -> bool:

@@ -207,7 +207,7 @@ class Application:
         """The response to `request`.  Never raises."""
         mount = None
         try:
-            node, values = self._find(request.path)
+            node, values = self._place_of(request)
             entry = node.entries.get("GET" if request.method == "HEAD" else request.method)
             cors = self._cors(request, node.mount)
             if entry is None:
@@ -232,6 +232,13 @@ class Application:
             return mount.cors
         origin = request.headers.get("origin")
         return self._addressing.page_fields(origin, request.destination, request.scheme)
+
+    def _place_of(self, request: Request) -> tuple[_Node, list[str]]:
+        """What :meth:`_find` gives for the request's path, found once: before its body is read, if it has one."""
+        if request.place is None:
+            request.place = self._find(request.path)
+        place: tuple[_Node, list[str]] = request.place
+        return place
 
     def _find(self, path: str) -> tuple[_Node, list[str]]:
         values: list[str] = []
@@ -290,19 +297,19 @@ class Application:
                 return mount
         return None
 
-    def body_limit(self, method: str, path: str) -> int:
-        """How many bytes the body of such a request may have."""
+    def body_limit(self, request: Request) -> int:
+        """How many bytes the body of `request` may have."""
         try:
-            node, _ = self._find(path)
+            node, _ = self._place_of(request)
         except ApiError:
             return self._max_body
-        entry = node.entries.get(method)
+        entry = node.entries.get(request.method)
         return (entry and entry[0].max_body) or self._max_body
 
     def check_head(self, request: Request) -> None:
         """Raise what :meth:`failure` answers if the head alone shows that `request`, without a body so far, will be
         refused."""
-        node, _ = self._find(request.path)
+        node, _ = self._place_of(request)
         entry = node.entries.get(request.method)
         if entry is not None and entry[1].check_head is not None:
             request.route = entry[0]
