@@ -22,7 +22,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -30,11 +29,13 @@ from typing import TYPE_CHECKING, Any
 
 from omp import Running, __version__
 from omp.rules.engines import best_engine
+from omp.rules.http_signatures import Policy
 from omp.store import StorageError, open_store
 from omp.store.port import Store
 from omp.web import system
 from omp.web.addressing import SETTINGS as ADDRESS_SETTINGS
 from omp.web.addressing import Addressing
+from omp.web.clock import Clock
 from omp.web.routes import Application, Context, Mount
 from omp.web.server import HttpServer, log_line
 from omp.web.settings import Setting, SettingError, read_settings, switch, whole_number
@@ -135,6 +136,7 @@ class Parts:
     http: HttpServer
     store: Store
     application: Application
+    clock: Clock
     notices: Sequence[str]
 
     def stop(self, seconds: float) -> bool:
@@ -145,15 +147,26 @@ class Parts:
         return finished
 
 
-def build(environ: Mapping[str, str], log: Callable[[str], None] = log_line, **http_options: Any) -> Parts:
+def build(
+    environ: Mapping[str, str],
+    log: Callable[[str], None] = log_line,
+    clocks: Sequence[Callable[[], float]] = (),
+    **http_options: Any,
+) -> Parts:
     """Read the settings in `environ`, open the store, bind the port and mount every protocol.
 
-    `log` takes one line of the server's log; `http_options` go to :class:`~omp.web.server.HttpServer`.
+    `log` takes one line of the server's log; `clocks`, for tests, are a clock in epoch seconds and one that never steps
+    (:class:`~omp.web.clock.Clock`); `http_options` go to :class:`~omp.web.server.HttpServer`.
     Raises :class:`SettingError` for a setting that cannot be used; nothing is left open then.
     """
     unknown = _unknown_variables(environ)
     settings = read_settings(SETTINGS, environ)
     addresses = read_settings(ADDRESS_SETTINGS, environ)
+    guarding = read_settings(SIGNATURE_SETTINGS, environ)
+    # A nonce is remembered for as long as its signature is accepted, by whichever of the protocols: omp §9.3.
+    clock = Clock(max(guarding["max_age"], Policy.max_age) + Policy.max_ahead, *clocks)
+    if wrong := clock.wrong():
+        raise SettingError(wrong)
     try:
         store = open_store(settings["storage"])
     except StorageError as error:
@@ -167,11 +180,11 @@ def build(environ: Mapping[str, str], log: Callable[[str], None] = log_line, **h
         raise
     try:
         engine = best_engine()
-        signatures = SignatureGuard(read_settings(SIGNATURE_SETTINGS, environ), environ, store, time.time, engine)
+        signatures = SignatureGuard(guarding, environ, store, clock, engine)
         context = Context(
             store=store,
             environ=environ,
-            clock=time.time,
+            clock=clock,
             engine=engine,
             signatures=signatures,
             url=http.url,
@@ -187,7 +200,7 @@ def build(environ: Mapping[str, str], log: Callable[[str], None] = log_line, **h
         raise
     http.application = application = Application(mounts, log, context.max_body, addressing)
     notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
-    return Parts(http, store, application, notices)
+    return Parts(http, store, application, clock, notices)
 
 
 def _mounts(context: Context) -> list[Mount]:
@@ -274,7 +287,7 @@ def _embedded_environment(settings: Mapping[str, str], flags: Mapping[str, Any])
 def _housekeep(parts: Parts, stopping: threading.Event) -> None:
     """Let the protocols drop what has expired, once a second, until `stopping` is set."""
     while not stopping.wait(HOUSEKEEPING_SECONDS):
-        parts.application.housekeep(time.time())
+        parts.application.housekeep(parts.clock.past())
 
 
 # --- As a process: server.py ------------------------------------------------------------------------------------

@@ -88,8 +88,9 @@ class Mount:
     a body.  `cors` are the header fields that let pages of other origins call these routes, whichever those are; it is
     empty if they may not.  With `own_pages` the routes refuse pages of other origins than the server's own and those of
     ``OMP_CORS_ORIGINS`` (omp §1.5).  `urls` are further URLs of the server that the protocol knows of.  `housekeep`
-    (given the time in epoch seconds) drops what has expired; it is called about once a second, outside any request.
-    `close` is called when the server stops.  `limits` are what the capability document says of its bounds.
+    drops what expired before the epoch second that it is given, which has surely passed (omp §9.3); it is called about
+    once a second, outside any request.  `close` is called when the server stops.  `limits` are what the capability
+    document says of its bounds.
     """
 
     name: str
@@ -119,9 +120,9 @@ class Context:
     """What each protocol is given to make its mount: ``mount(context) -> Mount``.
 
     The environment and the time of day reach a protocol in no other way, so that a test can fix them.  `clock` gives
-    epoch seconds; `random_bytes` gives that many unpredictable bytes; `engine` verifies Ed25519; `signatures` guards
-    routes with HTTP Message Signatures, in the configured mode; `url` is the server's own base URL; `log` writes one
-    line to the server's log; `max_body` is the server's limit for a body, in bytes.
+    epoch seconds, never before 2020; `random_bytes` gives that many unpredictable bytes; `engine` verifies Ed25519;
+    `signatures` guards routes with HTTP Message Signatures, in the configured mode; `url` is the server's own base URL;
+    `log` writes one line to the server's log; `max_body` is the server's limit for a body, in bytes.
     """
 
     store: Store
@@ -320,12 +321,15 @@ class Application:
         """The most bytes that any route takes in a body."""
         return max([self._max_body, *(route.max_body or 0 for mount in self.mounts for route in mount.routes)])
 
-    def housekeep(self, now: float) -> None:
-        """Let every protocol drop what has expired; a failure is logged, and the next call tries again."""
+    def housekeep(self, past: float) -> None:
+        """Let every protocol drop what expired by the epoch second `past` (omp §9.3).
+
+        A failure is logged, and the next call tries again.
+        """
         for mount in self.mounts:
             if mount.housekeep is not None:
                 try:
-                    mount.housekeep(now)
+                    mount.housekeep(past)
                 except Exception as error:
                     self._our_fault(None, error)
 

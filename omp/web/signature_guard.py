@@ -158,6 +158,7 @@ class NonceTable:
         self._clock = clock
         self._table = table
         self._due = table + "_due"
+        self._past = 0.0
 
     def fresh(self, keyid: str, nonce: str, until: int) -> bool:
         """Use `nonce` up and remember it through the epoch second `until`; False if it was used before."""
@@ -169,21 +170,25 @@ class NonceTable:
                 if int.from_bytes(before, "big") >= now:
                     return False
                 tx.delete(self._due, before + row)
-            self._forget(tx, now, 8)  # more than are added, so that the table does not outgrow its window
+            self._forget(tx, 8)  # more than are added, so that the table does not outgrow its window
             tx.put(self._table, row, key(until))
             tx.put(self._due, key(until) + row, b"")
         return True
 
-    def housekeep(self, now: float) -> None:
-        """Forget nonces whose window has passed, a bounded number at a time."""
+    def housekeep(self, past: float) -> None:
+        """Forget nonces whose window ended before the epoch second `past`, a bounded number at a time.
+
+        What the clock says is not enough: it may be ahead, and be set back while the signature still counts (omp §9.3).
+        """
+        self._past = past
         with self._store.read() as tx:
-            idle = next(tx.scan(self._due, b"", key(int(now))), None) is None
+            idle = next(tx.scan(self._due, b"", key(int(past))), None) is None
         if not idle:
             with self._store.write() as tx:
-                self._forget(tx, now, 1000)
+                self._forget(tx, 1000)
 
-    def _forget(self, tx: Writer, now: float, most: int) -> None:
-        for due, _ in list(islice(tx.scan(self._due, b"", key(int(now))), most)):
+    def _forget(self, tx: Writer, most: int) -> None:
+        for due, _ in list(islice(tx.scan(self._due, b"", key(int(self._past))), most)):
             tx.delete(self._due, due)
             tx.delete(self._table, due[8:])
 
@@ -258,10 +263,10 @@ class SignatureGuard:
         """
         return self._check(self, request, self._keys_or_own if own_keys else self._keys)
 
-    def housekeep(self, now: float) -> None:
-        """Forget the nonces whose window has passed."""
+    def housekeep(self, past: float) -> None:
+        """Forget the nonces whose window ended before the epoch second `past`."""
         if self.mode == "strict":
-            self._nonces.housekeep(now)
+            self._nonces.housekeep(past)
 
     def capabilities(self) -> dict[str, Any]:
         """The member ``signatures`` of the capability document (omp §6)."""

@@ -35,7 +35,8 @@ NONCE_LIFETIME_MS = 2 * 60 * 1000
 TOKEN_LIFETIME_MS = 60 * 60 * 1000
 
 NONCES = "avp_nonces"  # nonce -> expiry ms (8 bytes), its key in NONCES_BY_NUMBER (8), raw public key (32)
-# Both indexes are in order of expiry.  A table's name in an existing file cannot change, so they still say "age".
+# Both indexes are in order of expiry: of the nonces unless the clock was set back, and then some are dropped later.
+# A table's name in an existing file cannot change, so they still say "age".
 NONCES_BY_NUMBER = "avp_nonces_by_age"  # number of the challenge, from 1 (8) -> expiry ms (8), nonce
 TOKENS = "avp_tokens"  # first half of SHA-256 -> expiry ms (8), SHA-256 (32), member id
 TOKENS_BY_EXPIRY = "avp_tokens_by_age"  # expiry ms (8), key in TOKENS -> expiry ms (8), key in TOKENS
@@ -141,9 +142,9 @@ class Sessions:
             raise UnprovenCaller("The token is unknown or expired; ask for another.")
         return row[40:].decode()
 
-    def drop_expired(self, now: float) -> None:
-        """Delete the nonces and tokens that expired before `now` (epoch seconds), oldest first."""
-        moment = int(now * 1000).to_bytes(8, "big")
+    def drop_expired(self, past: float) -> None:
+        """Delete the nonces and tokens that expired before the epoch second `past`, oldest first."""
+        moment = int(past * 1000).to_bytes(8, "big")
         for index, rows in ((NONCES_BY_NUMBER, NONCES), (TOKENS_BY_EXPIRY, TOKENS)):
             while self._drop_some(index, rows, moment) == _AT_ONCE:
                 pass

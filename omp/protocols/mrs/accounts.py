@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from hashlib import scrypt, sha256
 from itertools import islice
 from math import ceil
+from struct import iter_unpack
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -187,16 +188,16 @@ class Throttle:
                 counted.refuse_if_full(times, now)
                 tx.put(counted.table, row, b"".join(key(time) for time in (*times, now)))
 
-    def forget(self, now: float) -> None:
-        """Drop what is older than the window."""
-        moment = int(now * 1000)
+    def forget(self, past: float) -> None:
+        """Drop what is older than the window at the epoch second `past`."""
+        first = int(past * 1000) - WINDOW_MS
         for table in (FAILURES, NEW):
             with self._store.read() as tx:
-                old = [row for row, _ in tx.scan(table) if not _recent(tx, table, row, moment)]
+                old = [row for row, packed in tx.scan(table) if max(_times(packed)) <= first]
             if old:
                 with self._store.write() as tx:
                     for row in old:
-                        if not _recent(tx, table, row, moment):
+                        if max(_times(tx.get(table, row)), default=0) <= first:
                             tx.delete(table, row)
 
 
@@ -209,7 +210,7 @@ class _Counted(NamedTuple):
     def refuse_if_full(self, times: Sequence[int], now: int) -> None:
         """Raise `refusal` where the window holds enough attempts already."""
         if len(times) >= LIMIT:
-            raise self.refusal(ceil((times[0] + WINDOW_MS - now) / 1000))
+            raise self.refusal(ceil((min(times) + WINDOW_MS - now) / 1000))
 
 
 _LOGINS = _Counted(FAILURES, TooManyFailures)
@@ -221,9 +222,13 @@ def _login_rows(user: str, address: str) -> tuple[bytes, bytes]:
 
 
 def _recent(tx: Reader, table: str, row: bytes, now: int) -> Sequence[int]:
-    packed = tx.get(table, row) or b""
-    times = [int.from_bytes(packed[at : at + 8], "big") for at in range(0, len(packed), 8)]
-    return [time for time in times if now - WINDOW_MS < time]
+    # Both ways: what lies far in the future was counted by a clock that has been set back since, and would otherwise
+    # lock a user out for as long as the step was.
+    return [time for time in _times(tx.get(table, row)) if abs(now - time) < WINDOW_MS]
+
+
+def _times(packed: bytes | None) -> list[int]:
+    return [number for (number,) in iter_unpack(">Q", packed or b"")]
 
 
 # --- accounts and tokens (§3.1, §3.2) -------------------------------------------------------------------------------
@@ -301,9 +306,9 @@ class Accounts:
         row = self._store.get(USERS, username.encode())
         return json.loads(row) if row is not None else None
 
-    def forget_tokens(self, now: float) -> None:
-        """Drop tokens that have expired."""
-        end = key(int(now * 1000))
+    def forget_tokens(self, past: float) -> None:
+        """Drop tokens that expired before the epoch second `past`."""
+        end = key(int(past * 1000))
         with self._store.read() as tx:
             if next(tx.scan(TOKENS_BY_EXPIRY, b"", end), None) is None:
                 return

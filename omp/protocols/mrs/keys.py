@@ -267,8 +267,8 @@ class _Rate:
 class RemoteKeys:
     """Key documents by URL, in this process's memory: a cache, from which nothing is lost.
 
-    `fetch` gets one document, `clock` gives epoch seconds, `keep_seconds` is how long a document is kept, and nobody
-    waits longer than `wait_seconds`.
+    `fetch` gets one document, `ticks` gives seconds of a clock that never steps, `keep_seconds` is how long a document
+    is kept, and nobody waits longer than `wait_seconds`.
 
     Anybody can make this server fetch, by a signature that need not verify.  So what such a fetch leaves behind must
     harm nobody else: a failure is remembered among failures, and never takes the place of a document; the fetches of
@@ -280,12 +280,12 @@ class RemoteKeys:
     def __init__(
         self,
         fetch: Callable[[str], bytes],
-        clock: Callable[[], float],
+        ticks: Callable[[], float],
         keep_seconds: float,
         wait_seconds: float = SECONDS,
     ) -> None:
         self._fetch = fetch
-        self._clock = clock
+        self._ticks = ticks
         self._keep_seconds = keep_seconds
         self._wait_seconds = wait_seconds
         self._documents: OrderedDict[str, _Kept] = OrderedDict()
@@ -302,7 +302,7 @@ class RemoteKeys:
         """
         url = server_url(url)  # one document has one name here, however its address is written
         with self._lock:
-            now = self._clock()
+            now = self._ticks()
             kept = self._documents.get(url)
             if kept is not None and now < kept.until:
                 self._documents.move_to_end(url)
@@ -355,7 +355,7 @@ class RemoteKeys:
             under_way.done.set()
 
     def _keep(self, url: str, fetched: _Fetch) -> None:
-        now = self._clock()
+        now = self._ticks()
         if fetched.failure is not None:
             self._failures[url] = (now + FAILURE_SECONDS, fetched.failure)
             self._failures.move_to_end(url)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import pi
+from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -167,11 +168,11 @@ class Mrs:
     ring: KeyRing
     peers: Peers
 
-    def housekeep(self, now: float) -> None:
-        """Drop what has expired."""
-        self.throttle.forget(now)
-        self.accounts.forget_tokens(now)
-        self.nonces.housekeep(now)
+    def housekeep(self, past: float) -> None:
+        """Drop what expired before the epoch second `past`."""
+        self.throttle.forget(past)
+        self.accounts.forget_tokens(past)
+        self.nonces.housekeep(past)
 
     def export_text(self) -> bytes:
         """The export document (§12.3): everything but accounts and keys, as one moment of the store shows it."""
@@ -235,7 +236,7 @@ def service(context: Context) -> Mrs:
     insecure = settings["insecure_keys"]
     if insecure:
         context.log("MRS_ALLOW_INSECURE_KEYS=1: keys are fetched by http and from any address; for tests only")
-    remote = RemoteKeys(lambda address: fetch(address, insecure=insecure), clock, settings["key_cache_seconds"])
+    remote = RemoteKeys(lambda address: fetch(address, insecure=insecure), monotonic, settings["key_cache_seconds"])
     nonces = NonceTable(store, clock, "mrs_nonces")
     peers = Peers(store, url)
     bootstrap = [read_peer({"server_url": peer}, is_configured=True) for peer in settings["bootstrap_peers"]]

@@ -24,14 +24,15 @@ in strict mode).
 A record needs neither a store nor a clock.  Two states that are equal as JSON have one ETag, however their members are
 ordered:
 
->>> from omp.protocols.objects.record import new_record
+>>> from omp.protocols.objects.record import new_id, new_record
+>>> now = 1_700_000_000_000_000
 >>> one, other = (
-...     new_record(1_700_000_000_000_000, 5, "notes", "first", content, {"omp.ttl_sec": 60}, False)
+...     new_record(now, new_id(now, 5), "notes", "first", content, {"omp.ttl_sec": 60}, False)
 ...     for content in ({"a": 1, "b": 2}, {"b": 2, "a": 1})
 ... )
 >>> one.summary.decode()[:92]
 '{"id":"018bcfe5-6800-7000-8000-000000000005","namespace":"notes","key":"first","created_at":'
->>> one.body == other.body, one.etag == other.etag, one.is_gone(1_700_000_060_000_000)
+>>> one.body == other.body, one.etag == other.etag, one.is_gone(now + 60_000_000)
 (False, True, True)
 """
 

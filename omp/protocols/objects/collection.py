@@ -7,11 +7,13 @@ table                     key                              value
 ``objects_by_namespace``  ``key(namespace)``, id           the key, if the caller gave one
 ``objects_by_key``        ``key(namespace, key)``, id      nothing; only if the caller gave the key
 ``objects_by_deadline``   deadline (8 bytes), id           nothing
+``objects_state``         ``moment``                       the moment of the newest id (8 bytes)
 ========================  ===============================  ================================
 
-Ids sort as ``(created_at, id)``, so a scan of the first two is in the order of lists.  Two invariants: an object and
-its rows in the indexes come and go in one transaction; and an object whose deadline is reached cannot be found, even
-while its rows are still there.
+Ids sort in the order of creation, so a scan of the first two is in the order of lists.  Three invariants: an object and
+its rows in the indexes come and go in one transaction; an object whose deadline is reached cannot be found, even
+while its rows are still there; and an id is greater than that of every object that was there when its creation began,
+or had been there, whatever the clock does (§2.2).
 
 Rows are encoded outside the transactions, to keep these short: an update computes the new row from the one that it
 read, and starts again if that one has been replaced meanwhile.
@@ -23,15 +25,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from struct import iter_unpack
+from threading import Lock
 from typing import Any
 
-from omp.protocols.objects.record import ID_BYTES, Record, new_record, updated
+from omp.protocols.objects.record import ID_BYTES, Record, moment_of, new_id, new_record, updated
 from omp.store.port import Reader, Store, Writer, after, key
 
 OBJECTS = "objects"
 BY_NAMESPACE = "objects_by_namespace"
 BY_KEY = "objects_by_key"
 BY_DEADLINE = "objects_by_deadline"
+STATE = "objects_state"
+_MOMENT = b"moment"
 
 ROWS_A_BLOCK = 500
 """Rows that a search reads in one transaction, before others may use the store."""
@@ -97,6 +102,8 @@ class Collection:
         self._random_bytes = random_bytes
         self._last_read_default = last_read_default
         self._numbers: Iterator[tuple[int]] = iter(())
+        self._moment = _newest_moment(store)
+        self._moments = Lock()  # guards it
 
     def create(
         self,
@@ -111,13 +118,16 @@ class Collection:
 
         Raises :class:`ObjectExists` if it is to be `unique` and the namespace has an object with this key.
         """
-        now = self._now()
-        made = new_record(now, self._random(), namespace, name, content, metadata, self._last_read_default)
+        now, moment = self._next_moment()
+        identifier = new_id(moment, self._random())
+        made = new_record(now, identifier, namespace, name, content, metadata, self._last_read_default)
         while True:
             with self._store.write() as tx:
                 gone = _require_unused(tx, namespace, name, now) if unique and name is not None else ()
                 if not gone:
                     _insert(tx, made)
+                    # The newest of all, which may be another's: it must not become less from block to block.
+                    tx.put(STATE, _MOMENT, key(self._moment))
                     return made
                 for record in gone:
                     _erase(tx, record)
@@ -178,7 +188,7 @@ class Collection:
         start_after: str | None,
         require_client: Callable[[], None] = lambda: None,
     ) -> Page:
-        """At most `limit` objects in the order ``(created_at, id)``, beginning after the id `start_after` (§4).
+        """At most `limit` objects in the order of their ids, beginning after the id `start_after` (§4).
 
         Those of `namespace`, or of all if it is None; of these, those whose key contains `key_contains`.  The store is
         read in short transactions, each beginning after the last id of the one before: an object that is there
@@ -217,9 +227,9 @@ class Collection:
             looked += seen
         return Page(items, position.decode())
 
-    def housekeep(self, now: float) -> None:
-        """Delete the rows of the objects whose deadline is reached at `now` (epoch seconds)."""
-        due = _microseconds(now)
+    def housekeep(self, past: float) -> None:
+        """Delete the rows of the objects whose deadline was reached at the epoch second `past`."""
+        due = _microseconds(past)
         while True:
             with self._store.read() as reading:  # usually there is nothing to delete, and a read blocks nobody
                 ends = [one for one, _ in islice(reading.scan(BY_DEADLINE, b"", key(due + 1)), ROWS_A_BLOCK)]
@@ -239,6 +249,13 @@ class Collection:
     def _now(self) -> int:
         return _microseconds(self.clock())
 
+    def _next_moment(self) -> tuple[int, int]:
+        """The time, and the moment for the id of a new object: the time too, or one more than the last (§2.2)."""
+        with self._moments:  # the clock is read inside: a later id has no earlier time while the clock does not step
+            now = self._now()
+            self._moment = max(now, self._moment + 1)
+            return now, self._moment
+
     def _random(self) -> int:
         # Many at once: each call of the system's generator releases the interpreter's lock and has to wait for it.
         while True:
@@ -250,6 +267,14 @@ class Collection:
 
 def _microseconds(seconds: float) -> int:
     return int(seconds * 1_000_000)
+
+
+def _newest_moment(store: Store) -> int:
+    """The greatest moment of any id that was ever given, which may be that of an object that is gone; 0 for none."""
+    with store.read() as tx:
+        kept = int.from_bytes(tx.get(STATE, _MOMENT) or b"", "big")
+        newest = next((moment_of(identifier.decode()) for identifier, _ in tx.scan(OBJECTS, reverse=True)), 0)
+    return max(kept, newest)  # files of earlier versions do not keep it
 
 
 def _live(row: bytes | None, clock: Callable[[], int]) -> Record:

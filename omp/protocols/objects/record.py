@@ -4,8 +4,9 @@ Pure: the clock and randomness are arguments.  A row holds the object's JSON as 
 nothing, and a list cuts out the part before ``content``.  In front of the JSON are the few things that the server
 itself asks for: the deadline, whether a GET is the last one, the ETag, namespace and key.
 
-An id is a UUID of version 7 (RFC 9562 §5.7).  It begins with the time of creation, so the order of ids is the order
-``(created_at, id)`` of the lists, and new rows lie side by side on disk.
+An id is a UUID of version 7 (RFC 9562 §5.7).  It begins with the moment of creation, so the order of ids is the order
+of the lists, and new rows lie side by side on disk.  The moment is the time, or a little more where the clock was ahead
+before (§2.2); ``created_at`` is the time, whatever the clock did.
 """
 
 from __future__ import annotations
@@ -37,15 +38,26 @@ _FOR_EVER = 0
 _LATEST = 2**63 - 1
 
 
-def new_id(now: int, random: int) -> str:
-    """A UUID of version 7 for the time `now` (epoch microseconds) with 62 of the bits of `random`.
+def new_id(moment: int, random: int) -> str:
+    """A UUID of version 7 for `moment` (epoch microseconds) with 62 of the bits of `random`.
 
     RFC 9562 §6.2, method 3: the 12 bits after the milliseconds are the fraction of a millisecond.
     """
-    milliseconds, rest = divmod(now, 1000)
+    milliseconds, rest = divmod(moment, 1000)
     number = milliseconds << 80 | 7 << 76 | rest * 4096 // 1000 << 64 | 2 << 62 | random & (1 << 62) - 1
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def moment_of(identifier: str) -> int:
+    """The moment (epoch microseconds) of an id that :func:`new_id` made; 0 for another text.
+
+    >>> moment_of(new_id(1_700_000_000_123_457, 5))
+    1700000000123457
+    """
+    digits = identifier.replace("-", "")
+    number = int(digits, 16) if len(digits) == 32 else 0
+    return (number >> 80) * 1000 + -(-(number >> 64 & 4095) * 1000 // 4096)
 
 
 def timestamp(now: int) -> str:
@@ -125,15 +137,14 @@ class Record:
 
 def new_record(
     now: int,
-    random: int,
+    identifier: str,
     namespace: str,
     key: str | None,
     content: Mapping[str, Any],
     metadata: Mapping[str, Any],
     last_read_default: bool,
 ) -> Record:
-    """A new object, created at `now` (epoch microseconds); without `key`, its key is its id."""
-    identifier = new_id(now, random)
+    """A new object with this id, created at `now` (epoch microseconds); without `key`, its key is its id."""
     flags = _HAS_KEY if key is not None else 0
     return _record(
         (identifier, namespace, identifier if key is None else key, timestamp(now)),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from omp.protocols.objects.collection import Collection, ObjectExists, ObjectNotFound, ObjectStateDiffers, Page, Wanted
-from omp.protocols.objects.record import DELETE_ON_READ, TTL
+from omp.protocols.objects.record import DELETE_ON_READ, ID_BYTES, TTL
 from omp.web.errors import ApiError, InvalidRequest, Refusal, Refusals
 from omp.web.messages import (
     JSON,
@@ -107,18 +107,23 @@ def search_by_body(request: Request, objects: Collection) -> Response:
 # --- Pages (§4.3) ---------------------------------------------------------------------------------------------
 #
 # The place in a cursor is the id after which the next page starts.  It says nothing about the rows, so whatever
-# happens to them between two pages, the cursor stays good.
+# happens to them between two pages, the cursor stays good.  Whatever id is stored has a cursor: earlier versions made
+# some that are no UUIDs, where the clock stood before 1970, and a list must not end at them.
 
 _LIST = "objects"
+_UUID_CURSOR = len(encode_cursor(bytes(16), _LIST))
 
 
 def cursor_after(identifier: str) -> str:
     """The cursor of the page after the object `identifier`."""
-    return encode_cursor(bytes.fromhex(identifier.replace("-", "")), _LIST)
+    digits = identifier.replace("-", "")
+    return encode_cursor(bytes.fromhex(digits) if len(digits) == 32 else identifier.encode(), _LIST)
 
 
 def id_in_cursor(cursor: str) -> str:
     """The id in `cursor`; :class:`~omp.web.messages.BadCursor` unless :func:`cursor_after` made it."""
+    if len(cursor) != _UUID_CURSOR:
+        return decode_cursor(cursor, _LIST, ID_BYTES).decode("ascii", "replace")
     text = decode_cursor(cursor, _LIST, 16).hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
@@ -233,7 +238,7 @@ _PAGE: Schema = {
     "properties": {"count": {"type": "integer"}, "items": {"type": "array", "items": _SUMMARY}},
 }
 _PAGE_ANSWERS: dict[int, str | tuple[str, Schema]] = {
-    200: ("A page, in the order (created_at, id); Link and OMP-Next-Cursor lead to the next one", _PAGE),
+    200: ("A page, in the order of creation; Link and OMP-Next-Cursor lead to the next one", _PAGE),
     400: "A parameter does not fit",
 }
 _BAD_BODY = "The body does not fit; details.errors says where"

@@ -34,13 +34,15 @@ class Rules(unittest.TestCase):
         self.assertEqual(timestamp(self.NOW + 1), "2022-02-22T19:22:22.000001Z")
 
     def test_the_etag_is_the_hash_of_the_canonical_object(self) -> None:
-        record = new_record(self.NOW, 1, "ns", "é", {"b": [1.0, 2**60], "a": "ü"}, {}, False)
+        record = new_record(self.NOW, new_id(self.NOW, 1), "ns", "é", {"b": [1.0, 2**60], "a": "ü"}, {}, False)
         canonical = json.dumps(parse(record.body), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         digest = hashlib.sha256(canonical.replace("1.0", "1").encode()).digest()
         self.assertEqual(record.etag, '"' + base64.urlsafe_b64encode(digest).decode().rstrip("=") + '"')
 
     def test_a_row_gives_back_what_it_was_made_of(self) -> None:
-        record = new_record(self.NOW, 1, "ñs", "ké", {"c": "ü"}, {"omp.ttl_sec": 2, "omp.delete_on_read": True}, False)
+        record = new_record(
+            self.NOW, new_id(self.NOW, 1), "ñs", "ké", {"c": "ü"}, {"omp.ttl_sec": 2, "omp.delete_on_read": True}, False
+        )
         self.assertEqual((record.namespace.decode(), record.key.decode()), ("ñs", "ké"))
         self.assertTrue(record.has_key and record.last_read)
         self.assertEqual(record.deadline, self.NOW + 2_000_000)

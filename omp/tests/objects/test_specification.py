@@ -7,7 +7,7 @@ import json
 import re
 import unittest
 
-from omp.protocols.objects.record import new_record
+from omp.protocols.objects.record import new_id, new_record
 from omp.protocols.objects.routes import cursor_after
 from omp.rules.canonical import canonical_text
 from omp.rules.encodings import b64u_decode, b64u_encode
@@ -29,7 +29,7 @@ class WorkedExample(unittest.TestCase):
         (body,) = re.findall(r"^```json\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
         self.sent = json.loads(body)
         names = self.sent["namespace"], self.sent["key"], self.sent["content"], self.sent["metadata"]
-        self.record = new_record(self.NOW, self.RANDOM, *names, False)
+        self.record = new_record(self.NOW, new_id(self.NOW, self.RANDOM), *names, False)
 
     def test_the_time_and_the_random_bits_are_those_of_the_text(self) -> None:
         text = SPEC.read_text(encoding="utf-8")
