@@ -56,8 +56,8 @@ class Clock:
         # The least of wall - ticks in this period and in the one before; a period lasts for `patience` seconds.  A leap
         # therefore stands for one to two periods until it counts, at the cost of two numbers.
         self._period_ends = ticks() + patience
-        self._least = inf
-        self._least_before = -inf
+        self._least = self() - ticks()
+        self._least_before = -inf  # before the start, anything may have been
 
     def __call__(self) -> float:
         return max(self._wall(), EARLIEST)
