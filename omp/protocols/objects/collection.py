@@ -7,7 +7,7 @@ table                     key                              value
 ``objects_by_namespace``  ``key(namespace)``, id           the key, if the caller gave one
 ``objects_by_key``        ``key(namespace, key)``, id      nothing; only if the caller gave the key
 ``objects_by_deadline``   deadline (8 bytes), id           nothing
-``objects_state``         ``moment``                       the moment of the newest id (8 bytes)
+``objects_state``         ``moment``                       what no id of a removed object exceeds (8 bytes)
 ========================  ===============================  ================================
 
 Ids sort in the order of creation, so a scan of the first two is in the order of lists.  Three invariants: an object and
@@ -126,11 +126,9 @@ class Collection:
                 gone = _require_unused(tx, namespace, name, now) if unique and name is not None else ()
                 if not gone:
                     _insert(tx, made)
-                    # The newest of all, which may be another's: it must not become less from block to block.
-                    tx.put(STATE, _MOMENT, key(self._moment))
                     return made
                 for record in gone:
-                    _erase(tx, record)
+                    self._erase(tx, record)
 
     def find(self, identifier: str) -> Record:
         """The object with this id; :class:`ObjectNotFound` if there is none."""
@@ -144,7 +142,7 @@ class Collection:
         with self._store.write() as tx:
             record = _live(tx.get(OBJECTS, identifier.encode()), self._now)
             if wanted(record):
-                _erase(tx, record)
+                self._erase(tx, record)
         return record
 
     def replace(
@@ -178,7 +176,7 @@ class Collection:
         with self._store.write() as tx:
             record = _live(tx.get(OBJECTS, identifier.encode()), self._now)
             _require(record, wanted)
-            _erase(tx, record)
+            self._erase(tx, record)
 
     def page(
         self,
@@ -241,10 +239,17 @@ class Collection:
                     tx.delete(BY_DEADLINE, end)
                     row = tx.get(OBJECTS, end[-ID_BYTES:])
                     if row is not None and Record(row).is_gone(due):  # it may have got a later deadline just now
-                        _erase(tx, Record(row))
+                        self._erase(tx, Record(row))
                         size += len(row)
                     if size > BLOCK_BYTES:  # a few large rows take as long as many small ones
                         break
+
+    def _erase(self, tx: Writer, record: Record) -> None:
+        """Remove `record`, and keep that its moment was given, so that no later id is less (§2.2)."""
+        if moment_of(record.id.decode()) > _kept_moment(tx):
+            # The newest of all: it holds for the next ones that are removed as well, so this is seldom done.
+            tx.put(STATE, _MOMENT, key(self._moment))
+        _delete(tx, record)
 
     def _now(self) -> int:
         return _microseconds(self.clock())
@@ -272,9 +277,12 @@ def _microseconds(seconds: float) -> int:
 def _newest_moment(store: Store) -> int:
     """The greatest moment of any id that was ever given, which may be that of an object that is gone; 0 for none."""
     with store.read() as tx:
-        kept = int.from_bytes(tx.get(STATE, _MOMENT) or b"", "big")
         newest = next((moment_of(identifier.decode()) for identifier, _ in tx.scan(OBJECTS, reverse=True)), 0)
-    return max(kept, newest)  # files of earlier versions do not keep it
+        return max(newest, _kept_moment(tx))
+
+
+def _kept_moment(tx: Reader) -> int:
+    return int.from_bytes(tx.get(STATE, _MOMENT) or b"", "big")
 
 
 def _live(row: bytes | None, clock: Callable[[], int]) -> Record:
@@ -341,7 +349,7 @@ def _insert(tx: Writer, record: Record) -> None:
     _set_deadline(tx, record)
 
 
-def _erase(tx: Writer, record: Record) -> None:
+def _delete(tx: Writer, record: Record) -> None:
     identifier, namespace = record.id, record.namespace
     tx.delete(OBJECTS, identifier)
     tx.delete(BY_NAMESPACE, key(namespace) + identifier)

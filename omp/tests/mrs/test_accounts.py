@@ -265,6 +265,14 @@ class NewAccounts(Clocked):
         self.now += 61
         self.assertEqual(self.make("later"), 201)
 
+    def test_the_wait_is_until_the_earliest_also_if_the_clock_was_set_back(self) -> None:
+        self.assertEqual([self.make(f"user{number}") for number in range(5)], [201] * 5)
+        self.now -= 30
+        self.assertEqual([self.make(f"earlier{number}") for number in range(6)], [201] * 5 + [429])
+        self.assertEqual(self.headers["Retry-After"], "60")
+        self.now -= 30  # what lies a minute ahead does not count
+        self.assertEqual(self.make("unlocked"), 201)
+
     def test_attempts_with_a_name_that_is_taken_count(self) -> None:
         self.assertEqual([self.make("mark") for _ in range(11)], [201] + [400] * 9 + [429])
 

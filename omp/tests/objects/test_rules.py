@@ -56,6 +56,13 @@ class Rules(unittest.TestCase):
             ids = list(pool.map(lambda _: objects.create("ns", None, {}, {}).id, range(3000)))
         self.assertEqual(len(set(ids)), 3000)
 
+    def test_threads_create_objects_whose_times_are_in_the_order_of_their_ids(self) -> None:
+        objects = Collection(open_store("memory"), time.time, os.urandom, False)
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda _: objects.create("ns", None, {}, {}), range(3000)))
+        created = [parse(record.summary)["created_at"] for record in sorted(made, key=lambda record: record.id)]
+        self.assertEqual(created, sorted(created))
+
     def test_a_cursor_gives_back_its_id_and_nothing_else_is_a_cursor(self) -> None:
         identifier = new_id(self.NOW, 5)
         self.assertEqual(id_in_cursor(cursor_after(identifier)), identifier)
