@@ -6,12 +6,13 @@ import base64
 import hashlib
 import json
 import os
+import threading
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 from omp.protocols.objects.collection import Collection
-from omp.protocols.objects.record import new_id, new_record, timestamp
+from omp.protocols.objects.record import Record, new_id, new_record, timestamp
 from omp.protocols.objects.routes import cursor_after, id_in_cursor
 from omp.rules.json_text import parse
 from omp.store import open_store
@@ -56,10 +57,21 @@ class Rules(unittest.TestCase):
             ids = list(pool.map(lambda _: objects.create("ns", None, {}, {}).id, range(3000)))
         self.assertEqual(len(set(ids)), 3000)
 
-    def test_threads_create_objects_whose_times_are_in_the_order_of_their_ids(self) -> None:
-        objects = Collection(open_store("memory"), time.time, os.urandom, False)
-        with ThreadPoolExecutor(8) as pool:
-            made = list(pool.map(lambda _: objects.create("ns", None, {}, {}), range(3000)))
+    def test_a_later_id_has_no_earlier_time(self) -> None:
+        made: list[Record] = []
+        times = iter((2e9, 2e9 + 1))
+
+        def clock() -> float:
+            now = next(times)
+            if now == 2e9:  # another thread comes between the reading and the id that is made of it
+                other.start()
+                other.join(0.05)
+            return now
+
+        objects = Collection(open_store("memory"), clock, os.urandom, False)
+        other = threading.Thread(target=lambda: made.append(objects.create("ns", None, {}, {})))
+        made.append(objects.create("ns", None, {}, {}))
+        other.join()
         created = [parse(record.summary)["created_at"] for record in sorted(made, key=lambda record: record.id)]
         self.assertEqual(created, sorted(created))
 
