@@ -16,9 +16,7 @@ which never steps, and not here.
 
 >>> wall, ticks = [1_700_000_000.0], [0.0]
 >>> clock = Clock(360, lambda: wall[0], lambda: ticks[0])
->>> clock.past()  # nothing is known of the time before the start
-0.0
->>> wall[0] += 360; ticks[0] += 360; clock.past() == wall[0]
+>>> wall[0] += 60; ticks[0] += 60; clock.past() == wall[0]
 True
 >>> wall[0] += 3600; clock.past() == wall[0] - 3600  # a leap of an hour is not believed yet
 True
@@ -29,7 +27,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from math import inf
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = 1_577_836_800
@@ -56,8 +53,7 @@ class Clock:
         # The least of wall - ticks in this period and in the one before; a period lasts for `patience` seconds.  A leap
         # therefore stands for one to two periods until it counts, at the cost of two numbers.
         self._period_ends = ticks() + patience
-        self._least = self() - ticks()
-        self._least_before = -inf  # before the start, anything may have been
+        self._least = self._least_before = self() - ticks()
 
     def __call__(self) -> float:
         return max(self._wall(), EARLIEST)
@@ -72,11 +68,11 @@ class Clock:
         return f"the clock says {said}, and it is later than {earliest}: set it right, and start again"
 
     def past(self) -> float:
-        """The epoch second that has surely passed; 0 for the first `patience` seconds of a run."""
+        """The epoch second that has surely passed, as far as this run can tell."""
         ticks = self._ticks()
         offset = self() - ticks
         if ticks >= self._period_ends:
             self._period_ends = ticks + self._patience
             self._least_before, self._least = self._least, offset
         self._least = min(self._least, offset)
-        return max(0.0, ticks + min(self._least_before, self._least))
+        return ticks + min(self._least_before, self._least)

@@ -150,14 +150,19 @@ class NonceTable:
     """The nonces that were used.  They are in the store, so that a restart does not let a request be sent again.
 
     `table` maps a hash of (keyid, nonce) to the last second of its window, so that a row has one size whatever the
-    client sends; ``<table>_due`` lists the same rows by that second, for forgetting them.
+    client sends; ``<table>_due`` lists the same rows by that second, for forgetting them.  `policy` says for how long a
+    signature is accepted.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float], table: str = "signature_nonces") -> None:
+    def __init__(
+        self, store: Store, clock: Callable[[], float], policy: Policy, table: str = "signature_nonces"
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._window = policy.max_age + policy.max_ahead
         self._table = table
         self._due = table + "_due"
+        self._began: float | None = None
         self._past = 0.0
 
     def fresh(self, keyid: str, nonce: str, until: int) -> bool:
@@ -170,7 +175,9 @@ class NonceTable:
                 if int.from_bytes(before, "big") >= now:
                     return False
                 tx.delete(self._due, before + row)
-            self._forget(tx, 8)  # more than are added, so that the table does not outgrow its window
+            # More than are added, so that the table does not outgrow its window.  The clock may have been set back
+            # since the last housekeeping.
+            self._forget(tx, min(now, self._past), 8)
             tx.put(self._table, row, key(until))
             tx.put(self._due, key(until) + row, b"")
         return True
@@ -179,16 +186,19 @@ class NonceTable:
         """Forget nonces whose window ended before the epoch second `past`, a bounded number at a time.
 
         What the clock says is not enough: it may be ahead, and be set back while the signature still counts (omp §9.3).
+        What the run before left stays for a whole window, since this one cannot tell how much time has passed.
         """
-        self._past = past
+        if self._began is None:
+            self._began = past
+        self._past = past if past >= self._began + self._window else 0.0
         with self._store.read() as tx:
-            idle = next(tx.scan(self._due, b"", key(int(past))), None) is None
+            idle = next(tx.scan(self._due, b"", key(int(self._past))), None) is None
         if not idle:
             with self._store.write() as tx:
-                self._forget(tx, 1000)
+                self._forget(tx, self._past, 1000)
 
-    def _forget(self, tx: Writer, most: int) -> None:
-        for due, _ in list(islice(tx.scan(self._due, b"", key(int(self._past))), most)):
+    def _forget(self, tx: Writer, past: float, most: int) -> None:
+        for due, _ in list(islice(tx.scan(self._due, b"", key(int(past))), most)):
             tx.delete(self._due, due)
             tx.delete(self._table, due[8:])
 
@@ -231,7 +241,7 @@ class SignatureGuard:
         self._check = _CHECKS[self.mode]
         self._policy = Policy(REQUIRED, legacy=settings["legacy"], max_age=settings["max_age"])
         self._keys = ConfiguredKeys(settings, environ)
-        self._nonces = NonceTable(store, clock)
+        self._nonces = NonceTable(store, clock, self._policy)
         self._clock = clock
         self._verify = engine.verify
 

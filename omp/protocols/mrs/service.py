@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from omp.protocols.mrs.accounts import Accounts, Throttle
 from omp.protocols.mrs.fetch import domain_of, fetch, server_url
 from omp.protocols.mrs.geometry import EARTH_RADIUS_M, GeometryError
-from omp.protocols.mrs.identity import Authenticator
+from omp.protocols.mrs.identity import POLICY, Authenticator
 from omp.protocols.mrs.keys import KeyRing, RemoteKeys
 from omp.protocols.mrs.peers import BadPeer, Peer, Peers, read_peer
 from omp.protocols.mrs.registration import BadRegistration, Registration, read_registration, read_space, tombstone
@@ -237,7 +237,7 @@ def service(context: Context) -> Mrs:
     if insecure:
         context.log("MRS_ALLOW_INSECURE_KEYS=1: keys are fetched by http and from any address; for tests only")
     remote = RemoteKeys(lambda address: fetch(address, insecure=insecure), monotonic, settings["key_cache_seconds"])
-    nonces = NonceTable(store, clock, "mrs_nonces")
+    nonces = NonceTable(store, clock, POLICY, "mrs_nonces")
     peers = Peers(store, url)
     bootstrap = [read_peer({"server_url": peer}, is_configured=True) for peer in settings["bootstrap_peers"]]
     if bootstrap:

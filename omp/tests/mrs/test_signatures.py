@@ -11,7 +11,7 @@ from unittest import mock
 
 from omp.protocols.mrs.accounts import Accounts, Throttle
 from omp.protocols.mrs.fetch import domain_of
-from omp.protocols.mrs.identity import Authenticator, NotAuthenticated
+from omp.protocols.mrs.identity import POLICY, Authenticator, NotAuthenticated
 from omp.protocols.mrs.keys import MAX_KEYS, KeyRing, RemoteKeys
 from omp.rules.encodings import b64_encode
 from omp.store.memory import MemoryStore
@@ -178,7 +178,7 @@ class Verifications(unittest.TestCase):
             ring.publish("mark", f"k{number}", bytes([number] * 32), None)
         accounts = Accounts(store, time.time, bytes, Throttle(store, time.time), 60)
         remote = RemoteKeys(lambda url: b"{}", time.time, 60)
-        nonces = NonceTable(store, time.time)
+        nonces = NonceTable(store, time.time, POLICY)
         authenticator = Authenticator(time.time, engine, accounts, ring, remote, nonces, "here.example")
         keyid = "https://here.example/.well-known/mrs/keys/mark"
         covered = f'("@method" "@path" "mrs-identity");created={int(time.time())};keyid="{keyid}"'

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64_encode, b64u_encode
 from omp.rules.engines import best_engine
-from omp.rules.http_signatures import sign, sign_legacy
+from omp.rules.http_signatures import Policy, sign, sign_legacy
 from omp.rules.identifiers import key_id
 from omp.rules.signature_base import SignedRequest
 from omp.store.memory import MemoryStore
@@ -470,7 +470,8 @@ class Replay(unittest.TestCase):
     def setUp(self) -> None:
         self.store = MemoryStore()
         self.now = float(NOW)
-        self.table = NonceTable(self.store, lambda: self.now, "nonces")
+        self.table = NonceTable(self.store, lambda: self.now, Policy(()), "nonces")
+        self.table.housekeep(NOW - 3600)  # the server has run for an hour
 
     def rows(self) -> tuple[int, int]:
         with self.store.read() as tx:
@@ -522,6 +523,9 @@ class Replay(unittest.TestCase):
         with self.assertRaises(ApiError):
             guard.check(request_by("sig1", nonce="n"))
         guard.housekeep(NOW + 302)
+        with self.store.read() as tx:
+            self.assertEqual(tx.count("signature_nonces"), 1)  # the clock may be ahead since before the start
+        guard.housekeep(NOW + 302 + 360)
         with self.store.read() as tx:
             self.assertEqual(tx.count("signature_nonces"), 0)
 

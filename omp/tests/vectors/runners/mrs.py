@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from omp.protocols.mrs.accounts import Accounts, Throttle
 from omp.protocols.mrs.geometry import GeometryError, distance, unit_vector
-from omp.protocols.mrs.identity import Authenticator
+from omp.protocols.mrs.identity import POLICY, Authenticator
 from omp.protocols.mrs.keys import KeyRing, RemoteKeys
 from omp.protocols.mrs.polygons import Polygon
 from omp.protocols.mrs.registration import read_registration, read_space
@@ -90,7 +90,7 @@ def _signed_request(test: unittest.TestCase, case: Case) -> None:
         Accounts(store, clock, bytes, Throttle(store, clock), 60),
         KeyRing(store, clock, "here.example"),
         RemoteKeys(lambda url: json.dumps(case["keyDocument"]).encode(), clock, 60),
-        NonceTable(store, clock),
+        NonceTable(store, clock, POLICY),
         "here.example",
     )
     request = Request(case["method"], split.path, dict(fields), fields, case["body"].encode(), scheme=split.scheme)
