@@ -185,7 +185,7 @@ def build(environ: Mapping[str, str], log: Callable[[str], None] = log_line, **h
         http.server_close()
         store.close()
         raise
-    http.application = application = Application(mounts, log, context.max_body, addressing)
+    http.application = application = Application(mounts, log, context.max_body, addressing, store.damage)
     notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
     return Parts(http, store, application, notices)
 

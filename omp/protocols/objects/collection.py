@@ -26,7 +26,7 @@ from struct import iter_unpack
 from typing import Any
 
 from omp.protocols.objects.record import ID_BYTES, Record, new_record, updated
-from omp.store.port import Reader, Store, Writer, after, key
+from omp.store.port import Reader, Store, Writer, after, key, leaving_out, required
 
 OBJECTS = "objects"
 BY_NAMESPACE = "objects_by_namespace"
@@ -229,7 +229,9 @@ class Collection:
                 size = 0
                 for end in ends:
                     tx.delete(BY_DEADLINE, end)
-                    row = tx.get(OBJECTS, end[-ID_BYTES:])
+                    row = None
+                    with leaving_out(tx):
+                        row = tx.get(OBJECTS, end[-ID_BYTES:])
                     if row is not None and Record(row).is_gone(due):  # it may have got a later deadline just now
                         _erase(tx, Record(row))
                         size += len(row)
@@ -277,7 +279,11 @@ def _candidates(
     start = prefix + position + b"\0" if position else prefix
     for index, name in tx.scan(BY_NAMESPACE, start, after(prefix)):
         identifier = index[-ID_BYTES:]
-        yield identifier, tx.get(OBJECTS, identifier) if not part or part in (name or identifier) else None
+        row = None
+        if not part or part in (name or identifier):
+            with leaving_out(tx):
+                row = required(tx, OBJECTS, identifier)
+        yield identifier, row
 
 
 def _require_unused(tx: Reader, namespace: str, name: str, now: int) -> Sequence[Record]:
@@ -288,7 +294,10 @@ def _require_unused(tx: Reader, namespace: str, name: str, now: int) -> Sequence
     """
     prefix = key(namespace, name)
     found = chain(
-        (tx.get(OBJECTS, index[-ID_BYTES:]) for index, _ in tx.scan(BY_KEY, prefix, after(prefix))),
+        (
+            required(tx, OBJECTS, index[-ID_BYTES:])
+            for index, _ in tx.scan(BY_KEY, prefix, after(prefix), complete=True)
+        ),
         [tx.get(OBJECTS, name.encode())],  # the key of an object that was created without one is its id
     )
     wanted = namespace.encode(), name.encode()
