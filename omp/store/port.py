@@ -83,7 +83,8 @@ class Damage:
     MOST = 1000
     """Rows that are remembered: beyond them the file as a whole is beyond repair."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._rows: dict[str, DamagedRow] = {}
         self._here = threading.local()
         self.leaving_out = _LeavingOut(self)
@@ -91,7 +92,7 @@ class Damage:
     def met(self, table: str, key: bytes, reason: str, shown: str = SHOWN) -> DamagedRow:
         """The exception to raise for a row, whose text is `shown`."""
         row = DamagedRow(table, key, reason, shown)
-        if len(self._rows) < self.MOST:
+        if len(self._rows) < self._most:
             self._rows[row.id] = row
         return row
 
@@ -100,9 +101,17 @@ class Damage:
         if self._rows:
             self._rows.pop(row_id(table, key), None)
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self._rows.clear()
+
     def ids(self) -> list[str]:
         """The ids of the rows, the first met first."""
         return list(self._rows)
+
+    def rows(self) -> list[DamagedRow]:
+        """The rows themselves."""
+        return list(self._rows.values())
 
     def leave_out(self, row: DamagedRow) -> None:
         """This thread goes on without `row`."""

@@ -31,7 +31,7 @@ that the registration exists, whose it is, where it originated, and that there i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -275,13 +275,10 @@ class Registry:
         sequence = self._sequence(tx)
         record = registration.record(int.from_bytes(sequence, "big"))
         name = registration.id.encode()
-        if registration.claim.foad:
-            place = key(_FOAD_CELL) + name
-        else:
+        place = place_of(registration)
+        if not registration.claim.foad:
             geometry = registration.claim.geometry
-            level = level_of(geometry.reach)
-            _count(tx, level, record, 1)
-            place = key(cell_of(geometry.centre, level)) + name
+            _count(tx, level_of(geometry.reach), record, 1)
             if isinstance(geometry, Polygon):
                 tx.put(OUTLINES, name, sequence + geometry.outline.packed)
         tx.put(PLACES, place, record)
@@ -323,6 +320,13 @@ class Registry:
         if sequence is not None:
             tx.delete(TOMBSTONES, origin)
             tx.delete(CHANGES, sequence)
+
+
+def place_of(registration: Registration) -> bytes:
+    """The key of its row in :data:`PLACES`: its cell, and its id."""
+    geometry = registration.claim.geometry
+    cell = _FOAD_CELL if registration.claim.foad else cell_of(geometry.centre, level_of(geometry.reach))
+    return key(cell) + registration.id.encode()
 
 
 MAX_SPACES = 1 << 20
@@ -383,7 +387,12 @@ def _count(tx: Writer, level: int, record: bytes, change: int) -> None:
     for which in (_LEVELS, _LARGE) if len(record) > LARGE else (_LEVELS,):
         counts = list(_counts(tx, which))
         counts[level] = max(counts[level] + change, 0)
-        tx.put(STATE, which, _COUNTS.pack(*counts))
+        tx.put(STATE, which, packed_counts(counts))
+
+
+def packed_counts(counts: Sequence[int]) -> bytes:
+    """The row of how many registrations each level holds."""
+    return _COUNTS.pack(*counts)
 
 
 def _made_by(tx: Reader, owner: str) -> int:
