@@ -14,7 +14,6 @@ import argparse
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import NamedTuple
 
 from omp.rules.identifiers import IDENTITY_ID
@@ -112,7 +111,7 @@ def _audits() -> Iterator[tuple[Mapping[str, Kind], Audit]]:
     """The tables of the server itself and of each protocol that is here, with what checks them."""
     yield _SERVER, _audit_server
     for name in _PROTOCOLS:
-        with suppress(ModuleNotFoundError):  # whoever vendors omp/ may leave some out
+        if importlib.util.find_spec(f"omp.protocols.{name}"):  # whoever vendors omp/ may leave some out
             module = importlib.import_module(f"omp.protocols.{name}.audit")
             yield module.TABLES, module.audit
 
@@ -160,7 +159,7 @@ def readable_key(key: bytes) -> str:
 
 
 def _print_advice(findings: list[Finding]) -> None:
-    """How a log gets back what it lost: any other node has the same bytes."""
+    """How a log gets back what it lost: whoever else has it holds the same bytes."""
     logs = {readable_key(finding.key).split(" ")[0] for finding in findings if finding.table == "oplog_operations"}
     for log in sorted(filter(IDENTITY_ID.fullmatch, logs)):
-        print(f"  another node that has this log has the same operations: python3 -m omp log pull {log}")
+        print(f"  {log}: after --give-up, let whoever has this log push it again: python3 -m omp log push")

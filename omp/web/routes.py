@@ -179,7 +179,7 @@ class Application:
         `damage` is that of the store.
         """
         self._damage = damage or Damage()
-        self._told: set[str] = set()  # ids of the rows that the log names as left out
+        self._told: set[str] = set()  # ids of the damaged rows that the log has named
         self.mounts = tuple(mounts)
         self._addressing = addressing or Addressing(read_settings(ADDRESS_SETTINGS, {}), log=log)
         self._log = log
@@ -238,7 +238,7 @@ class Application:
             response.headers = (*response.headers, *cors)
         return response
 
-    def _incomplete(self, request: Request | None, rows: Sequence[DamagedRow]) -> tuple[str, str]:
+    def _incomplete(self, request: Request, rows: Sequence[DamagedRow]) -> tuple[str, str]:
         """The field that says which damaged rows an answer leaves out (omp §8.1); the log says it once of each."""
         for row in rows:
             if row.id not in self._told:
@@ -303,6 +303,7 @@ class Application:
     def _our_fault(self, request: Request | None, error: Exception) -> ApiError:
         where = _where(request)
         if isinstance(error, DamagedRow):  # not for a moment, so without Retry-After
+            self._told.add(error.id)
             self._log(f"error {error.id} {where} {error.for_operator()}")
             return ApiError(503, f"{error} (error {error.id})")
         error_id = os.urandom(6).hex()
@@ -351,8 +352,11 @@ class Application:
                     mount.housekeep(now)
                 except Exception as error:
                     self._our_fault(None, error)
-        if left_out := self._damage.left_out():
-            self._incomplete(None, left_out)
+        self._damage.left_out()
+        for row in self._damage.rows():  # whether something was answered without them or not
+            if row.id not in self._told:
+                self._told.add(row.id)
+                self._log(f"error {row.id} - {row.for_operator()}")
 
     def close(self) -> None:
         """Tell every protocol that the server stops."""

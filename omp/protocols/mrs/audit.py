@@ -166,11 +166,11 @@ def _is_user(row: bytes, user: Any) -> bool:
 
 
 def _is_key(row: bytes, kept: Any) -> bool:
-    return row.endswith(key(kept["key_id"])) and key_bytes(kept["key"]) is not None
+    return row.endswith(key(str(kept["key_id"]))) and key_bytes(kept["key"]) is not None
 
 
 def _is_peer(row: bytes, peer: Any) -> bool:
-    return peer["server_url"].encode() == row and read_peer(peer, is_configured=False) == peer
+    return row == str(peer["server_url"]).encode() and dict(read_peer(peer, is_configured=False)) == peer
 
 
 _FORMS: dict[str, Callable[[bytes, Any], bool]] = {USERS: _is_user, KEYS: _is_key, PEERS: _is_peer}

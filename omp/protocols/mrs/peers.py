@@ -133,11 +133,12 @@ class Peers:
     def known(self) -> list[_Known]:
         """All peers but this server itself, as searches need them."""
         seen, known = self._cache
-        if _generation(self._store) != seen or seen == _UNKNOWN:
+        if _generation(self._store) != seen:
             with self._store.read() as tx:
                 generation, peers = _generation(tx), self.listed(tx)
             known = [_known(peer) for peer in peers if peer["server_url"] != self._url]
-            self._cache = (generation, known)
+            if not self._store.damage.ids():  # a list without a damaged peer is not to outlast the answer that says so
+                self._cache = (generation, known)
         return known
 
 

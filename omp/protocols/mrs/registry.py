@@ -363,9 +363,9 @@ LARGE = 16 * 1024
 
 
 def level_counts(tx: Reader) -> tuple[int, ...]:
-    """How many registrations each level of the cell index holds; if the row is damaged, each may hold some."""
+    """How many registrations each level of the cell index holds; if the row is damaged or lost, each may hold some."""
     try:
-        return _counts(tx, _LEVELS)
+        return _counts(tx, _LEVELS) if tx.get(STATE, _LEVELS) else (1,) * LEVELS
     except DamagedRow:
         return (1,) * LEVELS
 
