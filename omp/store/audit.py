@@ -17,6 +17,7 @@ Laid out: findings, the check, the file, rebuilding.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,8 @@ from omp.store.sqlite_file import (
     sound_rows,
     statements,
 )
+
+TABLE_NAME = re.compile(rb"[a-z_0-9]+")
 
 # --- Findings ---------------------------------------------------------------------------------------------------
 
@@ -176,7 +179,7 @@ class FileReader:
     def tables(self) -> list[str]:
         """The tables that the file has."""
         rows = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        return sorted(name.decode(errors="replace") for (name,) in rows)
+        return sorted(name.decode() for (name,) in rows if TABLE_NAME.fullmatch(name))
 
     def integrity(self) -> list[str]:
         """What SQLite itself finds wrong with the file, a line each."""
@@ -202,6 +205,8 @@ def reading_file(path: str) -> Iterator[FileReader]:
             yield FileReader(connection)
     except sqlite3.Error as error:
         raise StorageError(f"{path} cannot be read: {reason(error)}") from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes what it cannot read in the file
+        raise StorageError(f"{path} cannot be read: the database file is damaged") from error
 
 
 def _require_ours(connection: sqlite3.Connection, path: str) -> None:

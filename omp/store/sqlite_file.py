@@ -77,6 +77,8 @@ def open_file(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection | None]
         raise StorageError(f"cannot store in {path}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise StorageError(f"cannot store in {path}: {reason(error)}") from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes what it cannot read in the file
+        raise StorageError(f"cannot store in {path}: the database file is damaged") from error
     return db, lock
 
 
@@ -149,7 +151,7 @@ def _prepare(db: sqlite3.Connection, is_new: bool, path: str) -> None:
 
 
 def _add_checksums(db: sqlite3.Connection) -> None:
-    """Give each row of a file of the version :data:`WITHOUT_CHECKSUMS` one: about a second for 400,000 rows."""
+    """Give each row of a file of the version :data:`WITHOUT_CHECKSUMS` one: some seconds for a million rows."""
     db.create_function("checksum", 3, checksum, deterministic=True)
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
         table = check_table_name(name)  # it becomes SQL

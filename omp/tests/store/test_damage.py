@@ -15,6 +15,8 @@ from omp.store import StorageError, open_store
 from omp.store.port import DamagedRow, key, leaving_out, required, row_id
 from omp.tests import ALL
 from omp.tests.harness import Answer, Client, command, running_server
+from omp.tests.oplog.test_routes import WRITTEN
+from omp.tests.oplog.test_routes import path as log_path
 from omp.tests.store.world import ENVIRON, Ask, build, flip, rows
 from omp.web.settings import SettingError
 
@@ -196,6 +198,18 @@ class Damaged(unittest.TestCase):
                 _, health, _ = self.answers(file)
                 self.assertEqual(health.json, {"status": "ok"})
 
+    def test_a_log_is_whole_again_once_somebody_has_pushed_it(self) -> None:
+        for in_key in (False, True):
+            file, _ = self.damaged("oplog_operations", in_key=in_key) or (Path(), b"")
+            self.assertEqual(command("store", "verify", str(file), "--give-up")[0], 0)
+            with running_server(ENVIRON, f"sqlite:{file}") as server, Client(server.port) as client:
+                lines = b"\n".join(operation.raw for operation in WRITTEN.operations)
+                ndjson = {"Content-Type": "application/x-ndjson"}
+                posted = client.request("POST", log_path("/operations"), body=lines, headers=ndjson).json
+                self.assertEqual((posted["accepted"] + posted["duplicate"], posted["accepted"] > 0), (5, True))
+            found, _, _ = self.answers(file)
+            self.assertEqual(found["log /state"].headers["etag"], self.whole["log /state"].headers["etag"])
+
     def test_a_whole_file_and_what_is_none(self) -> None:
         self.assertEqual(command("store", "verify", str(self.folder / "whole.db"))[0], 0)
         other = self.folder / "other"
@@ -283,6 +297,7 @@ class Rows(unittest.TestCase):
         self.damage("UPDATE t SET value = x'00' WHERE key = x'0000000000000003'")
         with self.assertRaises(DamagedRow):
             self.store.get("t", key(3))
+        self.assertEqual(command("store", "verify", str(self.path))[0], 1)
 
     def test_rebuilding_needs_the_file_alone(self) -> None:
         self.damage("SELECT 1")
