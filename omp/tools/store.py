@@ -35,18 +35,23 @@ _SERVER = {_NONCES: Kind.PASSING, _NONCES + "_due": Kind.DERIVED, "store_check":
 _SHOWN = 20
 """Findings of one table that are printed."""
 
+_EXAMPLES = """examples:
+  python -m omp store verify omp.db              (while a server uses it, or a copy)
+  python -m omp store verify omp.db --rebuild    (the server is stopped)
+"""
+
 Audit = Callable[[Check], None]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``store``."""
+    parser.epilog = _EXAMPLES
     actions = parser.add_subparsers(dest="action", required=True)
     verify = actions.add_parser(
         "verify",
         help="check every row",
         description="Check every page, checksum, hash, signature, index and counter of a file.",
-        epilog="Exit status: 0 if the file is whole, 1 if it is damaged, 2 if it cannot be read.\n"
-        "example: python3 -m omp store verify omp.db",
+        epilog="Exit status: 0 if the file is whole, 1 if it is damaged, 2 if it cannot be read.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verify.add_argument("file", metavar="FILE", help="the file named in --storage sqlite:FILE, or a copy of it")

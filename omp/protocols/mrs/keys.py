@@ -29,7 +29,7 @@ from omp.protocols.mrs.schemas import RegistryError, epoch_of, iso_time
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode, b64u_decode
 from omp.rules.engines import CryptographyMissing, secret_keys
 from omp.rules.json_text import JsonError, compact, parse
-from omp.store.port import DamagedRow, Reader, Store, after, key
+from omp.store.port import Reader, Store, StoreUnavailable, after, key
 
 KEY_BYTES = 32
 MAX_KEYS = 16
@@ -145,7 +145,9 @@ class KeyRing:
         try:
             if self._store.get(SECRETS, SERVER.encode()) is not None:
                 return
-        except DamagedRow:  # no reason to stop the start; another key would make every signature of the old one bad
+        except StoreUnavailable as error:
+            # Damaged: no reason to stop the start, and another key would make every signature of the old one bad.
+            self.missing = f"{error}."
             return
         try:
             secrets = secret_keys()
