@@ -9,7 +9,7 @@ reports what is wrong of a row by itself (:meth:`Check.wrong`), and says which r
 (:meth:`Check.expect`): indexes and counters.  Those are then compared both ways: a row that is expected must be there,
 and a row that is there must be expected.
 
-:func:`rebuild` writes tables anew, from what is expected in them.
+:func:`rebuild` writes a new file, with what is expected in its tables.
 
 Laid out: findings, the check, the file, rebuilding.
 """
@@ -21,7 +21,7 @@ import re
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from enum import Enum
 from typing import NamedTuple
 from urllib.parse import quote
@@ -137,7 +137,19 @@ class Check:
         """For each table with findings that are beyond repair: the other rows."""
         wrong = {(finding.table, finding.key) for finding in self.findings()}
         tables = {table for table, _ in wrong if self.tables.get(table) is Kind.KEPT}
-        return {table: {key: value for key, value in self.rows(table) if (table, key) not in wrong} for table in tables}
+        return {
+            table: {key: value for key, value in readable(self.tx, table).items() if (table, key) not in wrong}
+            for table in tables
+        }
+
+
+def readable(tx: Reader, table: str) -> dict[bytes, bytes]:
+    """All rows of a table that can be read: from both ends, where a page between them cannot."""
+    rows: dict[bytes, bytes] = {}
+    for reverse in (False, True):
+        with suppress(DamagedRow):
+            rows.update(tx.scan(table, reverse=reverse))
+    return rows
 
 
 # --- The file ---------------------------------------------------------------------------------------------------
@@ -223,24 +235,55 @@ def _require_ours(connection: sqlite3.Connection, path: str) -> None:
 # --- Rebuilding -------------------------------------------------------------------------------------------------
 
 
-def rebuild(path: str, tables: Mapping[str, Mapping[bytes, bytes]]) -> None:
-    """Write `tables` of the file anew with these rows, all or none.
+def rebuild(path: str, tables: Mapping[str, Mapping[bytes, bytes]], kept_as: str | None) -> None:
+    """Put a new file in the place of the one at `path`: `tables` with these rows, all others with what can be read.
 
-    No server may have the file open meanwhile.  Raises :class:`StorageError`.
+    A new file, since what is damaged cannot always be deleted.  The old one is kept under the name `kept_as`, if that
+    is given.  No server may have the file open meanwhile.  Raises :class:`StorageError`.
     """
-    db, lock = open_file(os.path.realpath(path))
+    path = os.path.realpath(path)
+    new = path + "-rebuilt"
+    if kept_as is not None and os.path.exists(kept_as):
+        raise StorageError(
+            f"{kept_as} is there already: move it away, so that the file as it is can be kept under this name"
+        )
+    _remove(new)
+    old_db, old_lock = open_file(path)
     try:
-        db.execute("BEGIN IMMEDIATE")
-        for table, rows in tables.items():
-            sql = statements(table)
-            # Not row by row: a row whose key is damaged is not where a search for it would look.
-            db.execute(f'DROP TABLE IF EXISTS "{table}"')
-            db.execute(sql.create)
-            db.executemany(sql.put, [(key, value, checksum(sql.seed, key, value)) for key, value in rows.items()])
-        db.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise StorageError(f"{path} cannot be rebuilt: {reason(error)}") from error
+        db, lock = open_file(new)
+        try:
+            with reading_file(path) as reader:
+                for table in reader.tables():
+                    _write(db, table, tables[table] if table in tables else readable(reader, table))
+        finally:
+            db.close()
+            if lock is not None:
+                lock.close()
+        old_db.close()
+        if kept_as is not None:
+            os.replace(path, kept_as)
+        _remove(path)  # the companions of the old file, which are not those of the new one
+        os.replace(new, path)
+        _remove(new)
+    except (sqlite3.Error, OSError) as error:
+        why = reason(error) if isinstance(error, sqlite3.Error) else error.strerror
+        raise StorageError(f"{path} cannot be rebuilt: {why}") from error
     finally:
-        db.close()
-        if lock is not None:
-            lock.close()
+        old_db.close()
+        if old_lock is not None:
+            old_lock.close()
+
+
+def _write(db: sqlite3.Connection, table: str, rows: Mapping[bytes, bytes]) -> None:
+    sql = statements(table)
+    db.execute("BEGIN IMMEDIATE")
+    db.execute(sql.create)
+    db.executemany(sql.put, [(key, value, checksum(sql.seed, key, value)) for key, value in sorted(rows.items())])
+    db.execute("COMMIT")
+
+
+def _remove(path: str) -> None:
+    """Remove a file with its companions, but for the lock that somebody may hold."""
+    for name in (path, path + "-wal", path + "-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(name)

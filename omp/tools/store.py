@@ -5,7 +5,8 @@ The file is opened for reading only, as of one moment; a server may have it open
 ``audit``): every hash and signature, and every index and counter against the rows that it follows from.
 
 ``--rebuild`` writes anew what follows from other rows, and drops damaged rows that only pass (tokens, nonces).
-``--give-up`` drops also what is beyond repair, so that all else is whole again.  Both need the file to themselves.
+``--give-up`` drops also what is beyond repair, so that all else is whole again.  Both need the file to themselves, and
+keep it as it was under the name ``FILE-damaged``.
 """
 
 from __future__ import annotations
@@ -58,19 +59,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--rebuild", action="store_true", help="write indexes anew and drop damaged tokens and nonces; stop the server"
     )
-    verify.add_argument(
-        "--give-up", action="store_true", help="drop what is beyond repair as well; keep a copy of the file"
-    )
+    verify.add_argument("--give-up", action="store_true", help="drop what is beyond repair as well")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """``verify``."""
+    path, kept_as = arguments.file, f"{arguments.file}-damaged"
     try:
-        result = _verify(arguments.file)
+        result = _verify(path)
         if arguments.give_up and result.remains:
-            result = _written(arguments.file, result.remains)
-        if (arguments.rebuild or arguments.give_up) and result.replacements:
-            result = _written(arguments.file, result.replacements)
+            result = _written(path, result.remains, kept_as)
+            kept_as = ""  # the file as it was is kept, and no step between
+        if arguments.rebuild and result.remains:
+            warn("nothing is rebuilt, since rows are beyond repair: restore a backup, or use --give-up.")
+        elif (arguments.rebuild or arguments.give_up) and result.replacements:
+            result = _written(path, result.replacements, kept_as)
     except StorageError as error:
         warn(f"{error}.")
         return UNREADABLE
@@ -85,9 +88,9 @@ class _Result(NamedTuple):
     remains: dict[str, dict[bytes, bytes]]
 
 
-def _written(path: str, tables: Mapping[str, Mapping[bytes, bytes]]) -> _Result:
-    rebuild(path, tables)
-    print(f"\nwritten anew: {', '.join(sorted(tables))}\n")
+def _written(path: str, tables: Mapping[str, Mapping[bytes, bytes]], kept_as: str) -> _Result:
+    rebuild(path, tables, kept_as or None)
+    print(f"\nwritten anew: {', '.join(sorted(tables))}; the file as it was: {kept_as or 'as above'}\n")
     return _verify(path)
 
 
@@ -111,6 +114,7 @@ def _verify(path: str) -> _Result:
             print(f"{printable(table)}: unknown to this version, its checksums alone are checked")
             check = _checked(reader, {table: Kind.KEPT}, partial(_read_all, table))
             result = result._replace(broken=_print_tables(check) or result.broken)
+            result.remains.update(check.remains())
     print("damaged" if result.broken else "whole")
     return result
 

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import unittest
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,7 @@ from omp.tests import ALL
 from omp.tests.harness import Answer, Client, command, running_server
 from omp.tests.oplog.test_routes import WRITTEN
 from omp.tests.oplog.test_routes import path as log_path
-from omp.tests.store.world import ENVIRON, Ask, build, flip, rows
+from omp.tests.store.world import ENVIRON, Ask, build, flip, rewrite, rows
 from omp.web.settings import SettingError
 
 SERVED = {
@@ -58,6 +59,42 @@ SERVED = {
 """Table -> what is answered otherwise (503, or incomplete) where the value of its first row is damaged; "": nothing."""
 
 
+WRONG: list[tuple[str, Callable[[bytes], bytes | None], str]] = [
+    ("objects", lambda row: row.replace(b'"number":0', b'"number":9'), "ETag or header is not that of its JSON"),
+    ("objects", lambda row: b"nothing", "cannot be read"),
+    ("objects", lambda row: None, "no other row leads to it"),
+    ("objects_by_key", lambda row: None, "it is missing, and other rows lead to it"),
+    ("objects_by_namespace", lambda row: row + b"x", "differs from what follows"),
+    ("objects_by_deadline", lambda row: None, "it is missing"),
+    ("oplog_operations", lambda row: row.replace(b'"size":15', b'"size":16'), "ERR_SIG"),
+    ("oplog_operations", lambda row: row + b" ", "ERR_"),
+    ("oplog_operations", lambda row: None, "it is missing"),
+    ("oplog_logs", lambda row: (4).to_bytes(8, "big"), "differs from what follows"),
+    ("avp_repositories", lambda row: row.replace(b'"x-abc"', b'"x-abd"'), "digests are not its roster's"),
+    ("avp_repositories", lambda row: row[:20], "cannot be read"),
+    ("avp_envelopes", lambda row: row.replace(b'"payloadVersion":2', b'"payloadVersion":3'), "differ"),
+    ("avp_envelopes", lambda row: None, "it is missing"),
+    ("avp_creators", lambda row: (9).to_bytes(8, "big"), "it counts others"),
+    ("avp_tokens", lambda row: row[:8] + bytes(32) + row[40:], "its key is not that of its hash"),
+    ("avp_nonces_by_age", lambda row: None, "it is missing"),
+    ("mrs_places", lambda row: row.replace(b'"radius":50', b'"radius":51'), "not that of its claim"),
+    ("mrs_ids", lambda row: row + b"x", "differs from what follows"),
+    ("mrs_changes", lambda row: b"reg_nothing", "it names no registration"),
+    ("mrs_changes", lambda row: None, "it is missing"),
+    ("mrs_tombstones", lambda row: None, "it is missing"),
+    ("mrs_made", lambda row: key(9), "differs from what follows"),
+    ("mrs_outlines", lambda row: row[:-1] + b"x", "differs from what follows"),
+    ("mrs_state", lambda row: bytes(len(row)), "differs from what follows"),
+    ("mrs_users", lambda row: row.replace(b"scrypt", b"crypt"), "not of the form"),
+    ("mrs_peers", lambda row: row.replace(b"https", b"ftp"), "not of the form"),
+    ("nexus_overrides", lambda row: b"[]", "no JSON object"),
+    ("nexus_messages", lambda row: row.replace(b'"created_at":"2', b'"created_at":"1'), "no message of its owner"),
+    ("nexus_messages", lambda row: None, "are missing|differs"),
+    ("nexus_sequence", lambda row: key(7), "differs from what follows"),
+]
+"""Table, what is done to the value of its first row (None: the row is deleted), and what verify then says."""
+
+
 class Damaged(unittest.TestCase):
     """One file with rows in every table, and copies of it with a flipped bit each."""
 
@@ -89,7 +126,7 @@ class Damaged(unittest.TestCase):
 
     def damaged(self, table: str, *, in_key: bool) -> tuple[Path, tuple[bytes, bytes]] | None:
         """A copy with a flipped bit in the first row of `table` that has room for one, and the row as it was."""
-        file = self.folder / "damaged.db"
+        file = Path(self.enterContext(tempfile.TemporaryDirectory(dir=self.folder))) / "damaged.db"
         for row in rows(self.folder / "whole.db")[table]:
             shutil.copy(self.folder / "whole.db", file)
             if flip(file, row, in_key=in_key):
@@ -180,6 +217,29 @@ class Damaged(unittest.TestCase):
                 self.assert_honest(found, log)
                 self.assertIn(command("store", "verify", str(file))[0], (0, 1, 2))
 
+    def test_rows_that_are_as_written_but_wrong(self) -> None:
+        tables = rows(self.folder / "whole.db")
+        for table, change, problem in WRONG:
+            with self.subTest(table, problem=problem):
+                file = self.folder / "wrong.db"
+                shutil.copy(self.folder / "whole.db", file)
+                row, value = tables[table][0]
+                changed = change(value)
+                self.assertNotEqual(changed, value)
+                rewrite(file, table, row, changed)
+                status, said, _ = command("store", "verify", str(file))
+                self.assertEqual(status, 1, said)
+                self.assertRegex(said, problem)
+
+    def test_an_index_row_that_no_row_leads_to(self) -> None:
+        for table in ("objects_by_key", "mrs_ids", "mrs_owners", "avp_tokens_by_age", "nexus_sequence"):
+            with self.subTest(table):
+                file = self.folder / "wrong.db"
+                shutil.copy(self.folder / "whole.db", file)
+                rewrite(file, table, b"\xff" * 60, b"")
+                status, said, _ = command("store", "verify", str(file))
+                self.assertEqual((status, said.count("no other row leads to it")), (1, 1), said)
+
     def test_rebuilding_what_follows_from_other_rows(self) -> None:
         for table in ("objects_by_key", "mrs_ids", "mrs_state", "avp_tokens", "nexus_sequence", "oplog_logs"):
             with self.subTest(table):
@@ -187,12 +247,18 @@ class Damaged(unittest.TestCase):
                 status, said, complained = command("store", "verify", str(file), "--rebuild")
                 self.assertEqual((status, complained), (0, ""), said)
                 self.assertTrue(said.endswith("whole\n"))
+                self.assertEqual(command("store", "verify", f"{file}-damaged")[0], 1)
+                rewrite(file, "objects_by_key", b"\xff" * 60, b"")
+                status, said, complained = command("store", "verify", str(file), "--rebuild")
+                self.assertEqual((status, "move it away" in complained), (2, True), said)
 
     def test_giving_up_what_is_beyond_repair(self) -> None:
         for table in ("objects", "mrs_places", "oplog_operations"):
             with self.subTest(table):
                 file, _ = self.damaged(table, in_key=False) or (Path(), b"")
-                self.assertEqual(command("store", "verify", str(file), "--rebuild")[0], 1)
+                before = file.read_bytes()
+                status, said, complained = command("store", "verify", str(file), "--rebuild")
+                self.assertEqual((status, "beyond repair" in complained, file.read_bytes()), (1, True, before), said)
                 status, said, complained = command("store", "verify", str(file), "--give-up")
                 self.assertEqual((status, complained), (0, ""), said)
                 _, health, _ = self.answers(file)
@@ -298,6 +364,26 @@ class Rows(unittest.TestCase):
         with self.assertRaises(DamagedRow):
             self.store.get("t", key(3))
         self.assertEqual(command("store", "verify", str(self.path))[0], 1)
+
+    def test_giving_up_a_page_keeps_what_lies_on_both_sides_of_it(self) -> None:
+        self.store = open_store(f"sqlite:{self.path}")
+        with self.store.write() as tx:
+            for number in range(400):
+                tx.put("t", key(number), b"%04d" % number * 50)
+        self.store.close()
+        data = bytearray(self.path.read_bytes())
+        page = data.index(b"0200" * 50) // 4096 * 4096
+        data[page : page + 4096] = b"\xff" * 4096
+        self.path.write_bytes(data)
+        status, said, _ = command("store", "verify", str(self.path))
+        self.assertEqual((status, "a page of the file" in said), (1, True), said)
+        status, said, _ = command("store", "verify", str(self.path), "--give-up")
+        self.assertEqual((status, said.endswith("whole\n")), (0, True), said)
+        self.damage("SELECT 1")
+        with self.store.read() as tx:
+            left = [int(value[:4]) for _, value in tx.scan("t")]
+        self.assertEqual((left[0], left[-1], 200 in left), (0, 399, False))
+        self.assertGreater(len(left), 370)
 
     def test_rebuilding_needs_the_file_alone(self) -> None:
         self.damage("SELECT 1")

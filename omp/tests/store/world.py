@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from omp.rules.encodings import b64_encode
+from omp.store.sqlite_file import checksum, statements
 from omp.tests.avp.parties import ALICE, BOB, Caller, creation, entry, envelope
 from omp.tests.harness import Answer, Client, Running, running_server
 from omp.tests.mrs.parties import OPERA, User, around, claim
@@ -144,6 +145,16 @@ def rows(path: Path) -> dict[str, list[tuple[bytes, bytes]]]:
     with closing(sqlite3.connect(path)) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
         return {table: db.execute(f'SELECT key, value FROM "{table}" ORDER BY key').fetchall() for table in tables}
+
+
+def rewrite(path: Path, table: str, row: bytes, value: bytes | None) -> None:
+    """Give a row another value, with the checksum that belongs to it, or delete it: wrong, but not damaged."""
+    sql = statements(table)
+    with closing(sqlite3.connect(path)) as db, db:
+        if value is None:
+            db.execute(sql.delete, (row,))
+        else:
+            db.execute(sql.put, (row, value, checksum(sql.seed, row, value)))
 
 
 def flip(path: Path, row: tuple[bytes, bytes], *, in_key: bool) -> bool:
