@@ -32,7 +32,7 @@ SERVED = {
     "mrs_changes": "changes",
     "mrs_failures": "",
     "mrs_ids": "snapshot",
-    "mrs_keys": "server key",
+    "mrs_keys": "keys",
     "mrs_made": "",
     "mrs_new_accounts": "",
     "mrs_origins": "",
