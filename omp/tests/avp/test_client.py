@@ -147,7 +147,7 @@ class Members(unittest.TestCase):
         request = member.decode_invite_request(
             member.encode_invite_request(self.bob.member_id, self.bob.x25519_public_key)
         )
-        self.manifest["members"].append(member.invitation(self.opened(), request, self.random)["member"])
+        self.manifest["members"].append(member.invitation(self.alice, self.opened(), request, self.random)["member"])
 
     def cannot_open(self) -> None:
         with self.assertRaises(CannotOpen):
@@ -215,7 +215,7 @@ class Members(unittest.TestCase):
         writes: list[Callable[[], Any]] = [
             lambda: member.payload(now, b"more", self.random),
             lambda: member.binding_of(self.alice, now, self.random),
-            lambda: member.removal(now, self.alice.member_id, self.random),
+            lambda: member.removal(self.alice, now, self.alice.member_id, self.random),
         ]
         for write in writes:
             with self.assertRaises(CannotOpen):
@@ -224,7 +224,7 @@ class Members(unittest.TestCase):
     def test_a_removed_member_cannot_open_later_envelopes(self) -> None:
         self.admit_bob()
         bobs = self.opened(self.bob)
-        body = member.removal(self.opened(), self.bob.member_id, self.random)
+        body = member.removal(self.alice, self.opened(), self.bob.member_id, self.random)
         self.manifest |= {"members": body["rewrappedMembers"], "keyEpoch": 1, "payloadVersion": 2}
         self.sealed = body["rotatedEnvelope"]
         self.assertEqual(self.opened().plaintext, b"the plan")
@@ -240,11 +240,11 @@ class Members(unittest.TestCase):
         self.admit_bob()
         self.manifest["members"][0]["x25519PublicKey"] = self.bob.x25519_public_key
         with self.assertRaises(CannotOpen):
-            member.removal(self.opened(), self.bob.member_id, self.random)
+            member.removal(self.alice, self.opened(), self.bob.member_id, self.random)
 
     def test_a_member_without_a_binding_stays_when_another_is_removed(self) -> None:
         self.admit_bob()
-        body = member.removal(self.opened(), self.alice.member_id, self.random)
+        body = member.removal(self.alice, self.opened(), self.alice.member_id, self.random)
         self.assertEqual([each["ed25519PublicKey"] for each in body["rewrappedMembers"]], [self.bob.member_id])
         self.assertIsNone(body["rewrappedMembers"][0]["keyBindingSig"])
 
