@@ -253,10 +253,10 @@ class _Roster:
     def _check_unsigned(self, member_id: str, before: Known | None, *, strict: bool) -> None:
         if before is not None and before.by is not None:
             raise SignatureMissing(f"The entry of {member_id} was signed (omp.wrap), and now it is not.")
-        if strict:
-            raise SignatureMissing(f"The entry of {member_id} is not signed (omp.wrap), and you want all to be.")
         if self._all_signed or (self._invited and member_id == self._me):
             raise self._unvouched(member_id)
+        if strict:
+            raise SignatureMissing(f"The entry of {member_id} is not signed (omp.wrap), and you want all to be.")
 
     def _unvouched(self, member_id: str) -> NotBelieved:
         if member_id not in self._known and member_id != self._me:

@@ -17,8 +17,8 @@ def generate() -> dict[str, Any]:
         "avp/wrap-signature.json": {
             "kind": "avp/wrap-signature",
             "description": "The member `omp.wrap` of `entry`, in the repository `repoId` and the epoch `keyEpoch`. "
-            "`message` (hex) is the wrap message of this entry in this place. `by` is the wrapper whose signature holds; "
-            "null: the omp.wrap is forged. `ed25519Seed` is the wrapper's.",
+            "`message` (hex) is the wrap message of this entry in this place. `by` is the wrapper whose signature "
+            "holds; null: the omp.wrap is forged. `ed25519Seed` is the wrapper's.",
             "spec": "avp §13.1",
             "cases": list(_wrap_cases()),
         },
