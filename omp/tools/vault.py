@@ -57,6 +57,7 @@ class Visit:
         self.address = address
         self.memory = Memory(args.state or beside(args.key), self.keys.member_id)
         self._strict = args.strict
+        # Before the server is asked: what another run sees and keeps in between is not older than what we are shown.
         self._before = self.memory.recall(address)
         self.session = Session(address.host, self.keys)
 
