@@ -281,5 +281,5 @@ def run(args: argparse.Namespace) -> int:
     except (CannotOpen, BadToken) as error:
         raise Failed(str(error)) from None
     except NotBelieved as error:
-        raise Failed(f"{error} Only if other members confirm it: see `vault trust`.") from None
+        raise Failed(f"{error} If other members confirm it, accept it with `vault trust`.") from None
     return 0

@@ -166,7 +166,7 @@ def accepted(
 def _check_order(seen: Seen, shown: Shown) -> None:
     for name, before, now in (("version", seen.version, shown.version), ("key epoch", seen.epoch, shown.epoch)):
         if now < before:
-            raise OldState(f"The server shows {name} {now}, and {name} {before} was there already.")
+            raise OldState(f"The server shows {name} {now}, but you have seen {name} {before}.")
     if shown.version > seen.version:
         return
     # Every write but addMember raises the version, and addMember only adds.
@@ -175,7 +175,7 @@ def _check_order(seen: Seen, shown: Shown) -> None:
     ids = {entry["ed25519PublicKey"] for entry in shown.entries}
     for member_id in seen.members:
         if member_id not in ids:
-            raise OldState(f"{member_id} is gone from the roster, and the version is still {seen.version}.")
+            raise OldState(f"{member_id} is gone from the roster, but the version is still {seen.version}.")
 
 
 def _check_keys(seen: Seen, shown: Shown) -> None:
@@ -192,7 +192,7 @@ def _known_data_key(seen: Seen | None, shown: Shown, introduction: Introduction 
     if introduction is None:
         return None
     if shown.epoch < introduction.epoch:
-        raise OldState(f"The server shows key epoch {shown.epoch}, and you were invited in epoch {introduction.epoch}.")
+        raise OldState(f"The server shows key epoch {shown.epoch}, but you were invited in epoch {introduction.epoch}.")
     return introduction.data_key if shown.epoch == introduction.epoch else None
 
 

@@ -121,8 +121,8 @@ def _member_vanishes(plot: Plot) -> None:
 
 
 LIES: dict[str, tuple[Callable[[Plot], None], str]] = {
-    "an old state": (_old_state, r"shows version 4, and version 5 was there"),
-    "a lower epoch": (_lower_epoch, r"shows key epoch 0, and key epoch 1 was there"),
+    "an old state": (_old_state, r"shows version 4, but you have seen version 5"),
+    "a lower epoch": (_lower_epoch, r"shows key epoch 0, but you have seen key epoch 1"),
     "a new epoch under an old version": (_new_epoch_old_version, r"another payload or key epoch under version 5"),
     "another data key in the same epoch": (_other_key_same_epoch, r"another data key in key epoch 1"),
     "an invented data key, signed by Mallory": (
@@ -154,7 +154,7 @@ LIES: dict[str, tuple[Callable[[Plot], None], str]] = {
         _rewrapped_by_a_stranger,
         r"No member that you knew signed the data key that is wrapped for",
     ),
-    "a member gone without a new version": (_member_vanishes, r"is gone from the roster, and the version is still 5"),
+    "a member gone without a new version": (_member_vanishes, r"is gone from the roster, but the version is still 5"),
 }
 """What the server does → the sentence of ``vault pull``."""
 
@@ -293,7 +293,7 @@ class TheFirstPull(ToolCase):
         locator = self.invite("alice", "dave", self.address)
         manifest, _ = self.liar.truth()
         self.liar.rotate(manifest["payloadVersion"], 0)
-        self.assertIn("shows key epoch 0, and you were invited in epoch 1", self.refused("join", "dave", locator))
+        self.assertIn("shows key epoch 0, but you were invited in epoch 1", self.refused("join", "dave", locator))
 
     def test_who_came_in_since_the_invitation_is_vouched_for_by_the_one_who_let_it_in(self) -> None:
         self.join("alice", "carol", self.address)

@@ -307,6 +307,11 @@ def _steps(exchange: Exchange, keys: Mapping[str, Keys], random: Callable[[int],
     yield step("push", "bob", "push", pushed)
     yield step("push with a stale expectation", "alice", "push", pushed)
     yield step("push a version that does not rise", "alice", "push", pushed | {"expectedPayloadVersion": 2})
+    far = pushed | {"envelope": pushed["envelope"] | {"payloadVersion": 3 + (1 << 20)}, "expectedPayloadVersion": 2}
+    yield step("push a version that rises by more than 2^20", "alice", "push", far)
+    rotated = pushed | {"envelope": pushed["envelope"] | {"payloadVersion": 3, "keyEpoch": 1}}
+    rotated |= {"expectedPayloadVersion": 2}
+    yield step("push another epoch without a roster", "alice", "push", rotated)
     yield step("push to another repository than the path's", "alice", "push", pushed | {"repoId": "another"})
     bound = member.binding_of(bob, opened("bob"), random)
     without_caller = bound | {"rotatedMembers": bound["rotatedMembers"][:1]}
@@ -318,6 +323,10 @@ def _steps(exchange: Exchange, keys: Mapping[str, Keys], random: Callable[[int],
     yield step("remove with a roster that keeps the member", "alice", "remove-member", keeping)
     yield step("remove without a new epoch", "alice", "remove-member", removal | {"newKeyEpoch": 0})
     yield step("remove", "alice", "remove-member", removal)
+    of_the_past = bound | {"expectedPayloadVersion": 4, "envelope": bound["envelope"] | {"payloadVersion": 5}}
+    of_the_past |= {"rotatedMembers": removal["rewrappedMembers"]}
+    yield step("push an epoch that falls", "alice", "push", of_the_past)
+    yield step("add a member under the data key of another epoch", "alice", "add-member", invited)
     yield step("remove again, the identical request", "alice", "remove-member", removal)
     yield step("pull after the removal", "alice", "pull", pull)
     yield step("pull by the removed member", "bob", "pull", pull)
