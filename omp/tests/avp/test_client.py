@@ -16,6 +16,7 @@ from typing import Any
 from omp.protocols.avp import member, sealing
 from omp.protocols.avp.member import Address, BadToken
 from omp.protocols.avp.sealing import CannotOpen
+from omp.protocols.avp.witness import Shown, UnvouchedMember
 from omp.rules.ed25519 import public_key_slowly, sign_slowly, verify
 from omp.rules.encodings import b64u_encode
 from omp.tests import PUBLISHED as PUBLISHED_DATA
@@ -247,6 +248,12 @@ class Members(unittest.TestCase):
         body = member.removal(self.alice, self.opened(), self.alice.member_id, self.random)
         self.assertEqual([each["ed25519PublicKey"] for each in body["rewrappedMembers"]], [self.bob.member_id])
         self.assertIsNone(body["rewrappedMembers"][0]["keyBindingSig"])
+
+    def test_a_roster_that_holds_a_member_twice_is_not_believed(self) -> None:
+        self.admit_bob()
+        self.manifest["members"].append(dict(self.manifest["members"][1]))
+        with self.assertRaises(UnvouchedMember):
+            Shown.to(self.alice, self.opened())
 
     def test_only_32_bytes_are_ever_signed_for_a_server(self) -> None:
         for nonce in ("", base64.b64encode(b"a|b").decode(), "x"):

@@ -158,6 +158,7 @@ class TheWholeLife(ToolCase):
         carol.create(f"127.0.0.1:{self.server.port}")
         self.address = carol.address
         locator = carol.invite(self.vault("join", "alice"))
+        self.assertIn("its client signs nothing", self.refused("join", "alice", locator, "--strict"))
         self.assertIn("does not say what the inviter saw", self.warned("join", "alice", locator))
         self.assertEqual(self.vault("pull", "alice", self.address), "the first plan")
         dave = Published()

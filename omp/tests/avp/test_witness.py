@@ -183,6 +183,7 @@ class AnIntroduction(unittest.TestCase):
             ("CC BC AC", 5, 2, None),
             ("BC CC AC", 5, 2, UnvouchedDataKey),  # Carol was known by a roster that cannot be recognised in this one
             ("BB AB", 5, 2, None),
+            ("CD BB AB", 5, 2, UnvouchedDataKey),  # what Dave signed in epoch 1 is no word for epoch 2
             ("CD BC AB DD", 4, 1, UnvouchedMember),
             ("DD CD BC AB", 4, 1, UnvouchedMember),
             ("CD BC AD", 4, 1, UnvouchedDataKey),
