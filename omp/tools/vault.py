@@ -57,7 +57,7 @@ class Visit:
         self.address = address
         self.memory = Memory(args.state or beside(args.key), self.keys.member_id)
         self._strict = args.strict
-        # Before the server is asked: what another run sees and keeps in between is not older than what we are shown.
+        # Read before the server is asked: another run may end in between, and have seen a later state than this one.
         self._before = self.memory.recall(address)
         self.session = Session(address.host, self.keys)
 

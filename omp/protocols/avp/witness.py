@@ -154,9 +154,7 @@ def accepted(
     if seen is not None:
         _check_order(seen, shown)
         _check_keys(seen, shown)
-    known_key = _known_data_key(seen, shown, introduction)
-    if known_key not in (None, shown.data_key):
-        raise AnotherDataKey(f"The server shows another data key in key epoch {shown.epoch} than you knew.")
+    _check_data_key(seen, shown, introduction)
     roster = _Roster(seen, shown, introduction)
     own_first = sorted(shown.entries, key=lambda entry: entry["ed25519PublicKey"] != shown.me)
     unsigned = [entry["ed25519PublicKey"] for entry in own_first if not roster.vouched(entry, strict=strict)]
@@ -185,15 +183,17 @@ def _check_keys(seen: Seen, shown: Shown) -> None:
             raise KeysSwapped(f"The server shows another X25519 key of {member_id} than you knew.")
 
 
-def _known_data_key(seen: Seen | None, shown: Shown, introduction: Introduction | None) -> str | None:
-    """The fingerprint that the data key of the shown epoch must have, as far as anything is known of it."""
-    if seen is not None and shown.epoch in seen.data_keys:
-        return seen.data_keys[shown.epoch]
-    if introduction is None:
-        return None
-    if shown.epoch < introduction.epoch:
-        raise OldState(f"The server shows key epoch {shown.epoch}, but you were invited in epoch {introduction.epoch}.")
-    return introduction.data_key if shown.epoch == introduction.epoch else None
+def _check_data_key(seen: Seen | None, shown: Shown, introduction: Introduction | None) -> None:
+    expected = {seen.data_keys.get(shown.epoch)} if seen is not None else set()
+    if introduction is not None:
+        if shown.epoch < introduction.epoch:
+            raise OldState(
+                f"The server shows key epoch {shown.epoch}, but you were invited in epoch {introduction.epoch}."
+            )
+        if shown.epoch == introduction.epoch:
+            expected.add(introduction.data_key)
+    if expected - {None, shown.data_key}:
+        raise AnotherDataKey(f"The server shows another data key in key epoch {shown.epoch} than you knew.")
 
 
 class _Roster:

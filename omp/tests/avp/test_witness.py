@@ -209,6 +209,14 @@ class AnIntroduction(unittest.TestCase):
         with self.assertRaises(OldState):
             judged(before._replace(version=5), self.seen_by_bob, self.said)
 
+    def test_what_was_seen_does_not_hide_what_the_inviter_says(self) -> None:
+        before = remembered("CD BC AB", 4, 1)
+        self.assertEqual(judged(before, self.seen_by_bob, self.said)[1], "")
+        with self.assertRaises(OldState):
+            judged(before, self.seen_by_bob, self.said._replace(epoch=2))
+        with self.assertRaises(AnotherDataKey):
+            judged(before, self.seen_by_bob, self.said._replace(data_key=hash_of(9)))
+
     def test_all_of_it_or_none_is_in_a_locator(self) -> None:
         whole = {"v": 1, "host": "h", "repoId": "r", "keyEpoch": 1, **dict.fromkeys(INTRODUCTION, "0")}
         self.assertIsNotNone(Introduction.in_locator(whole))
