@@ -56,11 +56,11 @@ def fetch(request: Request, objects: Collection) -> Response:
     Most objects stay when they are read, so the first look needs no write transaction.  Only an object that is to be
     deleted on read is taken in one, and looked at again there: another GET, or a PUT, may have come between.
     """
-    identifier, wanted = request.params["id"], _wanted_by(request)
+    identifier = request.params["id"]
     record = objects.find(identifier)
     if record.last_read and request.method == "GET":
         # §6.2: neither a 304 nor a 412 brings the content, so neither uses the object up.
-        record = objects.take(identifier, lambda one: one.last_read and wanted(one))
+        record = objects.take(identifier, lambda one: one.last_read and not unmet_precondition(request, one.etag))
     etag = record.etag
     # An object that is gone after one answer must not live on in a cache.
     uncached = (("Cache-Control", "no-store"),) if record.last_read else ()
