@@ -137,7 +137,7 @@ def _listed(objects: Collection, path: str, place: str, wanted: Mapping[str, Any
     limit = DEFAULT_PAGE if limit is None else int(limit)
     filters = {name: wanted.get(name) or None for name in _FILTERS}
     start_after = _start(place, wanted.get("cursor"))
-    if any([len(text) > MAX_NAME for text in filters.values() if text]):
+    if max(map(len, filter(None, filters.values())), default=0) > MAX_NAME:
         page = Page([], None)  # no object has such a name, and the link to a next page would not fit in a request
     else:
         page = objects.page(filters["namespace"], filters["key_contains"], limit, start_after, request.require_client)
