@@ -32,8 +32,8 @@ from omp.store.sqlite_file import (
     SCHEMA_VERSION,
     checksum,
     get_row,
-    is_missing_table,
     open_file,
+    open_scan,
     reason,
     sound_rows,
     statements,
@@ -175,15 +175,11 @@ class FileReader:
         reverse: bool = False,
         complete: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
-        order = "DESC" if reverse else "ASC"
-        sql = statements(table).scan + (" AND key < ?" if end is not None else "")
         try:
-            cursor = self._connection.execute(f"{sql} ORDER BY key {order}", (start, end)[: 1 + (end is not None)])
-        except sqlite3.DatabaseError as error:
-            if is_missing_table(error):
-                return iter(())
+            cursor = open_scan(self._connection, self.damage, table, start, end, reverse)
+        except sqlite3.DatabaseError as error:  # the description of the table itself may be damaged
             raise self.damage.met(table, start, reason(error)) from error
-        return sound_rows(cursor, self.damage, table, start, complete)
+        return sound_rows(cursor, self.damage, table, start, complete) if cursor is not None else iter(())
 
     def count(self, table: str, /) -> int:
         return sum(1 for _ in self.scan(table))

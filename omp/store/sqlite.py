@@ -48,6 +48,7 @@ from omp.store.sqlite_file import (
     get_row,
     is_missing_table,
     open_file,
+    open_scan,
     reason,
     remove_empty_wal,
     require_in_place,
@@ -288,23 +289,26 @@ class _Block:
         self._cursors: list[sqlite3.Cursor] = []
         self.damage = store.damage
 
-    def _scan(
-        self, table: str, start: bytes, end: bytes | None, reverse: bool, complete: bool
+    def get(self, table: str, key: bytes, /) -> bytes | None:
+        return get_row(self._connection, self.damage, table, key)
+
+    def scan(
+        self,
+        table: str,
+        start: bytes = b"",
+        end: bytes | None = None,
+        /,
+        *,
+        reverse: bool = False,
+        complete: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
-        sql = statements(table).scan
-        if end is not None:
-            sql += " AND key < ?"
-        sql += " ORDER BY key DESC" if reverse else " ORDER BY key"
-        try:
-            cursor = self._connection.execute(sql, (start,) if end is None else (start, end))
-        except sqlite3.OperationalError as error:
-            if is_missing_table(error):
-                return iter(())
-            raise
+        cursor = open_scan(self._connection, self.damage, table, start, end, reverse)
+        if cursor is None:
+            return iter(())
         self._cursors.append(cursor)
         return sound_rows(cursor, self.damage, table, start, complete)
 
-    def _count(self, table: str) -> int:
+    def count(self, table: str, /) -> int:
         try:
             count: int = self._connection.execute(statements(table).size).fetchone()[0]
         except sqlite3.OperationalError as error:
@@ -339,24 +343,6 @@ class _ReadBlock(_Block):
             raise StoreUnavailable(reason(error)) from error
         self._connection.execute("ROLLBACK")
         self._store._give_back(self._connection)
-
-    def get(self, table: str, key: bytes, /) -> bytes | None:
-        return get_row(self._connection, self.damage, table, key)
-
-    def scan(
-        self,
-        table: str,
-        start: bytes = b"",
-        end: bytes | None = None,
-        /,
-        *,
-        reverse: bool = False,
-        complete: bool = False,
-    ) -> Iterator[tuple[bytes, bytes]]:
-        return self._scan(table, start, end, reverse, complete)
-
-    def count(self, table: str, /) -> int:
-        return self._count(table)
 
 
 class _WriteBlock(_Block):
@@ -415,7 +401,7 @@ class _WriteBlock(_Block):
         reverse: bool = False,
         complete: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
-        in_file = self._scan(table, start, end, reverse, complete)
+        in_file = super().scan(table, start, end, reverse=reverse, complete=complete)
         changed = {
             key: value
             for layer in (self._below, self._above)
@@ -431,7 +417,7 @@ class _WriteBlock(_Block):
     def count(self, table: str, /) -> int:
         if self._above.get(table) or self._below.get(table):
             return sum(1 for _ in self.scan(table))
-        return self._count(table)
+        return super().count(table)
 
     def put(self, table: str, key: bytes, value: bytes, /) -> None:
         self._change(table, key, value)

@@ -262,6 +262,27 @@ def get_row(connection: sqlite3.Connection, damage: Damage, table: str, key: byt
     return value
 
 
+def open_scan(
+    connection: sqlite3.Connection, damage: Damage, table: str, start: bytes, end: bytes | None, reverse: bool
+) -> sqlite3.Cursor | None:
+    """The rows with ``start <= key < end`` as the file has them, for :func:`sound_rows`; None without such a table.
+
+    Raises :class:`~omp.store.port.DamagedRow`, which `damage` remembers, where the first page cannot be read.
+    """
+    sql = statements(table).scan
+    if end is not None:
+        sql += " AND key < ?"
+    sql += " ORDER BY key DESC" if reverse else " ORDER BY key"
+    try:
+        return connection.execute(sql, (start,) if end is None else (start, end))
+    except sqlite3.DatabaseError as error:
+        if is_missing_table(error):
+            return None
+        if is_corrupt(error):
+            raise damage.met(table, start, BAD_PAGE, reason(error)) from error
+        raise
+
+
 def sound_rows(
     rows: sqlite3.Cursor, damage: Damage, table: str, start: bytes, complete: bool
 ) -> Iterator[tuple[bytes, bytes]]:

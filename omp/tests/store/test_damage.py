@@ -367,7 +367,8 @@ class Rows(unittest.TestCase):
             self.store.get("t", key(3))
         self.assertEqual(command("store", "verify", str(self.path))[0], 1)
 
-    def test_giving_up_a_page_keeps_what_lies_on_both_sides_of_it(self) -> None:
+    def break_a_page(self) -> None:
+        """Make a file of 400 rows, and overwrite the page that holds the row 200."""
         self.store = open_store(f"sqlite:{self.path}")
         with self.store.write() as tx:
             for number in range(400):
@@ -377,6 +378,18 @@ class Rows(unittest.TestCase):
         page = data.index(b"0200" * 50) // 4096 * 4096
         data[page : page + 4096] = b"\xff" * 4096
         self.path.write_bytes(data)
+
+    def test_a_scan_that_begins_on_a_bad_page_names_the_row(self) -> None:
+        self.break_a_page()
+        self.damage("SELECT 1")
+        for block in (self.store.read, self.store.write):
+            with self.assertRaises(DamagedRow) as caught, block() as tx:
+                list(tx.scan("t", key(200)))
+            self.assertEqual(caught.exception.id, row_id("t", key(200)))
+        self.assertEqual(self.store.damage.ids(), [row_id("t", key(200))])
+
+    def test_giving_up_a_page_keeps_what_lies_on_both_sides_of_it(self) -> None:
+        self.break_a_page()
         status, said, _ = command("store", "verify", str(self.path))
         self.assertEqual((status, "a page of the file" in said), (1, True), said)
         status, said, _ = command("store", "verify", str(self.path), "--give-up")
