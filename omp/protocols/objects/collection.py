@@ -22,6 +22,7 @@ read, and starts again if that one has been replaced meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from struct import iter_unpack
@@ -29,7 +30,7 @@ from threading import Lock
 from typing import Any
 
 from omp.protocols.objects.record import ID_BYTES, Record, moment_of, new_id, new_record, updated
-from omp.store.port import Reader, Store, Writer, after, key, leaving_out, required
+from omp.store.port import DamagedRow, Reader, Store, Writer, after, key, leaving_out, required
 
 OBJECTS = "objects"
 BY_NAMESPACE = "objects_by_namespace"
@@ -287,7 +288,7 @@ def _newest_moment(store: Store) -> int:
 
 def _kept_moment(tx: Reader) -> int:
     moment = None
-    with leaving_out(tx):  # if it is lost, the ids that are stored still tell most of it; the next one kept mends it
+    with suppress(DamagedRow):  # the ids that are stored still tell most of it, and the next one kept mends it
         moment = tx.get(STATE, _MOMENT)
     return int.from_bytes(moment or b"", "big")
 
