@@ -216,7 +216,7 @@ def is_own_origin(field: str, destination: Destination, scheme: str, public: Seq
 
 _NO_PAGE = "none"
 _OWN_SITES = (_NO_PAGE, "same-origin")
-"""Values of ``Sec-Fetch-Site`` (W3C Fetch Metadata, section 2.3): the user entered the address, or a page of our own asks.
+"""Values of ``Sec-Fetch-Site`` (W3C Fetch Metadata, section 2.3): the user entered the address, or our own page asks.
 
 A page may load a picture or follow a link from anywhere without an ``Origin``, and a read may use up what it reads.
 Browsers send the field to https and to loopback addresses; programs do not send it."""
