@@ -24,10 +24,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from json.encoder import encode_basestring
 from typing import Any
 
-from omp.rules.json_text import JsonError, check_depth, scan_whole, scanner, text_of
+from omp.rules.json_text import JsonError, check_depth, scan_whole, scanner, text_of, utf8_in_parts
 
 MAX_DEPTH = 256
 """The nesting that :func:`canonicalize` writes; the bound also stops a value that contains itself."""
@@ -76,6 +77,11 @@ def canonical_text(value: Any, *, exact_integers: bool = False) -> str:
     leaves = _EXACT_LEAVES if exact_integers else _LEAVES
     leaf = leaves.get(type(value))
     return leaf(value) if leaf else _container(value, leaves, MAX_DEPTH)
+
+
+def canonical_in_parts(value: Any) -> bytearray:
+    """As :func:`canonicalize` with `exact_integers`, for a large `value`, in less memory."""
+    return utf8_in_parts(value, partial(canonical_text, exact_integers=True), _sorted_names)
 
 
 _PART = 4096  # elements of an array that are written at a time
@@ -240,7 +246,7 @@ def _refuse_number(value: Any) -> Any:
     raise NotCanonical("numbers must be integers from −(2^53 − 1) to 2^53 − 1, without fraction or exponent")
 
 
-_scan_omp_cj = scanner(_omp_cj_integer, lambda text: _NO_INTEGER, dict)
+_scan_omp_cj = scanner(_omp_cj_integer, lambda text: _NO_INTEGER, members=None)
 # For the values that _scan_omp_cj makes, the encoder of the standard library writes OMP-CJ: names sorted by code point,
 # the escapes of oplog §1.1, integers in decimal.  It hands _NO_INTEGER to `default`.
 _encode_omp_cj = json.JSONEncoder(

@@ -60,12 +60,13 @@ VALUES: Mapping[str, Callable[[int], str]] = {
     "one name many times": lambda size: "{" + _repeated('"a":0', size) + "}",
     "many digits": lambda size: "1" * size,
     "many fractions": lambda size: "[" + _repeated("1e9", size) + "]",
+    "wide fractions": lambda size: '{"🦊":[' + _repeated("1e9", size) + "]}",
     "escapes": lambda size: '"' + "\\u0001" * (size // 6) + '"',
     "one long string": lambda size: '"' + "x" * size + '"',
     "white space": lambda size: " " * size + "0",
 }
 """JSON texts of about so many characters, by name."""
-_IN_MEMBERS = ("empty objects", "many names", "many digits", "escapes")
+_IN_MEMBERS = ("empty objects", "many names", "wide fractions", "many digits", "escapes")
 
 
 # --- Routes -----------------------------------------------------------------------------------------------------
