@@ -24,11 +24,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from json.encoder import encode_basestring
 from typing import Any
 
-from omp.rules.json_text import JsonError, check_depth, scan_whole, scanner, text_of, utf8_in_parts
+from omp.rules.json_text import JsonError, check_depth, scan_whole, scanner, text_of
 
 MAX_DEPTH = 256
 """The nesting that :func:`canonicalize` writes; the bound also stops a value that contains itself."""
@@ -79,11 +78,6 @@ def canonical_text(value: Any, *, exact_integers: bool = False) -> str:
     return leaf(value) if leaf else _container(value, leaves, MAX_DEPTH)
 
 
-def canonical_in_parts(value: Any) -> bytearray:
-    """As :func:`canonicalize` with `exact_integers`, for a large `value`, in less memory."""
-    return utf8_in_parts(value, partial(canonical_text, exact_integers=True), _sorted_names)
-
-
 _PART = 4096  # elements of an array that are written at a time
 
 
@@ -97,7 +91,7 @@ def _container(value: Any, leaves: dict[type, Callable[[Any], str]], depth: int)
     kind = type(value)
     parts = []
     if kind is dict:
-        for name in _sorted_names(value):
+        for name in sorted_names(value):
             member = value[name]
             leaf = leaves.get(type(member))
             written = leaf(member) if leaf else _container(member, leaves, depth - 1)
@@ -114,7 +108,7 @@ def _container(value: Any, leaves: dict[type, Callable[[Any], str]], depth: int)
     raise CanonicalError(f"a value of type {kind.__name__} is not JSON")
 
 
-def _sorted_names(members: dict[str, Any]) -> list[str]:
+def sorted_names(members: dict[str, Any]) -> list[str]:
     """The names of an object in the order of their UTF-16 code units: §3.2.3."""
     try:
         # Python compares code points, which differs from UTF-16 only where a surrogate pair (U+D800…) meets a

@@ -21,14 +21,14 @@ Every request body passes through here, so the scanner of the standard library t
 the two checks that it lacks run only on texts for which they can matter: depth where there are more brackets than
 levels, surrogates where there is ``\\ud``.
 
-:func:`compact` writes a value, :func:`utf8_in_parts` a large one.
+:func:`compact` writes a value.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import accumulate
 from json import encoder as json_encoder
 from math import isinf
@@ -236,64 +236,3 @@ def _compact() -> Callable[[Any], str]:
 
 compact = _compact()
 """``compact(value) -> str``: `value` as JSON without white space, members in their own order, no NaN or infinity."""
-
-
-_PART = 4096  # elements of an array, or members of an object, that are written at a time
-
-
-def utf8_in_parts(
-    value: Any, text: Callable[[Any], str], names: Callable[[dict[str, Any]], Iterable[str]] = list
-) -> bytearray:
-    """What ``text(value).encode()`` gives, for a large `value`, in less memory.
-
-    `text` writes a value as JSON without white space, as :func:`compact` does; `names` gives the members of an object
-    in the order in which `text` writes them.  One character beyond U+FFFF makes Python keep four bytes for *every* one
-    of a string: so there is no string of the whole.
-
-    >>> utf8_in_parts({"a": [1, {}], "b": "\\u20ac"}, compact).decode()
-    '{"a":[1,{}],"b":"€"}'
-    """
-    written = bytearray()
-    _add_parts(value, text, names, written)
-    return written
-
-
-def _add_parts(
-    value: Any,
-    text: Callable[[Any], str],
-    names: Callable[[dict[str, Any]], Iterable[str]],
-    written: bytearray,
-) -> None:
-    some: Any
-    if type(value) is list:
-        written += b"["
-        for at in range(0, len(value), _PART):
-            written += b"," if at else b""
-            some = value[at : at + _PART]
-            if _any_large(some):
-                for number, element in enumerate(some):
-                    written += b"," if number else b""
-                    _add_parts(element, text, names, written)
-            else:
-                written += text(some)[1:-1].encode()
-        written += b"]"
-    elif type(value) is dict:
-        written += b"{"
-        ordered = list(names(value))
-        for at in range(0, len(ordered), _PART):
-            written += b"," if at else b""
-            some = {name: value[name] for name in ordered[at : at + _PART]}
-            if _any_large(some.values()):
-                for number, (name, member) in enumerate(some.items()):
-                    written += f"{',' * (number > 0)}{json_encoder.encode_basestring(name)}:".encode()
-                    _add_parts(member, text, names, written)
-            else:
-                written += text(some)[1:-1].encode()
-        written += b"}"
-    else:
-        written += text(value).encode()
-
-
-def _any_large(values: Iterable[Any]) -> bool:
-    """Whether any of the values may be too large to be written together with others."""
-    return any(type(one) in (list, dict) or (type(one) is str and len(one) > _PART) for one in values)

@@ -20,8 +20,9 @@ from struct import Struct
 from time import gmtime
 from typing import Any
 
-from omp.rules.canonical import canonical_in_parts, canonicalize
-from omp.rules.json_text import compact, utf8_in_parts
+from omp.rules.canonical import canonicalize
+from omp.rules.json_text import compact
+from omp.rules.large_json import canonical_in_parts, compact_in_parts
 
 TTL = "omp.ttl_sec"
 DELETE_ON_READ = "omp.delete_on_read"
@@ -207,7 +208,7 @@ def _record(
 _Writer = Callable[[Any], Any]  # to bytes, or to a bytearray
 _WRITERS: dict[bool, tuple[_Writer, _Writer]] = {
     False: (lambda value: compact(value).encode(), partial(canonicalize, exact_integers=True)),
-    True: (lambda value: utf8_in_parts(value, compact), canonical_in_parts),
+    True: (compact_in_parts, canonical_in_parts),
 }
 """Whether the object is large -> what writes JSON as it is sent, and what writes it as RFC 8785 has it."""
 

@@ -53,12 +53,13 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 6
+SERVER_FILES = 80 + 7
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
 names), ``web/capacity`` (the shares of clients), ``nexus/turns`` (how many checks at a time), and of MRS ``addresses``
-(which ones are public), ``outlines`` (polygons prepared for searching) and ``searching``.
+(which ones are public), ``outlines`` (polygons prepared for searching) and ``searching``; ``rules/large_json`` writes
+large values in little memory.
 """
 
 LOG = "omp.protocols.oplog"
@@ -78,7 +79,6 @@ SAME_THING = {
 """Modules of one name that are about one thing."""
 
 SHARED_CLASSES = {
-    "BadCursor: omp.protocols.mrs.registry, omp.web.messages": "a cursor that this server did not give",
     "NotAuthenticated: omp.protocols.mrs.identity, omp.protocols.nexus.signatures": "nobody is known to have sent it",
 }
 """Classes of one name that mean one thing, though each belongs to the errors of its package."""

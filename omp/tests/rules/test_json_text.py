@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
-from omp.rules import canonical, json_text
+from omp.rules import json_text, large_json
 from omp.rules.canonical import canonicalize
 from omp.rules.json_text import JsonError, compact, parse
 
@@ -162,11 +162,11 @@ class Large(unittest.TestCase):
 
     def test_in_parts_the_bytes_are_the_same(self) -> None:
         chance = random.Random(1)
-        with mock.patch.object(json_text, "_PART", 3):
+        with mock.patch.object(large_json, "_PART", 3):
             for _ in range(3000):
                 value = self.value(chance, 4)
-                self.assertEqual(json_text.utf8_in_parts(value, compact), compact(value).encode())
-                self.assertEqual(canonical.canonical_in_parts(value), canonicalize(value, exact_integers=True))
+                self.assertEqual(large_json.compact_in_parts(value), compact(value).encode())
+                self.assertEqual(large_json.canonical_in_parts(value), canonicalize(value, exact_integers=True))
 
     def text(self, chance: random.Random, depth: int) -> str:
         """A text that may name a member twice."""
