@@ -29,7 +29,7 @@ from omp.web.messages import JSON, Request, Response, json_response
 
 NDJSON = "application/x-ndjson"
 MAX_LINE = 1 << 20
-"""§7.2: bytes of one operation, alone or as a line of ndjson, that are looked at: parsed, they take 25 times as much."""
+"""§7.2: bytes of one operation, alone or as a line, that are looked at: parsed, they take 25 times as much."""
 MAX_LINES = 10_000
 """§7.2: lines of a body of ndjson.  Each has an outcome in the answer, which is longer than a short line."""
 _AT_ONCE = 64
