@@ -53,7 +53,7 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 15
+SERVER_FILES = 80 + 16
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
@@ -61,7 +61,8 @@ names), ``web/capacity`` (the shares of clients), ``nexus/turns`` (how many chec
 (which ones are public), ``outlines`` (polygons prepared for searching) and ``searching``.  So has ``web/clock``: that
 nothing is forgotten too early, and nothing is malformed, whatever the clock does.  What must hold of the rows in a file
 is in ``store/audit`` and a module ``audit`` of each protocol.  What keeps a client of AVP from believing a server has
-two: ``vouching`` (the bytes that members sign) and ``witness`` (what follows from what).
+two: ``vouching`` (the bytes that members sign) and ``witness`` (what follows from what).  ``rules/large_json`` writes
+large values in little memory.
 """
 
 LOG = "omp.protocols.oplog"
@@ -82,7 +83,6 @@ SAME_THING = {
 """Modules of one name that are about one thing."""
 
 SHARED_CLASSES = {
-    "BadCursor: omp.protocols.mrs.registry, omp.web.messages": "a cursor that this server did not give",
     "NotAuthenticated: omp.protocols.mrs.identity, omp.protocols.nexus.signatures": "nobody is known to have sent it",
 }
 """Classes of one name that mean one thing, though each belongs to the errors of its package."""

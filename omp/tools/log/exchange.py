@@ -52,6 +52,8 @@ def _compare(replica: Replica, peer: PeerLog) -> None:
     there = peer.heads_if_told()
     if there is None:
         print(f"state {replica.state_id()} here; the server does not tell this key its own")
+        if peer.reason:
+            print(printable(peer.reason))
         return
     if there.state == replica.state_id():
         print(f"state {there.state} on both sides")
