@@ -30,7 +30,7 @@ from threading import Lock
 from typing import Any
 
 from omp.protocols.objects.record import ID_BYTES, Record, moment_of, new_id, new_record, updated
-from omp.store.port import DamagedRow, Reader, Store, Writer, after, key, leaving_out, required
+from omp.store.port import DamagedRow, Reader, Store, Writer, after, key, leaving_out, required, required_or_left_out
 
 OBJECTS = "objects"
 BY_NAMESPACE = "objects_by_namespace"
@@ -325,11 +325,8 @@ def _in_namespace(tx: Reader, prefix: bytes, part: bytes, position: bytes) -> It
     start = prefix + position + b"\0" if position else prefix
     for index, name in tx.scan(BY_NAMESPACE, start, after(prefix)):
         identifier = index[-ID_BYTES:]
-        row = None
-        if not part or part in (name or identifier):
-            with leaving_out(tx):
-                row = required(tx, OBJECTS, identifier)
-        yield identifier, row
+        matches = not part or part in (name or identifier)
+        yield identifier, required_or_left_out(tx, OBJECTS, identifier) if matches else None
 
 
 def _require_unused(tx: Reader, namespace: str, name: str, now: int) -> Sequence[Record]:
