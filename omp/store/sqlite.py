@@ -43,7 +43,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from heapq import merge
 from operator import itemgetter
-from threading import Event, Lock, Thread, get_ident
+from threading import Lock, get_ident
 from types import TracebackType
 
 from omp.store.port import StorageError, StoreUnavailable, check_table_name
@@ -57,9 +57,6 @@ from omp.store.sqlite_file import (
 )
 from omp.store.sqlite_guard import CUT_OFF, OVERWRITTEN, Watch
 from omp.store.sqlite_readers import Readers, open_reader
-
-LOOK_SECONDS = 1.0
-"""How often the files are looked at when nobody writes."""
 
 _CLOSED = "the store is closed"
 _MOVED = "; all its rows are in the database file: restart the server"
@@ -106,8 +103,7 @@ class SqliteStore:
         self._committing = _Layer()
         self._led = False  # a member of some layer is committing, or is about to
         self._unusable = ""  # why nothing can be read or written any more
-        self._closed = Event()
-        Thread(target=self._look_after_files, name="store files", daemon=True).start()
+        self._closed = False
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
         connection = self._readers.take()
@@ -130,12 +126,19 @@ class SqliteStore:
         with self.write() as tx:
             tx.put("store_check", b"", b"")
 
+    def look_after(self) -> None:
+        watch = self._watch
+        loss = watch.loss()
+        if (loss is not None and loss.movable) or watch.touched() or watch.log_left() is not None:
+            with suppress(StoreUnavailable):
+                self.check()  # before its commit, it finds out more, and moves what can be moved
+
     def close(self) -> None:
         self._acquire_turn()
-        if self._closed.is_set():
+        if self._closed:
             self._turn.release()
             return
-        self._closed.set()
+        self._closed = True
         overwritten = bool(self._unusable)
         self._end(_CLOSED)  # no block starts from here on; wait for the commit of those that ended
         with suppress(StoreUnavailable):  # their own threads are told
@@ -282,13 +285,6 @@ class SqliteStore:
             self._watch.note_log()
         return not busy
 
-    def _look_after_files(self) -> None:
-        """Notice a loss when nobody writes; runs in a thread of its own until the store is closed."""
-        while not self._closed.wait(LOOK_SECONDS):
-            if self._watch.loss() is not None or self._watch.touched():
-                with suppress(StoreUnavailable):
-                    self.check()  # the commit moves what can be moved
-
 
 def _wait(lock: Lock) -> BaseException | None:
     """Acquire `lock`, whatever signal arrives meanwhile; return what the last one raised.
@@ -324,7 +320,7 @@ class _Block:
         try:
             cursor = self._connection.execute(sql, (start,) if end is None else (start, end))
         except sqlite3.OperationalError as error:
-            if is_missing_table(error):
+            if is_missing_table(self._connection, error):
                 return iter(())
             raise
         self._cursors.append(cursor)
@@ -334,7 +330,7 @@ class _Block:
         try:
             count: int = self._connection.execute(statements(table).size).fetchone()[0]
         except sqlite3.OperationalError as error:
-            if is_missing_table(error):
+            if is_missing_table(self._connection, error):
                 return 0
             raise
         return count

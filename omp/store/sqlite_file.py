@@ -207,15 +207,20 @@ def get_row(connection: sqlite3.Connection, table: str, key: bytes) -> bytes | N
     try:
         row = connection.execute(statements(table).get, (key,)).fetchone()
     except sqlite3.OperationalError as error:
-        if is_missing_table(error):
+        if is_missing_table(connection, error):
             return None
         raise
     return row[0] if row is not None else None
 
 
-def is_missing_table(error: sqlite3.OperationalError) -> bool:
+def is_missing_table(connection: sqlite3.Connection, error: sqlite3.OperationalError) -> bool:
     """Whether a statement failed because its table does not exist.
 
-    The file itself says so, for the moment that the reader sees; a list kept beside it could be ahead.
+    The file itself says so, for the moment that the reader sees; a list kept beside it could be ahead.  SQLite says the
+    same of a table that is new to `connection` if it could not read the file to learn of it: then a second look raises
+    :class:`sqlite3.Error` with the true reason.
     """
-    return str(error).startswith("no such table")
+    if not str(error).startswith("no such table"):
+        return False
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return True

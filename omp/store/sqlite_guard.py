@@ -17,7 +17,7 @@ The system frees both when the process ends, however it ends.  A file with sever
 would have a log of its own, and a reader by the other name would miss what is in ours.
 
 **The watch** (:class:`Watch`) remembers what was opened.  :mod:`omp.store.sqlite` asks it before each commit, and after
-it, before the writers are answered.  What it costs, about ten system calls, is some 15 µs a commit.
+it, before the writers are answered.  That is a dozen system calls, some 30 µs beside the milliseconds of a commit.
 
 Handled here: a file removed, replaced or moved, the folder too; a file that another program cut off or wrote into.  Not
 handled: bytes changed in the middle of a page (the protocols notice a damaged row), ``-shm`` cut off (the system

@@ -18,6 +18,11 @@ from omp.store.sqlite_guard import Loss, Watch
 
 POOL = 32
 """Idle read connections that are kept; further ones are closed after use."""
+CACHE_KIB = 256
+"""Pages that a reading connection keeps, in KiB: the upper pages of every index, and the system caches the rest.
+
+SQLite's own 2,000 KiB took 60 MB on 64 connections with mixed traffic, and made no request cheaper.
+"""
 WAIT_SECONDS = 2.0
 """How long a reader waits for the connection of another one where no further one can be opened."""
 
@@ -80,5 +85,6 @@ def open_reader(path: str) -> sqlite3.Connection:
     """A connection that only reads; raises :class:`sqlite3.Error`."""
     connection = connect(path)
     connection.execute("PRAGMA query_only = 1")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")  # SQLite takes a negative size as KiB
     connection.execute("PRAGMA schema_version").fetchone()  # the first read opens the log as well
     return connection
