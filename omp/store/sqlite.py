@@ -249,10 +249,8 @@ class SqliteStore:
         finally:
             self._watch.note()
             self._watch.note_log()
-        loss = self._watch.loss()
-        if loss is not None and not (
-            loss.movable and self._move_log()
-        ):  # lost while it was written; nobody has been answered yet
+        loss = self._watch.loss()  # a file may have been lost while it was written, and nobody has been answered yet
+        if loss is not None and not (loss.movable and self._move_log()):
             raise StoreUnavailable(loss.text)
         self._made.update(tables)
 

@@ -215,6 +215,9 @@ class Accidents(Temporary):
     def test_a_write_is_refused_or_it_is_kept_when_the_process_is_killed(self) -> None:
         for accident in ACCIDENTS:
             with self.subTest(accident.name):
+                shutil.rmtree(self.folder)
+                shutil.rmtree(self.folder + ".moved", ignore_errors=True)
+                os.mkdir(self.folder)
                 session = self.filled()
                 accident.do(self.path)
                 if accident.says:
@@ -232,9 +235,6 @@ class Accidents(Temporary):
                     again = self.session()
                     self.assertEqual([again.ask("count"), again.ask("check")], [rows, None])
                     again.kill()
-                shutil.rmtree(self.folder)
-                shutil.rmtree(self.folder + ".moved", ignore_errors=True)
-                os.mkdir(self.folder)
 
     def test_a_file_that_is_put_back_has_every_row(self) -> None:
         session = self.filled()
@@ -290,9 +290,9 @@ class Accidents(Temporary):
 
         with mock.patch.object(store._watch, "note", lose_log), store.write() as tx:
             tx.put("t", b"answered", b"")
+        shutil.copyfile(self.path, self.path + ".copy")  # what a process that is killed now leaves
         with self.assertRaisesRegex(StoreUnavailable, "restart the server"), store.write() as tx:
             tx.put("t", b"refused", b"")
-        shutil.copyfile(self.path, self.path + ".copy")  # what a killed process leaves
         copy = open_store(f"sqlite:{self.path}.copy")
         self.addCleanup(copy.close)
         with copy.read() as reading:
