@@ -16,7 +16,9 @@ The files, in reading order:
 
 * ``port``: the contract that every adapter keeps, and how ordered keys are made;
 * ``memory``: lock-guarded dicts beside sorted keys, the default;
-* ``sqlite_file``: whose file it may be, and that one process at a time has it open;
+* ``sqlite_guard``: one process at a time has the file, and accidents to it are noticed;
+* ``sqlite_file``: whose file it may be, and its tables;
+* ``sqlite_readers``: the connections that read;
 * ``sqlite``: one durable file, and writers that share commits;
 * ``audit``: for the operator's tools, whether a file is whole.
 

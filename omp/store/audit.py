@@ -244,18 +244,12 @@ def rebuild(path: str, tables: Mapping[str, Mapping[bytes, bytes]], kept_as: str
             f"{kept_as} is there already: move it away, so that the file as it is can be kept under this name"
         )
     _remove(new)
-    old_db, old_lock = open_file(path)
+    old = open_file(path)
     try:
-        db, lock = open_file(new)
-        try:
-            with reading_file(path) as reader:
-                for table in reader.tables():
-                    _write(db, table, tables[table] if table in tables else readable(reader, table))
-        finally:
-            db.close()
-            if lock is not None:
-                lock.close()
-        old_db.close()
+        with closing(open_file(new)) as made, reading_file(path) as reader:
+            for table in reader.tables():
+                _write(made.db, table, tables[table] if table in tables else readable(reader, table))
+        old.db.close()
         if kept_as is not None:
             os.replace(path, kept_as)
         _remove(path)  # the companions of the old file, which are not those of the new one
@@ -265,9 +259,7 @@ def rebuild(path: str, tables: Mapping[str, Mapping[bytes, bytes]], kept_as: str
         why = reason(error) if isinstance(error, sqlite3.Error) else error.strerror
         raise StorageError(f"{path} cannot be rebuilt: {why}") from error
     finally:
-        old_db.close()
-        if old_lock is not None:
-            old_lock.close()
+        old.close()
 
 
 def _write(db: sqlite3.Connection, table: str, rows: Mapping[bytes, bytes]) -> None:

@@ -249,6 +249,13 @@ class Store(Protocol):
         """Raise :class:`StoreUnavailable` if the store cannot be written to now: what ``GET /health`` asks."""
         ...
 
+    def look_after(self) -> None:
+        """Notice what has happened to the files when nobody writes, and save what can be saved; never raises.
+
+        To be called about once a second.
+        """
+        ...
+
     def close(self) -> None:
         """Finish what is under way and release the files; every later call raises :class:`StoreUnavailable`."""
         ...
