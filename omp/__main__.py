@@ -28,6 +28,7 @@ COMMANDS = {
     "places": "omp.tools.places",
     "peers": "omp.tools.peers",
     "profile": "omp.tools.profile",
+    "store": "omp.tools.store",
     "vectors": "omp.tests.vectors.command",
     "bench": "omp.tests.benchmarks.command",
 }

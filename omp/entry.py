@@ -198,7 +198,7 @@ def build(
         http.server_close()
         store.close()
         raise
-    http.application = application = Application(mounts, log, context.max_body, addressing)
+    http.application = application = Application(mounts, log, context.max_body, addressing, store.damage)
     notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
     return Parts(http, store, application, clock, notices)
 

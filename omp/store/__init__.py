@@ -17,7 +17,8 @@ The files, in reading order:
 * ``port``: the contract that every adapter keeps, and how ordered keys are made;
 * ``memory``: lock-guarded dicts beside sorted keys, the default;
 * ``sqlite_file``: whose file it may be, and that one process at a time has it open;
-* ``sqlite``: one durable file, and writers that share commits.
+* ``sqlite``: one durable file, and writers that share commits;
+* ``audit``: for the operator's tools, whether a file is whole.
 
 An adapter is imported only when it is chosen.  Public: :func:`open_store`, :class:`Store` with the blocks that it
 opens, :class:`StorageError`, and from ``port`` :class:`~omp.store.port.StoreUnavailable`, :func:`~omp.store.port.key`

@@ -22,7 +22,7 @@ from threading import Lock, get_ident
 from types import TracebackType
 from typing import Self
 
-from omp.store.port import StoreUnavailable, check_table_name
+from omp.store.port import Damage, StoreUnavailable, check_table_name
 
 # --- Sorted keys ------------------------------------------------------------------------------------------------
 #
@@ -143,6 +143,7 @@ class MemoryStore:
         self._holder = 0  # the thread that has a block open
         self._tables: dict[str, _Table] = {}
         self._closed = False
+        self.damage = Damage()  # of rows in memory only those are met that are missing
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
         # A dict lookup is atomic by itself, but without the lock it could see a block half done, or one to be undone.
@@ -186,9 +187,10 @@ class MemoryStore:
 class _ReadBlock:
     """``with store.read() as tx``: it holds the lock, so nothing changes meanwhile."""
 
-    __slots__ = ("_open", "_store", "_tables")
+    __slots__ = ("_open", "_store", "_tables", "damage")
 
     def __init__(self, store: MemoryStore) -> None:
+        self.damage = store.damage
         self._store = store
         self._tables = store._tables
         self._open = False
@@ -209,7 +211,14 @@ class _ReadBlock:
         return found.rows.get(key) if found is not None else None
 
     def scan(
-        self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
+        self,
+        table: str,
+        start: bytes = b"",
+        end: bytes | None = None,
+        /,
+        *,
+        reverse: bool = False,
+        complete: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
         found = self._tables.get(table)
         if found is None:
@@ -249,6 +258,7 @@ class _WriteBlock(_ReadBlock):
         before = found.rows.get(key)
         self._undo.append((found, key, before))
         found.rows[key] = value
+        self.damage.mended(table, key)
         if before is None:
             found.keys.add(key)
 

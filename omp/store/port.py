@@ -11,6 +11,8 @@ What every adapter guarantees (omp §8), and one test checks of all of them:
   A ``read()`` block sees one moment of the store, and never a write block half done.
 * **Durable, if the adapter is.** When the ``with`` statement of a write block ends, the rows survive what the adapter
   promises to survive.  If they could not be kept, it raises :class:`StoreUnavailable` and nothing of the block is kept.
+* **Never wrong.** A row that is not as it was written is not given out.  ``get`` raises :class:`DamagedRow`; ``scan``
+  leaves the row out, unless it is to be `complete`.  What was met of that, :class:`Damage` remembers.
 
 The caller must keep the blocks short: parse, verify and wait outside them.  A block must not be opened inside another
 one, nor ``Store.get`` called in one.
@@ -22,8 +24,11 @@ keeps in memory beside them is a cache over the tables.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from hashlib import sha256
+from types import TracebackType
 from typing import Protocol
 
 
@@ -41,17 +46,151 @@ class StorageError(Exception):
     """
 
 
+# --- Damaged rows -----------------------------------------------------------------------------------------------
+
+
+class DamagedRow(StoreUnavailable):
+    """A row is not as it was written, or a row is missing that another one refers to.
+
+    The text may be shown to a client.  `table`, `key` and `reason` are for the operator; `id` names the row to both,
+    and is the same each time the row is met.
+    """
+
+    def __init__(self, table: str, key: bytes, reason: str, shown: str) -> None:
+        super().__init__(shown)
+        self.table = table
+        self.key = key
+        self.reason = reason
+        self.id = row_id(table, key)
+
+    def for_operator(self) -> str:
+        """Which row it is, and what is wrong with it."""
+        return f"damaged row in {self.table}, key {self.key.hex() or 'empty'}: {self.reason}"
+
+
+SHOWN = "A stored row that this needs is damaged; the server's log says which"
+"""What a client is told."""
+
+
+def row_id(table: str, key: bytes) -> str:
+    """The name by which answers, the log and the tools refer to a damaged row: 12 hexadecimal digits."""
+    return sha256(table.encode() + b"\0" + key).hexdigest()[:12]
+
+
+class Damage:
+    """The damaged rows that a store has met since it was opened, and still holds: what ``GET /health`` shows."""
+
+    MOST = 1000
+    """Rows that are remembered: beyond them the file as a whole is beyond repair."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._rows: dict[str, DamagedRow] = {}
+        self._here = threading.local()
+        self.leaving_out = _LeavingOut(self)
+
+    def met(self, table: str, key: bytes, reason: str, shown: str = SHOWN) -> DamagedRow:
+        """The exception to raise for a row, whose text is `shown`."""
+        row = DamagedRow(table, key, reason, shown)
+        if len(self._rows) < self._most:
+            self._rows[row.id] = row
+        return row
+
+    def mended(self, table: str, key: bytes) -> None:
+        """The row was written anew, or deleted."""
+        if self._rows:
+            self._rows.pop(row_id(table, key), None)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._rows.clear()
+
+    def ids(self) -> list[str]:
+        """The ids of the rows, the first met first."""
+        return list(self._rows)
+
+    def rows(self) -> list[DamagedRow]:
+        """The rows themselves."""
+        return list(self._rows.values())
+
+    def leave_out(self, row: DamagedRow) -> None:
+        """This thread goes on without `row`."""
+        self._here.rows = {**getattr(self._here, "rows", {}), row.id: row}
+
+    def left_out(self) -> list[DamagedRow]:
+        """What this thread has left out since it last asked."""
+        if not self._rows:
+            return []
+        rows: dict[str, DamagedRow] = getattr(self._here, "rows", {})
+        self._here.rows = {}
+        return list(rows.values())
+
+
+class _LeavingOut:
+    """``with leaving_out(tx): …``: what needs a damaged row is not done, and whoever asked is told so."""
+
+    __slots__ = ("_damage",)
+
+    def __init__(self, damage: Damage) -> None:
+        self._damage = damage
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, DamagedRow):
+            self._damage.leave_out(error)
+            return True
+        return False
+
+
+def leaving_out(source: Reader | Store) -> _LeavingOut:
+    """A block for one item of a list: if it meets a damaged row, the block ends, and the list goes on without the item.
+
+    The answer names the row in a header field (omp §8.1), and the log names it in full.
+    """
+    return source.damage.leaving_out
+
+
+def required(tx: Reader, table: str, key: bytes) -> bytes:
+    """The value of a row that another row refers to; :class:`DamagedRow` if it is missing."""
+    value = tx.get(table, key)
+    if value is None:
+        raise tx.damage.met(table, key, "it is missing, and another row refers to it")
+    return value
+
+
+# --- The port ---------------------------------------------------------------------------------------------------
+
+
 class Reader(Protocol):
     """One moment of the store, inside a ``with`` block."""
 
+    @property
+    def damage(self) -> Damage:
+        """The damaged rows that the store has met."""
+        ...
+
     def get(self, table: str, key: bytes, /) -> bytes | None:
-        """The value of `key` in `table`, or None."""
+        """The value of `key` in `table`, or None.  Raises :class:`DamagedRow`."""
         ...
 
     def scan(
-        self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
+        self,
+        table: str,
+        start: bytes = b"",
+        end: bytes | None = None,
+        /,
+        *,
+        reverse: bool = False,
+        complete: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
         """The rows with ``start <= key < end`` in key order, or the opposite order; `end` None is open.
+
+        A damaged row is left out as by :func:`leaving_out`.  Where that could lead to a wrong decision, ask for a
+        `complete` scan: it raises :class:`DamagedRow` where it comes to one.
 
         Lazy: a caller that stops early pays for what it took.  A scan is valid inside its block only, and the block
         must not write to `table` before it is done with the scan.
@@ -82,6 +221,8 @@ class Store(Protocol):
     """``memory`` or ``sqlite``: what the capability document shows."""
     durable: bool
     """Whether an answered write survives a restart."""
+    damage: Damage
+    """The damaged rows that were met."""
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
         """One row, outside any block: the same as a ``read()`` block with one ``get``, and faster."""

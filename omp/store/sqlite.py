@@ -41,8 +41,9 @@ from operator import itemgetter
 from threading import Lock, get_ident
 from types import TracebackType
 
-from omp.store.port import StoreUnavailable, check_table_name
+from omp.store.port import Damage, DamagedRow, StoreUnavailable, check_table_name
 from omp.store.sqlite_file import (
+    checksum,
     connect,
     get_row,
     is_missing_table,
@@ -50,6 +51,7 @@ from omp.store.sqlite_file import (
     reason,
     remove_empty_wal,
     require_in_place,
+    sound_rows,
     statements,
 )
 
@@ -79,6 +81,7 @@ class SqliteStore:
     durable = True
 
     def __init__(self, path: str) -> None:
+        self.damage = Damage()
         self._path = os.path.realpath(path)
         self._db, self._process_lock = open_file(self._path)
         self._file = os.stat(self._path)
@@ -97,10 +100,13 @@ class SqliteStore:
             raise StoreUnavailable("the store is closed")
         connection = self._take()
         try:
-            value = get_row(connection, table, key)
+            value = get_row(connection, self.damage, table, key)
         except sqlite3.Error as error:
             connection.close()
             raise StoreUnavailable(reason(error)) from error
+        except DamagedRow:
+            self._give_back(connection)
+            raise
         self._give_back(connection)
         return value
 
@@ -137,6 +143,7 @@ class SqliteStore:
         require_in_place(self._path, self._file)
         connection = connect(self._path)
         connection.execute("PRAGMA query_only = 1")
+        connection.text_factory = bytes  # a value is text only where damage made it so
         return connection
 
     def _take(self) -> sqlite3.Connection:
@@ -240,7 +247,9 @@ class SqliteStore:
                 sql = statements(table)
                 if table not in self._made:
                     db.execute(sql.create)
-                puts = [(key, value) for key, value in changes.items() if value is not None]
+                puts = [
+                    (key, value, checksum(sql.seed, key, value)) for key, value in changes.items() if value is not None
+                ]
                 db.executemany(sql.put, sorted(puts))  # in the order of the pages they lie on
                 if len(puts) < len(changes):
                     db.executemany(sql.delete, [(key,) for key, value in changes.items() if value is None])
@@ -270,15 +279,18 @@ def _wait(lock: Lock) -> BaseException | None:
 class _Block:
     """What read and write blocks share: queries on one connection."""
 
-    __slots__ = ("_connection", "_cursors", "_store")
+    __slots__ = ("_connection", "_cursors", "_store", "damage")
 
     _connection: sqlite3.Connection
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
         self._cursors: list[sqlite3.Cursor] = []
+        self.damage = store.damage
 
-    def _scan(self, table: str, start: bytes, end: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+    def _scan(
+        self, table: str, start: bytes, end: bytes | None, reverse: bool, complete: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
         sql = statements(table).scan
         if end is not None:
             sql += " AND key < ?"
@@ -290,7 +302,7 @@ class _Block:
                 return iter(())
             raise
         self._cursors.append(cursor)
-        return cursor  # itself the lazy scan: one row of the file at a time
+        return sound_rows(cursor, self.damage, table, start, complete)
 
     def _count(self, table: str) -> int:
         try:
@@ -329,12 +341,19 @@ class _ReadBlock(_Block):
         self._store._give_back(self._connection)
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
-        return get_row(self._connection, table, key)
+        return get_row(self._connection, self.damage, table, key)
 
     def scan(
-        self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
+        self,
+        table: str,
+        start: bytes = b"",
+        end: bytes | None = None,
+        /,
+        *,
+        reverse: bool = False,
+        complete: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
-        return self._scan(table, start, end, reverse)
+        return self._scan(table, start, end, reverse, complete)
 
     def count(self, table: str, /) -> int:
         return self._count(table)
@@ -384,12 +403,19 @@ class _WriteBlock(_Block):
             changes = layer.get(table)
             if changes is not None and key in changes:
                 return changes[key]
-        return get_row(self._connection, table, key)
+        return get_row(self._connection, self.damage, table, key)
 
     def scan(
-        self, table: str, start: bytes = b"", end: bytes | None = None, /, *, reverse: bool = False
+        self,
+        table: str,
+        start: bytes = b"",
+        end: bytes | None = None,
+        /,
+        *,
+        reverse: bool = False,
+        complete: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
-        in_file = self._scan(table, start, end, reverse)
+        in_file = self._scan(table, start, end, reverse, complete)
         changed = {
             key: value
             for layer in (self._below, self._above)
@@ -411,8 +437,11 @@ class _WriteBlock(_Block):
         self._change(table, key, value)
 
     def delete(self, table: str, key: bytes, /) -> bool:
-        if self.get(table, key) is None:
-            return False
+        try:
+            if self.get(table, key) is None:
+                return False
+        except DamagedRow:  # all the better
+            pass
         self._change(table, key, None)
         return True
 
@@ -422,6 +451,7 @@ class _WriteBlock(_Block):
             changes = self._above[check_table_name(table)] = {}
         self._undo.append((changes, key, key in changes, changes.get(key)))
         changes[key] = value
+        self.damage.mended(table, key)
 
     def _roll_back(self) -> None:
         for changes, key, was_there, before in reversed(self._undo):

@@ -6,20 +6,27 @@ refused before anything in it is touched.  A new file, and one that was empty be
 One process at a time: ``PATH-lock`` beside the file stays locked while the store is open.  The protocols keep caches
 over the tables, and two processes would not see each other's rows in them.  A file that we may read but not write is
 served; its writes are unavailable.
+
+Each row has a checksum, a CRC-32 of its table's name, its key and its value, so that bits that flip on the disk or in
+memory are found when the row is read.  It is no protection from anybody who can write to the file.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zlib import crc32
 
-from omp.store.port import StorageError, StoreUnavailable, check_table_name
+from omp.store.port import Damage, StorageError, StoreUnavailable, check_table_name
 
 APPLICATION_ID = int.from_bytes(b"OMPs", "big")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+WITHOUT_CHECKSUMS = 1
+"""The schema version before the rows had checksums; a file of it gets them when it is opened."""
 
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full",
@@ -70,6 +77,8 @@ def open_file(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection | None]
         raise StorageError(f"cannot store in {path}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise StorageError(f"cannot store in {path}: {reason(error)}") from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes what it cannot read in the file
+        raise StorageError(f"cannot store in {path}: the database file is damaged") from error
     return db, lock
 
 
@@ -94,7 +103,7 @@ def _is_new(db: sqlite3.Connection, path: str) -> bool:
         return True
     if application != APPLICATION_ID:
         raise StorageError(f"cannot store in {path}: it is a database of another application; name another file")
-    if version != SCHEMA_VERSION:
+    if version not in (SCHEMA_VERSION, WITHOUT_CHECKSUMS):
         raise StorageError(
             f"cannot store in {path}: its schema version is {version}, and this server reads {SCHEMA_VERSION}; "
             "use the server that wrote it, or name another file"
@@ -131,11 +140,23 @@ def _prepare(db: sqlite3.Connection, is_new: bool, path: str) -> None:
         raise StorageError(f"cannot store in {path}: its file system does not allow SQLite's write-ahead log")
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
-    if is_new:
+    has_checksums = db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+    if is_new or not has_checksums:
         db.execute("BEGIN IMMEDIATE")
+        if not is_new:
+            _add_checksums(db)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
+
+
+def _add_checksums(db: sqlite3.Connection) -> None:
+    """Give each row of a file of the version :data:`WITHOUT_CHECKSUMS` one: some seconds for a million rows."""
+    db.create_function("checksum", 3, checksum, deterministic=True)
+    for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        table = check_table_name(name)  # it becomes SQL
+        db.execute(f'ALTER TABLE "{table}" ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0')
+        db.execute(f'UPDATE "{table}" SET checksum = checksum(?, key, value)', (statements(table).seed,))  # noqa: S608
 
 
 def require_in_place(path: str, opened: os.stat_result) -> None:
@@ -176,15 +197,18 @@ class Statements(NamedTuple):
     delete: str
     size: str
     scan: str
+    seed: int
+    """What the checksums of its rows begin with."""
 
 
-_TEMPLATES = Statements(
-    create='CREATE TABLE IF NOT EXISTS "{}" (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID',
-    get='SELECT value FROM "{}" WHERE key = ?',
-    put='INSERT OR REPLACE INTO "{}" VALUES (?, ?)',
-    delete='DELETE FROM "{}" WHERE key = ?',
-    size='SELECT count(*) FROM "{}"',
-    scan='SELECT key, value FROM "{}" WHERE key >= ?',
+_TEMPLATES = (
+    'CREATE TABLE IF NOT EXISTS "{}" '
+    "(key BLOB PRIMARY KEY, value BLOB NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID",
+    'SELECT value, checksum FROM "{}" WHERE key = ?',
+    'INSERT OR REPLACE INTO "{}" VALUES (?, ?, ?)',
+    'DELETE FROM "{}" WHERE key = ?',
+    'SELECT count(*) FROM "{}"',
+    'SELECT key, value, checksum FROM "{}" WHERE key >= ?',
 )
 
 
@@ -192,21 +216,83 @@ _TEMPLATES = Statements(
 def statements(table: str) -> Statements:
     """The SQL of a table of the port; ValueError for a bad name."""
     name = check_table_name(table)  # it becomes SQL
-    return Statements(*(template.format(name) for template in _TEMPLATES))
+    create, get, put, delete, size, scan = (template.format(name) for template in _TEMPLATES)
+    return Statements(create, get, put, delete, size, scan, crc32(name.encode() + b"\0"))
 
 
-def get_row(connection: sqlite3.Connection, table: str, key: bytes) -> bytes | None:
-    """The value of `key`; None if there is no such row, or no such table."""
+BAD_CHECKSUM = "its checksum is not that of its key and value"
+BAD_PAGE = "a page of the file at this row, or after it, is damaged"
+
+
+def checksum(seed: int, key: bytes, value: bytes) -> int:
+    """The checksum of a row in the table with this seed.
+
+    The length of the key is in it as well: a flipped bit may move the place where the key ends.
+    """
+    return crc32(value, crc32(key, seed ^ len(key)))
+
+
+def is_sound(seed: int, key: Any, value: Any, found: Any) -> bool:
+    """Whether a row of the file is as it was written; damage may have changed even the types."""
     try:
-        row = connection.execute(statements(table).get, (key,)).fetchone()
-    except sqlite3.OperationalError as error:
+        return bool(found == crc32(value, crc32(key, seed ^ len(key))))
+    except TypeError:
+        return False
+
+
+def get_row(connection: sqlite3.Connection, damage: Damage, table: str, key: bytes) -> bytes | None:
+    """The value of `key`; None if there is no such row, or no such table.
+
+    Raises :class:`~omp.store.port.DamagedRow`, which `damage` remembers.
+    """
+    sql = statements(table)
+    try:
+        row = connection.execute(sql.get, (key,)).fetchone()
+    except sqlite3.DatabaseError as error:
         if is_missing_table(error):
             return None
+        if is_corrupt(error):
+            raise damage.met(table, key, BAD_PAGE, reason(error)) from error
         raise
-    return row[0] if row is not None else None
+    if row is None:
+        return None
+    value: bytes = row[0]
+    if not is_sound(sql.seed, key, value, row[1]):
+        raise damage.met(table, key, BAD_CHECKSUM)
+    return value
 
 
-def is_missing_table(error: sqlite3.OperationalError) -> bool:
+def sound_rows(
+    rows: sqlite3.Cursor, damage: Damage, table: str, start: bytes, complete: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    """(key, value) of the `rows`, lazily: of a scan of `table` from `start` on that is to be `complete` or not."""
+    seed = statements(table).seed
+    key: Any = start
+    try:
+        for key, value, found in rows:
+            try:  # is_sound, written out: a search calls it for thousands of rows
+                sound = found == crc32(value, crc32(key, seed ^ len(key)))
+            except TypeError:
+                sound = False
+            if sound:
+                yield key, value
+                continue
+            row = damage.met(table, key if isinstance(key, bytes) else repr(key).encode(), BAD_CHECKSUM)
+            if complete:
+                raise row
+            damage.leave_out(row)
+    except sqlite3.DatabaseError as error:
+        if is_corrupt(error):
+            raise damage.met(table, key if isinstance(key, bytes) else b"", BAD_PAGE, reason(error)) from error
+        raise
+
+
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """Whether SQLite found that the file is not as it wrote it."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_missing_table(error: sqlite3.Error) -> bool:
     """Whether a statement failed because its table does not exist.
 
     The file itself says so, for the moment that the reader sees; a list kept beside it could be ahead.

@@ -316,7 +316,9 @@ SETTINGS = (
     ),
 )
 
-_EXPOSED = "Accept-Signature, ETag, Link, Location, OMP-Next-Cursor, OMP-State, Retry-After, WWW-Authenticate"
+_EXPOSED = (
+    "Accept-Signature, ETag, Link, Location, OMP-Incomplete, OMP-Next-Cursor, OMP-State, Retry-After, WWW-Authenticate"
+)
 
 
 class Addressing:

@@ -24,7 +24,7 @@ from typing import Any
 
 from omp.rules.engines import Engine
 from omp.rules.schema import Validator, compile_schema
-from omp.store.port import Store, StoreUnavailable
+from omp.store.port import Damage, DamagedRow, Store, StoreUnavailable
 from omp.web.addressing import SETTINGS as ADDRESS_SETTINGS
 from omp.web.addressing import Addressing, Local
 from omp.web.errors import OMP_ERRORS, ApiError, ErrorStyle, Refusals, translated
@@ -111,6 +111,9 @@ class Mount:
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
+MOST_NAMED = 100
+"""Ids that the field ``OMP-Incomplete`` holds at most."""
+
 CORS_ANY_ORIGIN = (("Access-Control-Allow-Origin", "*"),)
 """Pages of every origin may call: for protocols that no cookie or address guards."""
 
@@ -170,8 +173,14 @@ class Application:
         log: Callable[[str], None],
         max_body: int,
         addressing: Addressing | None = None,
+        damage: Damage | None = None,
     ) -> None:
-        """`addressing` knows the server's addresses; without it, they are those of its connections."""
+        """`addressing` knows the server's addresses; without it, they are those of its connections.
+
+        `damage` is that of the store.
+        """
+        self._damage = damage or Damage()
+        self._told: set[str] = set()  # ids of the damaged rows that the log has named
         self.mounts = tuple(mounts)
         self._addressing = addressing or Addressing(read_settings(ADDRESS_SETTINGS, {}), log=log)
         self._log = log
@@ -220,12 +229,23 @@ class Application:
                 request.params = dict(zip(names, values, strict=True))
             if mount.guard is not None:
                 mount.guard(request)
+            self._damage.left_out()  # what a stream of this thread met after its handler had returned
             response = route.handler(request, mount.state)
         except Exception as error:
             return self.failure(request, error, mount)
+        if left_out := self._damage.left_out():
+            response.headers = (*response.headers, self._incomplete(request, left_out))
         if cors:
             response.headers = (*response.headers, *cors)
         return response
+
+    def _incomplete(self, request: Request, rows: Sequence[DamagedRow]) -> tuple[str, str]:
+        """The field that says which damaged rows an answer leaves out (omp §8.1); the log says it once of each."""
+        for row in rows:
+            if row.id not in self._told:
+                self._told.add(row.id)
+                self._log(f"error {row.id} {_where(request)} {row.for_operator()}; the answer leaves it out")
+        return "OMP-Incomplete", ", ".join(row.id for row in rows[:MOST_NAMED])
 
     def _cors(self, request: Request, mount: Mount) -> tuple[tuple[str, str], ...]:
         """The fields that let the page that sent `request` read the answer.  Raises :class:`ApiError` 403."""
@@ -282,8 +302,12 @@ class Application:
             return ()
 
     def _our_fault(self, request: Request | None, error: Exception) -> ApiError:
+        where = _where(request)
+        if isinstance(error, DamagedRow):  # not for a moment, so without Retry-After
+            self._told.add(error.id)
+            self._log(f"error {error.id} {where} {error.for_operator()}")
+            return ApiError(503, f"{error} (error {error.id})")
         error_id = os.urandom(6).hex()
-        where = f"{request.method} {request.path}" if request else "-"
         if isinstance(error, StoreUnavailable):
             self._log(f"error {error_id} {where} {error}")
             return ApiError(503, f"{error} (error {error_id})", headers=[("Retry-After", "5")])
@@ -332,6 +356,11 @@ class Application:
                     mount.housekeep(past)
                 except Exception as error:
                     self._our_fault(None, error)
+        self._damage.left_out()
+        for row in self._damage.rows():  # whether something was answered without them or not
+            if row.id not in self._told:
+                self._told.add(row.id)
+                self._log(f"error {row.id} - {row.for_operator()}")
 
     def close(self) -> None:
         """Tell every protocol that the server stops."""
@@ -355,6 +384,10 @@ def _descend(node: _Node, segments: Sequence[str], index: int, values: list[str]
     if found is None:
         values.pop()
     return found
+
+
+def _where(request: Request | None) -> str:
+    return f"{request.method} {request.path}" if request else "-"
 
 
 def _rendered(style: ErrorStyle, error: ApiError, cors: Sequence[tuple[str, str]]) -> Response:

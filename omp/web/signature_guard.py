@@ -25,7 +25,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omp.rules.encodings import EncodingError, b64u_decode, hex_decode
 from omp.rules.engines import Engine
@@ -38,6 +38,9 @@ from omp.web.addressing import misdirected
 from omp.web.errors import ApiError
 from omp.web.messages import Request
 from omp.web.settings import Setting, SettingError, one_of, switch, whole_number
+
+if TYPE_CHECKING:
+    from omp.store.audit import Check
 
 # --- Configuration and keys, omp §4.4 ---------------------------------------------------------------------------
 
@@ -201,6 +204,13 @@ class NonceTable:
         for due, _ in list(islice(tx.scan(self._due, b"", key(int(past))), most)):
             tx.delete(self._due, due)
             tx.delete(self._table, due[8:])
+
+
+def audit_nonces(check: Check, table: str) -> None:
+    """What must hold of the rows of a :class:`NonceTable`."""
+    for row, until in check.rows(table):
+        check.require(len(until) == 8 and len(row) == 32, table, row, "it is no nonce")
+        check.expect(table + "_due", until + row, b"")
 
 
 # --- The guard, omp §4.1 ----------------------------------------------------------------------------------------

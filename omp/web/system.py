@@ -56,9 +56,13 @@ def index(request: Request, system: System) -> Response:
 
 
 def health(request: Request, system: System) -> Response:
-    """``GET /health``.  A store that cannot be written to raises, which is answered 503 with the reason."""
+    """``GET /health``.  A store that cannot be written to raises, which is answered 503 with the reason.
+
+    Damaged rows are no reason for 503: a load balancer would take away what is whole as well.
+    """
     system.store.check()
-    return json_response({"status": "ok"})
+    damaged = system.store.damage.ids()
+    return json_response({"status": "damaged", "damaged": damaged} if damaged else {"status": "ok"})
 
 
 def configuration(request: Request, system: System) -> Response:
@@ -86,6 +90,14 @@ def docs(request: Request, system: System) -> Response:
 
 
 _OBJECT = {"type": "object"}
+_HEALTH = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": {"enum": ["ok", "damaged"]},
+        "damaged": {"type": "array", "items": {"type": "string"}},
+    },
+}
 ROUTES = (
     Route("GET", "/", index, "What this server is and speaks", {200: ("The protocols and their routes", _OBJECT)}),
     Route(
@@ -94,7 +106,7 @@ ROUTES = (
         health,
         "Whether the server can do its work",
         {
-            200: ("It can", {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}),
+            200: ("It can; damaged names the rows that are damaged, if any were met", _HEALTH),
             503: "The storage fails; the message says why",
         },
     ),

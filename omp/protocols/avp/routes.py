@@ -47,7 +47,7 @@ from omp.protocols.avp.repository import (
 )
 from omp.protocols.avp.sessions import MalformedKey, Sessions, UnprovenCaller
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode
-from omp.store.port import Store, Writer, key
+from omp.store.port import Store, Writer, key, required
 from omp.web.errors import ApiError, ErrorStyle, InvalidRequest, Refusal, Refusals
 from omp.web.messages import Request, Response, json_response
 from omp.web.routes import Route
@@ -196,9 +196,8 @@ def pull(request: Request, vault: Vault) -> Response:
     if known == repository.version:
         return Response(200, b'{"manifest":%b,"envelope":null,"unchanged":true}' % repository.manifest())
     with vault.store.read() as tx:  # manifest and envelope of one moment
-        row, envelope = tx.get(REPOSITORIES, row_key), tx.get(ENVELOPES, row_key)
-    assert envelope is not None  # createRepo writes both
-    manifest = _admitted(row, caller).manifest()
+        manifest = _admitted(tx.get(REPOSITORIES, row_key), caller).manifest()
+        envelope = required(tx, ENVELOPES, row_key)  # createRepo writes both
     return Response(200, b'{"manifest":%b,"envelope":%b,"unchanged":false}' % (manifest, envelope))
 
 

@@ -29,7 +29,7 @@ from omp.protocols.mrs.schemas import RegistryError, epoch_of, iso_time
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode, b64u_decode
 from omp.rules.engines import CryptographyMissing, secret_keys
 from omp.rules.json_text import JsonError, compact, parse
-from omp.store.port import Reader, Store, after, key
+from omp.store.port import Reader, Store, StoreUnavailable, after, key
 
 KEY_BYTES = 32
 MAX_KEYS = 16
@@ -142,7 +142,12 @@ class KeyRing:
 
     def make_server_key(self) -> None:
         """Make the server's key if there is none; needs ``cryptography``, and without it sets :attr:`missing`."""
-        if self._store.get(SECRETS, SERVER.encode()) is not None:
+        try:
+            if self._store.get(SECRETS, SERVER.encode()) is not None:
+                return
+        except StoreUnavailable as error:
+            # Damaged: no reason to stop the start, and another key would make every signature of the old one bad.
+            self.missing = f"{error}."
             return
         try:
             secrets = secret_keys()
@@ -180,7 +185,7 @@ class KeyRing:
     def document(self, owner: str) -> dict[str, Any]:
         """The key document of a username or ``_server``; :class:`NoSuchKey` or :class:`NoServerKey`."""
         with self._store.read() as tx:
-            keys = _keys_of(tx, owner)
+            keys = _keys_of(tx, owner, complete=True)  # a document without a key would make its signatures bad
         # 503 and not 404: the key will be there after a start with the package.
         if not keys and owner == SERVER:
             raise NoServerKey(f"This server has no key of its own yet. {self.missing}")
@@ -189,9 +194,9 @@ class KeyRing:
         return key_document(f"{owner}@{self._domain}", keys)
 
 
-def _keys_of(tx: Reader, owner: str) -> list[PublishedKey]:
+def _keys_of(tx: Reader, owner: str, *, complete: bool = False) -> list[PublishedKey]:
     prefix = key(owner)
-    return [_published(row) for _, row in tx.scan(KEYS, prefix, after(prefix))]
+    return [_published(row) for _, row in tx.scan(KEYS, prefix, after(prefix), complete=complete)]
 
 
 def _row(key_id: str, public: str, created: str, expires: str | None) -> bytes:

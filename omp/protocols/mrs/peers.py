@@ -20,11 +20,13 @@ from omp.protocols.mrs.geometry import GeometryError, Space, Vector
 from omp.protocols.mrs.registration import read_space
 from omp.protocols.mrs.schemas import RegistryError, epoch_of
 from omp.rules.json_text import compact
-from omp.store.port import Reader, Store, Writer, key
+from omp.store.port import DamagedRow, Reader, Store, Writer, key, leaving_out
 
 PEERS = "mrs_peers"  # server URL -> JSON Peer
 STATE = "mrs_state"
 _GENERATION = b"peers"
+_UNKNOWN = key(2**32)
+"""The generation if its row is damaged: none that was ever reached, so that the next one is new to everybody."""
 
 
 class BadPeer(RegistryError):
@@ -131,11 +133,12 @@ class Peers:
     def known(self) -> list[_Known]:
         """All peers but this server itself, as searches need them."""
         seen, known = self._cache
-        if self._store.get(STATE, _GENERATION) != seen:
+        if _generation(self._store) != seen:
             with self._store.read() as tx:
-                generation, peers = tx.get(STATE, _GENERATION), self.listed(tx)
+                generation, peers = _generation(tx), self.listed(tx)
             known = [_known(peer) for peer in peers if peer["server_url"] != self._url]
-            self._cache = (generation, known)
+            if not self._store.damage.ids():  # a list without a damaged peer is not to outlast the answer that says so
+                self._cache = (generation, known)
         return known
 
 
@@ -146,8 +149,17 @@ def _known(peer: Peer) -> _Known:
 
 
 def _peer(tx: Reader, url: str) -> Peer | None:
-    row = tx.get(PEERS, url.encode())
+    row = None
+    with leaving_out(tx):  # a damaged one is replaced by what is said now
+        row = tx.get(PEERS, url.encode())
     return json.loads(row) if row is not None else None
+
+
+def _generation(source: Reader | Store) -> bytes | None:
+    try:
+        return source.get(STATE, _GENERATION)
+    except DamagedRow:
+        return _UNKNOWN
 
 
 def _merged(old: Peer | None, new: Peer) -> Peer:
@@ -166,5 +178,5 @@ def _merged(old: Peer | None, new: Peer) -> Peer:
 
 def _touch(tx: Writer) -> None:
     """Raise the generation, so that every process makes its list again."""
-    row = tx.get(STATE, _GENERATION)
-    tx.put(STATE, _GENERATION, key(int.from_bytes(row or b"", "big") + 1))
+    last = int.from_bytes(_generation(tx) or b"", "big")
+    tx.put(STATE, _GENERATION, key(last + 1))

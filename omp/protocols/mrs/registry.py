@@ -31,7 +31,7 @@ that the registration exists, whose it is, where it originated, and that there i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ from omp.protocols.mrs.registration import (
 )
 from omp.protocols.mrs.schemas import RegistryError, epoch_of, iso_time
 from omp.rules.encodings import b64u_encode
-from omp.store.port import Reader, Store, Writer, after, key
+from omp.store.port import DamagedRow, Reader, Store, Writer, after, key, leaving_out, required
 
 PLACES, OUTLINES, IDS, OWNERS = "mrs_places", "mrs_outlines", "mrs_ids", "mrs_owners"
 CHANGES, TOMBSTONES, ORIGINS, STATE = "mrs_changes", "mrs_tombstones", "mrs_origins", "mrs_state"
@@ -177,9 +177,12 @@ class Registry:
         prefix = key(owner)
         with self._store.read() as tx:
             ids = [row[len(prefix) + 16 :] for row, _ in tx.scan(OWNERS, prefix, after(prefix))]
-            records = [record_at(tx, name) for name in ids]
+            records: list[bytes] = []
+            for name in ids:
+                with leaving_out(tx):
+                    records.append(_required_record(tx, name))
         # Of those made in one second, the one changed first.
-        found = [(record_tail(record)["created"], header(record).sequence, record) for record in records if record]
+        found = [(record_tail(record)["created"], header(record).sequence, record) for record in records]
         return [json_text(record) for _, _, record in sorted(found)]
 
     # --- what other servers read (§11) ------------------------------------------------------------------------------
@@ -191,8 +194,9 @@ class Registry:
         last = None
         with self._store.read() as tx:
             for name, place in tx.scan(IDS, start):
-                if not page.takes(_present(tx.get(PLACES, place))):  # there is one more: not the last page
-                    return page.texts, last
+                with leaving_out(tx):
+                    if not page.takes(required(tx, PLACES, place)):  # there is one more: not the last page
+                        return page.texts, last
                 last = name.decode()
         return page.texts, None
 
@@ -204,7 +208,10 @@ class Registry:
         with self._store.read() as tx:
             for row, value in tx.scan(CHANGES, key(first)):
                 is_tombstone = value.startswith(b"{")
-                if not (page.takes_other() if is_tombstone else page.takes(_present(record_at(tx, value)))):
+                taken = True
+                with leaving_out(tx):
+                    taken = page.takes_other() if is_tombstone else page.takes(_required_record(tx, value))
+                if not taken:
                     break
                 last = int.from_bytes(row, "big")
                 if is_tombstone:
@@ -213,9 +220,8 @@ class Registry:
 
     def everything(self, tx: Reader) -> tuple[list[bytes], list[bytes]]:
         """The JSON texts of all registrations and of all tombstones, as one moment of the store shows them."""
-        registrations = [_present(tx.get(PLACES, place)) for _, place in tx.scan(IDS)]
-        tombstones = [_present(tx.get(CHANGES, sequence)) for _, sequence in tx.scan(TOMBSTONES)]
-        return [json_text(record) for record in registrations], tombstones
+        registrations = [json_text(record) for record in _rows_named(tx, IDS, PLACES)]
+        return registrations, list(_rows_named(tx, TOMBSTONES, CHANGES))
 
     def adopt(self, tx: Writer, registrations: Iterable[Registration], tombstones: Iterable[dict[str, Any]]) -> None:
         """Take in what another server exported, all in the caller's write block (§12.4).
@@ -269,13 +275,10 @@ class Registry:
         sequence = self._sequence(tx)
         record = registration.record(int.from_bytes(sequence, "big"))
         name = registration.id.encode()
-        if registration.claim.foad:
-            place = key(_FOAD_CELL) + name
-        else:
+        place = place_of(registration)
+        if not registration.claim.foad:
             geometry = registration.claim.geometry
-            level = level_of(geometry.reach)
-            _count(tx, level, record, 1)
-            place = key(cell_of(geometry.centre, level)) + name
+            _count(tx, level_of(geometry.reach), record, 1)
             if isinstance(geometry, Polygon):
                 tx.put(OUTLINES, name, sequence + geometry.outline.packed)
         tx.put(PLACES, place, record)
@@ -291,7 +294,7 @@ class Registry:
     def _drop(self, tx: Writer, old: dict[str, Any], record: bytes) -> None:
         name = old["id"].encode()
         numbers = header(record)
-        place = _present(tx.get(IDS, name))
+        place = required(tx, IDS, name)
         if not old["foad"]:
             _count(tx, level_of(numbers.reach), record, -1)
         tx.delete(PLACES, place)
@@ -317,6 +320,13 @@ class Registry:
         if sequence is not None:
             tx.delete(TOMBSTONES, origin)
             tx.delete(CHANGES, sequence)
+
+
+def place_of(registration: Registration) -> bytes:
+    """The key of its row in :data:`PLACES`: its cell, and its id."""
+    geometry = registration.claim.geometry
+    cell = _FOAD_CELL if registration.claim.foad else cell_of(geometry.centre, level_of(geometry.reach))
+    return key(cell) + registration.id.encode()
 
 
 MAX_SPACES = 1 << 20
@@ -353,13 +363,19 @@ LARGE = 16 * 1024
 
 
 def level_counts(tx: Reader) -> tuple[int, ...]:
-    """How many registrations each level of the cell index holds."""
-    return _counts(tx, _LEVELS)
+    """How many registrations each level of the cell index holds; if the row is damaged or lost, each may hold some."""
+    try:
+        return _counts(tx, _LEVELS) if tx.get(STATE, _LEVELS) else (1,) * LEVELS
+    except DamagedRow:
+        return (1,) * LEVELS
 
 
 def large_counts(tx: Reader) -> tuple[int, ...]:
     """How many of them have records larger than :data:`LARGE`; those of earlier versions' files are not counted."""
-    return _counts(tx, _LARGE)
+    try:
+        return _counts(tx, _LARGE)
+    except DamagedRow:
+        return (1,) * LEVELS
 
 
 def _counts(tx: Reader, which: bytes) -> tuple[int, ...]:
@@ -371,7 +387,12 @@ def _count(tx: Writer, level: int, record: bytes, change: int) -> None:
     for which in (_LEVELS, _LARGE) if len(record) > LARGE else (_LEVELS,):
         counts = list(_counts(tx, which))
         counts[level] = max(counts[level] + change, 0)
-        tx.put(STATE, which, _COUNTS.pack(*counts))
+        tx.put(STATE, which, packed_counts(counts))
+
+
+def packed_counts(counts: Sequence[int]) -> bytes:
+    """The row of how many registrations each level holds."""
+    return _COUNTS.pack(*counts)
 
 
 def _made_by(tx: Reader, owner: str) -> int:
@@ -401,7 +422,7 @@ def _owned(tx: Reader, owner: str, name: str) -> bytes:
 
 def _refuse_identical(tx: Reader, owner: str, claim: Claim) -> None:
     prefix = key(owner) + claim.digest
-    row = next((row for row, _ in tx.scan(OWNERS, prefix, after(prefix))), None)
+    row = next((row for row, _ in tx.scan(OWNERS, prefix, after(prefix), complete=True)), None)
     if row is not None:
         raise IdenticalRegistration(f"You have an identical registration: {row[len(prefix) :].decode()}.")
 
@@ -409,13 +430,25 @@ def _refuse_identical(tx: Reader, owner: str, claim: Claim) -> None:
 def _tombstone_version(tx: Reader, origin: bytes) -> int:
     """The version of the tombstone of an origin (the key of its row); 0 if there is none."""
     sequence = tx.get(TOMBSTONES, origin)
-    return int(json.loads(_present(tx.get(CHANGES, sequence)))["version"]) if sequence is not None else 0
+    return int(json.loads(required(tx, CHANGES, sequence))["version"]) if sequence is not None else 0
 
 
 def record_at(tx: Reader, name: bytes) -> bytes | None:
     """The record of the registration with this id."""
     place = tx.get(IDS, name)
-    return tx.get(PLACES, place) if place is not None else None
+    return required(tx, PLACES, place) if place is not None else None
+
+
+def _required_record(tx: Reader, name: bytes) -> bytes:
+    """The record of a registration that another row names."""
+    return required(tx, PLACES, required(tx, IDS, name))
+
+
+def _rows_named(tx: Reader, index: str, table: str) -> Iterator[bytes]:
+    """The values of the rows of `table` whose keys the rows of `index` hold."""
+    for _, named in tx.scan(index):
+        with leaving_out(tx):
+            yield required(tx, table, named)
 
 
 def _of_origin(tx: Reader, server: str, origin_id: str) -> bytes | None:
@@ -427,12 +460,6 @@ def _of_origin(tx: Reader, server: str, origin_id: str) -> bytes | None:
 def _came_from(record: bytes, server: str, origin_id: str) -> bool:
     value = document(record)
     return (value["origin_server"], value["origin_id"]) == (server, origin_id)
-
-
-def _present(row: bytes | None) -> bytes:
-    """A row that another row refers to."""
-    assert row is not None
-    return row
 
 
 # --- the feed by time (§11.2) ---------------------------------------------------------------------------------------

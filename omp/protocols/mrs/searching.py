@@ -29,7 +29,7 @@ from omp.protocols.mrs.geometry import EARTH_RADIUS_M, Vector, chord_metres
 from omp.protocols.mrs.outlines import Outline
 from omp.protocols.mrs.registration import HEADER, document, header, space_of, space_size, unpack_centre, unpack_size
 from omp.protocols.mrs.registry import LARGE, MAX_SPACES, OUTLINES, PLACES, large_counts, level_counts, record_at
-from omp.store.port import Reader, Store, key
+from omp.store.port import DamagedRow, Reader, Store, key, leaving_out
 
 ROWS = 1000
 """With so many records a read block ends; it collects less than three times as many."""
@@ -71,9 +71,10 @@ def find(store: Store, point: Vector, within: float, most: int) -> Found:
     for polygon in sorted(polygons):
         if answer.is_full_below(polygon[0]):
             break
-        found = _polygon_hit(store, polygon, point, within)
-        if found is not None:
-            answer.add(found)
+        with leaving_out(store):
+            found = _polygon_hit(store, polygon, point, within)
+            if found is not None:
+                answer.add(found)
     return Found(answer.hits, answer.truncated)
 
 
@@ -168,7 +169,10 @@ def _compare(
 def _polygon_hit(store: Store, polygon: _Polygon, point: Vector, within: float) -> Hit | None:
     """The hit if the polygon meets the search."""
     volume, name, place, head = polygon
-    outline = store.get(OUTLINES, name) or b""
+    try:
+        outline = store.get(OUTLINES, name) or b""
+    except DamagedRow:  # it can do without
+        outline = b""
     if outline[:8] == key(header(head).sequence):
         metres = Outline(outline[8:]).found(point, within)
         if metres is None:

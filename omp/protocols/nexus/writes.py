@@ -160,6 +160,12 @@ def stored_form(message: Mapping[str, Any], owner: str, now: str) -> dict[str, A
     }
 
 
+def is_message_of(row: bytes, message: Mapping[str, Any]) -> bool:
+    """Whether the key `row` is that of `message`: of its owner, and of its instant."""
+    at = (_LAST - instant(message["created_at"])).to_bytes(8, "big")
+    return row[:-8] == key(message["owner_key"]) + at
+
+
 # --- From a body to a change ------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,8 @@ order:
 
 * ``record``: an object as the bytes of one row: id, time, ETag, deadline (pure);
 * ``collection``: the tables, and every way in which they change;
-* ``routes``: the handlers, cursors, the schemas and the route table.
+* ``routes``: the handlers, cursors, the schemas and the route table;
+* ``audit``: what must hold of the rows of a file.
 
 The caller must decide who may come in: the routes have no notion of a user (:mod:`omp.web.signature_guard` guards them
 in strict mode).

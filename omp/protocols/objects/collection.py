@@ -29,7 +29,7 @@ from threading import Lock
 from typing import Any
 
 from omp.protocols.objects.record import ID_BYTES, Record, moment_of, new_id, new_record, updated
-from omp.store.port import Reader, Store, Writer, after, key
+from omp.store.port import Reader, Store, Writer, after, key, leaving_out, required
 
 OBJECTS = "objects"
 BY_NAMESPACE = "objects_by_namespace"
@@ -237,7 +237,9 @@ class Collection:
                 size = 0
                 for end in ends:
                     tx.delete(BY_DEADLINE, end)
-                    row = tx.get(OBJECTS, end[-ID_BYTES:])
+                    row = None
+                    with leaving_out(tx):
+                        row = tx.get(OBJECTS, end[-ID_BYTES:])
                     if row is not None and Record(row).is_gone(due):  # it may have got a later deadline just now
                         self._erase(tx, Record(row))
                         size += len(row)
@@ -282,7 +284,10 @@ def _newest_moment(store: Store) -> int:
 
 
 def _kept_moment(tx: Reader) -> int:
-    return int.from_bytes(tx.get(STATE, _MOMENT) or b"", "big")
+    moment = None
+    with leaving_out(tx):  # if it is lost, the ids that are stored still tell most of it; the next one kept mends it
+        moment = tx.get(STATE, _MOMENT)
+    return int.from_bytes(moment or b"", "big")
 
 
 def _live(row: bytes | None, clock: Callable[[], int]) -> Record:
@@ -310,7 +315,11 @@ def _candidates(
     start = prefix + position + b"\0" if position else prefix
     for index, name in tx.scan(BY_NAMESPACE, start, after(prefix)):
         identifier = index[-ID_BYTES:]
-        yield identifier, tx.get(OBJECTS, identifier) if not part or part in (name or identifier) else None
+        row = None
+        if not part or part in (name or identifier):
+            with leaving_out(tx):
+                row = required(tx, OBJECTS, identifier)
+        yield identifier, row
 
 
 def _require_unused(tx: Reader, namespace: str, name: str, now: int) -> Sequence[Record]:
@@ -321,7 +330,10 @@ def _require_unused(tx: Reader, namespace: str, name: str, now: int) -> Sequence
     """
     prefix = key(namespace, name)
     found = chain(
-        (tx.get(OBJECTS, index[-ID_BYTES:]) for index, _ in tx.scan(BY_KEY, prefix, after(prefix))),
+        (
+            required(tx, OBJECTS, index[-ID_BYTES:])
+            for index, _ in tx.scan(BY_KEY, prefix, after(prefix), complete=True)
+        ),
         [tx.get(OBJECTS, name.encode())],  # the key of an object that was created without one is its id
     )
     wanted = namespace.encode(), name.encode()

@@ -35,7 +35,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -44,7 +44,7 @@ from omp.protocols.oplog.core.replica import Outcome, Replica
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import Feed
 from omp.rules.engines import Engine
-from omp.store.port import Reader, Store, Writer, after, key
+from omp.store.port import Reader, Store, Writer, after, key, leaving_out, required
 from omp.web.signature_guard import SignatureGuard
 
 OPERATIONS = "oplog_operations"
@@ -143,8 +143,7 @@ class Node:
     def _read(self, tx: Reader, log: str) -> _Held:
         # Of a log that is not in memory nothing waits; while it is read, others may use the pool.
         held = _Held(log, WaitingPool())
-        prefix = key(log)
-        for _, raw in tx.scan(OPERATIONS, prefix, after(prefix)):
+        for raw in _rows_of(tx, log):
             for event in held.replica.restore(raw):
                 held.appended = held.feed.append(event)
         held.feed.publish(held.appended)
@@ -177,6 +176,10 @@ class Node:
         held = self._loaded(log)
         with self._lock:
             yield held.replica if held is not None else None
+
+    def leaving_out(self) -> AbstractContextManager[object]:
+        """A block that ends where it meets a damaged row; the answer says so."""
+        return leaving_out(self._store)
 
     def stores(self, log: str) -> bool:
         """Whether anything of `log` is stored."""
@@ -223,6 +226,22 @@ class Node:
 
 def _stored_number(tx: Reader, log: str) -> int:
     return int.from_bytes(tx.get(LOGS, key(log)) or b"", "big")
+
+
+def _rows_of(tx: Reader, log: str) -> Iterator[bytes]:
+    """The bytes of every operation of a log; :class:`DamagedRow` where one is damaged or missing.
+
+    Without it, what comes after it cannot be placed, and the state would be another.
+    """
+    prefix = key(log)
+    number = 0
+    for row, raw in tx.scan(OPERATIONS, prefix, after(prefix), complete=True):
+        if row != key(log, number):
+            break
+        yield raw
+        number += 1
+    if number < _stored_number(tx, log):
+        required(tx, OPERATIONS, key(log, number))
 
 
 def _until_pause(replica: Replica, operations: Sequence[Operation], outcomes: list[Outcome]) -> list[Outcome]:

@@ -114,7 +114,7 @@ def logs(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs``: in mode ``strict``, those that the signer may read in full."""
     items = []
     for log in oplog.node.logs():
-        with oplog.node.reading(log) as replica:
+        with oplog.node.leaving_out(), oplog.node.reading(log) as replica:
             if replica is not None and _may_read_all(replica, key, oplog):
                 items.append({"log": log, **_summary(replica)})
     return json_response({"count": len(items), "items": items})

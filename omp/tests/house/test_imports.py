@@ -53,13 +53,14 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 7
+SERVER_FILES = 80 + 13
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
 names), ``web/capacity`` (the shares of clients), ``nexus/turns`` (how many checks at a time), and of MRS ``addresses``
 (which ones are public), ``outlines`` (polygons prepared for searching) and ``searching``.  So has ``web/clock``: that
-nothing is forgotten too early, and nothing is malformed, whatever the clock does.
+nothing is forgotten too early, and nothing is malformed, whatever the clock does.  What must hold of the
+rows in a file is in ``store/audit`` and a module ``audit`` of each protocol.
 """
 
 LOG = "omp.protocols.oplog"
@@ -67,6 +68,7 @@ DEFINITION = f"{LOG}.definition"
 CORE = f"{LOG}.core"
 
 ROLES = {
+    "audit": "what must hold of the rows of a protocol; in omp.store, how they are read and the findings collected",
     "routes": "what a protocol answers under which path; in omp.web, what dispatches by these tables",
     "schemas": "the JSON of a protocol's requests and answers",
 }

@@ -404,11 +404,11 @@ class SqliteStoreTest(Contract):
     def test_a_file_of_another_version_is_refused_and_left_as_it_is(self) -> None:
         self.store.close()
         with self.raw() as connection:
-            connection.execute("PRAGMA user_version = 2")
-        with self.assertRaisesRegex(StorageError, "schema version is 2, and this server reads 1"):
+            connection.execute("PRAGMA user_version = 3")
+        with self.assertRaisesRegex(StorageError, "schema version is 3, and this server reads 2"):
             open_store(self.spec)
         with self.raw() as connection:
-            self.assertEqual(connection.execute("PRAGMA user_version").fetchone(), (2,))
+            self.assertEqual(connection.execute("PRAGMA user_version").fetchone(), (3,))
 
     def test_a_database_of_another_application_is_refused_and_left_as_it_is(self) -> None:
         for marked in ("CREATE TABLE theirs (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"):
