@@ -1,16 +1,17 @@
 """A thousand ``kill -9`` in the middle of writes of all five protocols: is everything there that was answered?
 
-A server on an SQLite file is written to by a dozen clients at once (`crash_*`, one module a protocol), and killed after
-50 to 400 ms.  Then ``store verify`` goes through what is left on the disk: SQLite's own ``integrity_check``, every hash
-and signature, every index and counter against the rows that it follows from.  Then the server is started on it again,
-and each client checks its ledger (:mod:`~omp.tests.benchmarks.crash_client`): each write that was answered is whole, and
-each that was not is whole or absent.  With every file all is checked once more, from the beginning, after the last kill.
+A server on an SQLite file is written to by a dozen clients at once (`crash_*`, one module a protocol), and killed
+after 50 to 400 ms.  Then ``store verify`` goes through what is left on the disk: SQLite's own ``integrity_check``,
+every hash and signature, every index and counter against the rows that it follows from.  Then the server is started
+on it again, and each client checks its ledger (:mod:`~omp.tests.benchmarks.crash_client`): each write that was
+answered is whole, and each that was not is whole or absent.  After the last kill of a file all of it is checked once
+more, from the beginning.
 
 Into every fifth round comes an accident (:mod:`~omp.tests.benchmarks.crash_accidents`): a full disk, a file that is
 removed, moved or replaced, a second server, a bit that flips.
 
-What happens depends on when the system lets whom run, so a seed brings back the requests and the times of the kills, not
-the very interleaving.  A finding names its seed, file and kill, and the files are kept as they were found.
+What happens depends on when the system lets whom run.  So a seed brings back the requests and the times of the kills,
+and not the very interleaving.  A finding names its seed and kill, and the files are kept as they were found.
 
 Exit status: 0 without a finding, 1 with one.
 """
@@ -159,21 +160,25 @@ class _File:
     def live(self, kills: int) -> None:
         """Prepare, kill and check, and at the end check everything."""
         try:
-            victim = self._start()
-            for writer in self._writers:
-                writer.on(victim.port, writer.prepare)
-            for turn in range(kills):
-                self._round(victim)
-                victim = self._start(again=True)
-                self._check(victim, everything=turn == kills - 1)
-            if (status := victim.stop()) != 0:
-                self._found(f"after SIGTERM the exit status was {status}")
-            self._victim = None
-            self._found(*verify(self._path))
+            self._kill_and_check(kills)
         except NotStarted as error:
             self._found(f"the server did not start: {error}")
         for writer in self._writers:
             self._run.answered[writer.protocol] += writer.ledger.answered
+
+    def _kill_and_check(self, kills: int) -> None:
+        victim = self._start()
+        for writer in self._writers:
+            writer.on(victim.port, writer.prepare)
+        for turn in range(kills):
+            self._round(victim)
+            victim = self._start(again=True)
+            self._check(victim, everything=turn == kills - 1)
+            if len(self._run.findings) >= self._run.enough:
+                return
+        if (status := victim.stop()) != 0:
+            self._found(f"after SIGTERM the exit status was {status}")
+        self._found(*verify(self._path))
 
     def _start(self, again: bool = False) -> Victim:
         self._victim = victim = Victim(self._path, self._log, self._run.command)

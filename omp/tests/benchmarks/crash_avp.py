@@ -72,7 +72,7 @@ class VaultWriter(Writer):
     def prepare(self) -> None:
         """Log in, and begin the repository that is shared."""
         self._bearer = self._login(self._challenge())
-        if self._shared.repo_id and self._shared.owner is self.party:
+        if self._shared.repo_id and self._shared.owner.id == self.party.id:
             shared = self._shared
             self._post("/v1/repos", creation(shared.repo_id, self.party))
             self._operate(shared.repo_id, "add-member", {"member": entry(shared.guest.id)})

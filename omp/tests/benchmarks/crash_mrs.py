@@ -15,7 +15,7 @@ from omp.tests.mrs.parties import around, claim
 
 MOST = 25
 """Registrations that a writer keeps."""
-_PASSWORD = "a password for the crash"  # noqa: S105 - of an account that lives for a minute
+_PASSWORD = "a password for the crash"
 _FEED = 200
 
 
@@ -96,7 +96,9 @@ class PlaceWriter(Writer):
         self._follow()
         registered = {state["id"]: state for state in found.values()}
         if self._copies != registered:
-            differing = {name for name in {*self._copies, *registered} if self._copies.get(name) != registered.get(name)}
+            differing = {
+                name for name in {*self._copies, *registered} if self._copies.get(name) != registered.get(name)
+            }
             raise Broken(f"who follows the feed has other registrations of {self.name} than there are: {differing}")
         if found:
             self._check_indexes(self.random.choice(sorted(found.values(), key=lambda one: str(one["id"]))))

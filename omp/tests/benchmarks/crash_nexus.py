@@ -1,6 +1,7 @@
 """NEXUS profiles under ``bench crash``: overrides, messages, and batches of both.
 
-The one thing of a writer is its whole profile: the overrides and every message, so a batch that is kept in part is seen.
+The one thing of a writer is its whole profile: the overrides and every message.  So a batch that is kept in part is
+seen.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from omp.tests.benchmarks.crash_client import Broken, Unanswered, Writer
 MOST = 60
 """Objects that a writer keeps; beyond, it deletes rather than creates."""
 _SOON = 1
-_SLACK = 0.25  # seconds around a deadline in which an object may be there or not
+_SLACK = 1.0  # seconds around a deadline in which an object may be there or not
 
 
 class _Kept(NamedTuple):
@@ -49,9 +49,8 @@ class ObjectWriter(Writer):
         super().__init__(*arguments)
         self._count = 0
         self._kept: dict[str, _Kept] = {}
-        self._creating: dict[str, Any] = {}
-        """The body of each creation without an answer: its id is not known."""
-        self._replacing: dict[str, dict[str, Any]] = {}
+        self._writing: dict[str, dict[str, Any]] = {}
+        """The content that a request without an answer would give to an object."""
         self._ends: dict[str, float] = {}
         """When those objects end that end soon."""
 
@@ -62,8 +61,11 @@ class ObjectWriter(Writer):
         lasting = [key for key in self._kept if key not in self._ends]
         chance = self.random.random()
         if not lasting or (chance < 0.5 and len(lasting) < MOST):
-            return self._create()
-        key = self.random.choice(lasting)
+            self._create()
+        else:
+            self._change(self.random.choice(lasting), chance)
+
+    def _change(self, key: str, chance: float) -> None:
         kept = self._kept[key]
         if kept.once:
             self._read_once(key, kept)
@@ -86,24 +88,23 @@ class ObjectWriter(Writer):
         elif chance < 0.35:
             metadata["omp.ttl_sec"] = _SOON
             self._ends[key] = time.time() + _SOON
-        body = {"namespace": self.name, "key": key, "metadata": metadata, "content": self._content()}
-        self._creating[key] = body
+        content = self._content()
+        body = {"namespace": self.name, "key": key, "metadata": metadata, "content": content}
+        self._writing[key] = content
         self.ledger.begin(
             key,
             lambda found: (
-                found is not None
-                and found[1]["metadata"] == metadata
-                and found[0] == tag_of(found[1], body["content"])
+                found is not None and found[1]["metadata"] == metadata and found[0] == tag_of(found[1], content)
             ),
         )
         answer = self.ask("POST", "/objects", body, {"If-None-Match": "*"}, expected=(201,))
-        self._keep(key, answer.headers["etag"], _Kept(answer.json, body["content"]))
+        self._keep(key, answer.headers["etag"], _Kept(answer.json, content))
         if key in self._ends:
             self._ends[key] = time.time() + _SOON
 
     def _replace(self, key: str, kept: _Kept) -> None:
         content = self._content()
-        self._replacing[key] = content
+        self._writing[key] = content
         self.ledger.begin(key, lambda found: found is not None and found[0] == tag_of(found[1], content))
         before = {"If-Match": self.ledger.states[key]} if self.random.random() < 0.5 else {}
         answer = self.ask("PUT", kept.path, {"content": content}, before)
@@ -122,6 +123,7 @@ class ObjectWriter(Writer):
 
     def _keep(self, key: str, tag: str, kept: _Kept) -> None:
         self.ledger.end(key, tag)
+        self._writing.pop(key, None)
         self._kept[key] = kept
         if tag != tag_of(*kept):
             raise Broken(f"{key} of {self.name} has the entity tag {tag}, which is not that of {kept}")
@@ -141,9 +143,10 @@ class ObjectWriter(Writer):
     def check(self, everything: bool) -> None:
         """The list of the namespace, then objects one by one, and that a key that is taken is refused."""
         listed = self._listed()
-        if strange := listed.keys() - self.ledger.states.keys():
+        made = {*self.ledger.states, *self.ledger.open()}
+        if strange := listed.keys() - made:
             raise Broken(f"{self.name} has objects that nobody made: {sorted(strange)}")
-        for key in sorted(self.ledger.states if everything else self.ledger.touched):
+        for key in sorted(made if everything else self.ledger.touched):
             self._compare(key, listed.get(key))
         self.ledger.touched.clear()
         for key, kept in self._kept.items():
@@ -188,18 +191,17 @@ class ObjectWriter(Writer):
 
     def _remember(self, key: str, tag: str | None, known: str | None, summary: dict[str, Any] | None) -> None:
         """Know what the request without an answer has made of an object."""
-        creating, replacing = self._creating.pop(key, None), self._replacing.pop(key, None)
+        content = self._writing.pop(key, {})
         if summary is None:
             self._kept.pop(key, None)
         elif tag != known:
-            content = replacing if replacing is not None else creating["content"] if creating else {}
             self._kept[key] = _Kept(summary, content)
 
     def _ended(self, key: str, summary: dict[str, Any] | None) -> bool:
         """Whether an object has a deadline that is reached, or so near that nothing can be said of it now."""
-        if key not in self._ends or time.time() < self._ends[key] - _SLACK - 1:
+        if key not in self._ends or time.time() < self._ends[key] - _SLACK:
             return False
-        if summary is not None and time.time() > self._ends[key] + _SLACK + 1:
+        if summary is not None and time.time() > self._ends[key] + _SLACK:
             raise Broken(f"{key} of {self.name} is there after its time")
         self.ledger.settle(key, self.ledger.states.get(key))
         return True
