@@ -22,12 +22,11 @@ size.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import Any
 
-from omp.rules.json_text import JsonError, check_depth, scan_whole, scanner, text_of
+from omp.rules.json_text import JsonError, check_depth, scan_whole, scanner, text_maker, text_of
 
 MAX_DEPTH = 256
 """The nesting that :func:`canonicalize` writes; the bound also stops a value that contains itself."""
@@ -243,6 +242,4 @@ def _refuse_number(value: Any) -> Any:
 _scan_omp_cj = scanner(_omp_cj_integer, lambda text: _NO_INTEGER, dict)
 # For the values that _scan_omp_cj makes, the encoder of the standard library writes OMP-CJ: names sorted by code point,
 # the escapes of oplog §1.1, integers in decimal.  It hands _NO_INTEGER to `default`.
-_encode_omp_cj = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True, default=_refuse_number
-).encode
+_encode_omp_cj = text_maker(sort_keys=True, allow_nan=True, default=_refuse_number)

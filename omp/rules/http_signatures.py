@@ -164,8 +164,9 @@ def _components(label: str, covered: Member) -> InnerList:
     """The member of Signature-Input, if it is a list of strings with parameters of the right types."""
     if not isinstance(covered, InnerList):
         raise SignatureError(400, f'Signature-Input: {label:.100} must be a list of components, ("@method" …).')
-    if any(type(component.value) is not str for component in covered.items):
-        raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
+    for component in covered.items:
+        if type(component.value) is not str:
+            raise SignatureError(400, f"Signature-Input: {label:.100} must list its components as strings.")
     for name, given in covered.params.items():
         kind = PARAMETERS.get(name)
         if kind is not None and type(given) is not kind:  # by type(): True is not an integer, nor a token a string

@@ -41,10 +41,10 @@ from omp.rules.structured_fields import (
     parse_item,
     parse_list,
     serialize_dictionary,
-    serialize_inner_list,
     serialize_item,
     serialize_list,
     serialize_member,
+    serialize_parameters,
 )
 
 
@@ -318,8 +318,9 @@ def signature_base(request: SignedRequest, covered: InnerList) -> bytes:
     Raises :class:`SignatureError` as :func:`check_components` and :func:`component_value` do.
     """
     check_components(covered.items)
-    lines = [f"{serialize_item(item)}: {component_value(request, item)}" for item in covered.items]
-    lines.append(f'"@signature-params": {serialize_inner_list(covered)}')  # §2.3
+    names = [serialize_item(item) for item in covered.items]
+    lines = [f"{name}: {component_value(request, item)}" for name, item in zip(names, covered.items, strict=True)]
+    lines.append(f'"@signature-params": ({" ".join(names)}){serialize_parameters(covered.params)}')  # §2.3
     try:
         return "\n".join(lines).encode("ascii")
     except UnicodeEncodeError:

@@ -86,6 +86,11 @@ _BARE_ITEM = re.compile(
     r"|(?P<token>[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*)"
 )
 
+# §3.1.2  parameters = *( ";" *SP parameter ), where parameter = param-key [ "=" param-value ]
+_PARAMETER = re.compile(rf"; *(?P<key>{_KEY.pattern})(?:=(?:{_BARE_ITEM.pattern}))?")
+
+# §3.1.1  SP between the items of an inner list, and before its end
+_GAP = re.compile(r" +|(?=\))")
 # §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
 _COMMA = re.compile(r"[ \t]*,[ \t]*")
 
@@ -157,9 +162,10 @@ def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
     while not text.startswith(")", at):
         item, at = _item(text, at)
         items.append(item)
-        if not text.startswith((" ", ")"), at):
+        gap = _GAP.match(text, at)
+        if gap is None:
             raise _unexpected(text, at)
-        at = _after_spaces(text, at)
+        at = gap.end()
     params, at = _parameters(text, at + 1)
     return InnerList(items, params), at
 
@@ -172,16 +178,12 @@ def _item(text: str, at: int) -> tuple[Item, int]:
 
 
 def _parameters(text: str, at: int) -> tuple[Parameters, int]:
-    """§4.2.3.2."""
+    """§4.2.3.2.  What is malformed is left in the text: no caller accepts ";" or "=" after parameters."""
     if not text.startswith(";", at):
         return NO_PARAMETERS, at
     params: dict[str, BareItem] = {}
-    while text.startswith(";", at):
-        name, at = _key(text, _after_spaces(text, at + 1), _KEY)
-        if text.startswith("=", at):
-            params[name], at = _bare_item(text, at + 1)
-        else:
-            params[name] = True
+    while match := _PARAMETER.match(text, at):
+        params[match["key"]], at = _value(match), match.end()
     return params, at
 
 
@@ -196,9 +198,15 @@ def _key(text: str, at: int, pattern: re.Pattern[str]) -> tuple[str, int]:
 def _bare_item(text: str, at: int) -> tuple[BareItem, int]:
     """§4.2.3.1: the first character tells the kind; only decimals and integers share theirs."""
     match = _BARE_ITEM.match(text, at)
-    if match is None or match.lastgroup is None:
+    if match is None:
         raise _unexpected(text, at)
-    return _VALUES[match.lastgroup](match[match.lastgroup]), match.end()
+    return _value(match), match.end()
+
+
+def _value(match: re.Match[str]) -> BareItem:
+    """The bare item in a match: the last group is its kind, or the key of a parameter that has no value."""
+    kind = match.lastgroup or ""
+    return _VALUES[kind](match[kind])
 
 
 def _after_spaces(text: str, at: int) -> int:
@@ -223,6 +231,7 @@ def _bytes(text: str) -> bytes:
 
 
 _VALUES: dict[str, Callable[[str], BareItem]] = {
+    "key": lambda key: True,  # §4.2.3.2: a parameter without a value
     "string": _string,
     "decimal": float,  # §4.2.4
     "integer": int,
@@ -240,7 +249,6 @@ def _unexpected(text: str, at: int) -> StructuredFieldError:
 
 # --- Serializing, §4.1 ------------------------------------------------------------------------------------------
 
-_STRING_TEXT = re.compile(r"[ -~]*")
 _TOKEN_TEXT = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
 
 
@@ -280,9 +288,9 @@ def serialize_parameters(params: Parameters) -> str:
     """§4.1.1.2: each with its semicolon in front."""
     parts = []
     for name, value in params.items():
-        parts.append(";" + _checked_key(name))
+        parts.append(f";{_checked_key(name)}")
         if value is not True:
-            parts.append("=" + serialize_bare_item(value))
+            parts.append(f"={serialize_bare_item(value)}")
     return "".join(parts)
 
 
@@ -308,7 +316,7 @@ def _serialize_decimal(value: float) -> str:
 
 
 def _serialize_string(value: str) -> str:
-    if not _STRING_TEXT.fullmatch(value):
+    if not (value.isascii() and value.isprintable()):
         raise StructuredFieldError("A String holds printable ASCII only.")
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -124,6 +124,9 @@ class SortedKeys:
 # --- The adapter ------------------------------------------------------------------------------------------------
 
 
+_NESTED = "a block of the store was opened inside another one"
+
+
 class _Table:
     __slots__ = ("keys", "rows")
 
@@ -147,12 +150,13 @@ class MemoryStore:
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
         # A dict lookup is atomic by itself, but without the lock it could see a block half done, or one to be undone.
-        self._enter()
-        try:
+        if self._holder == get_ident():
+            raise RuntimeError(_NESTED)
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
             found = self._tables.get(table)
             return found.rows.get(key) if found is not None else None
-        finally:
-            self._leave()
 
     def read(self) -> _ReadBlock:
         return _ReadBlock(self)
@@ -172,7 +176,7 @@ class MemoryStore:
     def _enter(self) -> None:
         me = get_ident()
         if self._holder == me:  # only this thread itself can have set it to that
-            raise RuntimeError("a block of the store was opened inside another one")
+            raise RuntimeError(_NESTED)
         self._lock.acquire()
         if self._closed:
             self._lock.release()

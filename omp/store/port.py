@@ -262,7 +262,10 @@ def key(*parts: str | int | bytes) -> bytes:
     >>> key("ns", 1) < key("ns", 2) < key("ns2", 0)
     True
     """
-    return b"".join([part.to_bytes(8, "big") if isinstance(part, int) else _ended(part) for part in parts])
+    whole = b""
+    for part in parts:
+        whole += part.to_bytes(8, "big") if isinstance(part, int) else _ended(part)
+    return whole
 
 
 def _ended(part: str | bytes) -> bytes:

@@ -1,8 +1,10 @@
 """``python -m omp vault``: the client of a zero-knowledge vault, from the first repository to the last removal.
 
 The whole life of a repository (avp §9) between members who hold their own keys: `create`, `pull`, `push`, `invite`,
-`join`, `remove`, `show`.  What is encrypted and signed is made in :mod:`omp.protocols.avp.member`; here are the command
-line, the key file (mode 0600, created if there is none), and the requests.
+`join`, `remove`, `show`, `trust`.  What is encrypted and signed is made in :mod:`omp.protocols.avp.member`; the
+requests are in :mod:`omp.tools.vault_session`.  Here are the command line, and the rule that no server is believed
+(avp §13): :class:`Visit` compares what a server shows with what was seen before, and remembers it in a file beside the
+key.
 
 An ``avp://host/repoId`` address is reached over HTTPS, or over plain HTTP if its host is this machine.  The server
 sees ciphertext and public keys only.  It does learn who reads and writes which repository, when, and how much.
@@ -11,25 +13,22 @@ sees ciphertext and public keys only.  It does learn who reads and writes which 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import uuid
-from collections.abc import Callable, Mapping
-from ipaddress import ip_address
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-from omp.protocols.avp import member, schemas
-from omp.protocols.avp.member import Address, BadToken, Keys, Opened
-from omp.protocols.avp.sealing import KEY_BYTES, CannotOpen
-from omp.rules.encodings import EncodingError, b64_decode, b64_encode
-from omp.tools.http_client import Server
-from omp.tools.key_files import NoKeyFile, read_members, write_members
+from omp.protocols.avp import member, schemas, witness
+from omp.protocols.avp.member import Address, BadToken, Opened
+from omp.protocols.avp.sealing import CannotOpen
+from omp.protocols.avp.witness import Introduction, NotBelieved, Seen, Shown
 from omp.tools.terminal import Failed, contents, printable, warn
+from omp.tools.vault_memory import Memory, beside
+from omp.tools.vault_session import Session, keys_in
 
-HELP = "use a zero-knowledge vault: create, pull, push, invite, join, remove, show"
+HELP = "use a zero-knowledge vault: create, pull, push, invite, join, remove, show, trust"
 EXAMPLES = """examples:
   echo "the plan" | python -m omp vault create --key alice.json      make a repository; prints its address
   python -m omp vault pull --key alice.json avp://HOST/REPO          print what it holds
@@ -38,182 +37,191 @@ EXAMPLES = """examples:
   python -m omp vault join --key bob.json LOCATOR                    Bob: accept it; prints the address
   python -m omp vault push --key bob.json avp://HOST/REPO plan.txt   replace what it holds
   python -m omp vault remove --key alice.json avp://HOST/REPO ID     shut a member out, under a new key
-  python -m omp vault show --key alice.json avp://HOST/REPO          version, epoch, members"""
+  python -m omp vault show --key alice.json avp://HOST/REPO          version, epoch, members, fingerprint
+  python -m omp vault trust --key alice.json avp://HOST/REPO         what the server shows, believed or not
+  python -m omp vault trust --key alice.json avp://HOST/REPO FINGERPRINT
+                                                                     believe it: another member reads the same
 
-_KEY_MEMBERS = {"ed25519Seed": "ed25519_seed", "x25519PrivateKey": "x25519_private"}
-
-
-# --- Key files ------------------------------------------------------------------------------------------------
-
-
-def keys_in(path: Path, *, make: bool) -> Keys:
-    """The keys in the file at `path`; those of a new member if there is no file and `make` is true."""
-    try:
-        texts = read_members(path, tuple(_KEY_MEMBERS), "`create` and `join` make one.")
-    except NoKeyFile:
-        if make:
-            return _new_keys(path)
-        raise
-    try:
-        raw = dict(zip(_KEY_MEMBERS.values(), map(b64_decode, texts), strict=True))
-    except EncodingError:
-        raw = {}
-    if not raw or any(len(each) != KEY_BYTES for each in raw.values()):
-        raise Failed(f"{path} is no key file: each key in it must be the base64 of {KEY_BYTES} bytes.")
-    return Keys(**raw)
+What was seen of each repository is kept beside the key, in FILE.seen, or where --state says.  A server that shows
+something else is not believed.  After a lost file, or when the others confirm what it shows: trust."""
 
 
-def _new_keys(path: Path) -> Keys:
-    keys = member.new_keys(os.urandom)
-    member_id = keys.member_id  # asks for cryptography before there is a file
-    write_members(path, {name: b64_encode(getattr(keys, attribute)) for name, attribute in _KEY_MEMBERS.items()})
-    print(f"new member {member_id}, keys in {path}", file=sys.stderr)
-    return keys
+# --- What a server shows, and what is believed of it ----------------------------------------------------------
 
 
-# --- The server -----------------------------------------------------------------------------------------------
+class Visit:
+    """The repository at `address` as the owner of the key file sees it, and what it has seen of it before."""
 
+    def __init__(self, args: argparse.Namespace, address: Address, *, make_keys: bool = False) -> None:
+        self.keys = keys_in(args.key, make=make_keys)
+        self.address = address
+        self.memory = Memory(args.state or beside(args.key), self.keys.member_id)
+        self._strict = args.strict
+        # Read before the server is asked: another run may end in between, and have seen a later state than this one.
+        self._before = self.memory.recall(address)
+        self.session = Session(address.host, self.keys)
 
-class Session:
-    """The server at `host` (host or host:port), with the token of the member who has `keys`."""
+    def unchecked(self) -> Opened:
+        """The repository as the server shows it, believed or not."""
+        return self.session.pull(self.address.repo_id)
 
-    def __init__(self, host: str, keys: Keys) -> None:
-        self.keys = keys
-        self._server = server_at(host)
-        self._fields = [("Content-Type", "application/json")]
-        asked = {"ed25519PublicKey": keys.member_id}
-        nonce = self.post("/api/auth/keypair/challenge", asked, schemas.NONCE)["nonce"]
-        token = self.post("/api/auth/keypair/token", member.redemption(keys, nonce), schemas.TOKEN)["token"]
-        self._fields.append(("Authorization", f"Bearer {token}"))
+    def look(self, locator: Mapping[str, Any] | None = None) -> Opened:
+        """The repository as it stands; :class:`NotBelieved` if that does not follow from what was seen before.
 
-    def post(self, path: str, body: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
-        """The JSON that answers a POST; :class:`Failed` if it is an error or does not fit `schema`."""
-        return self._server.value(self._server.ask("POST", path, json.dumps(body).encode(), self._fields), schema)
+        `locator` is what a new member has of its inviter.
+        """
+        now = self.unchecked()
+        introduction = Introduction.in_locator(locator) if locator else None
+        if self._before is None and introduction is None:
+            self._first_look(now, joining=locator is not None)
+        else:
+            self._believe(now, introduction)
+        return now
 
-    def in_repository(self, operation: str, body: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
-        """The answer to one of the operations on the repository that `body` names."""
-        return self.post(f"/v1/repos/{quote(body['repoId'], safe='')}/{operation}", body, schema)
+    def _first_look(self, now: Opened, *, joining: bool) -> None:
+        if not joining:
+            raise Failed(f"Nothing that you saw of {self.address} is known here: join it anew, or see `vault trust`.")
+        if self._strict:
+            raise Failed("The locator does not say what the inviter saw: its client signs nothing.")
+        warn("The locator does not say what the inviter saw: the members and the data key are what the server says.")
+        self.trust(now)
 
-    def pull(self, repo_id: str) -> Opened:
-        """The repository as it stands, decrypted."""
-        # -1 is the version of no repository, so the envelope always comes.
-        answer = self.in_repository("pull", {"repoId": repo_id, "knownPayloadVersion": -1}, schemas.PULLED)
-        if answer["envelope"] is None:
-            raise Failed("The server sent no envelope, and none is known yet.")
-        return member.opened(self.keys, repo_id, answer["manifest"], answer["envelope"])
+    def trust(self, now: Opened) -> None:
+        """Believe `now` whatever was seen before."""
+        self._before = witness.trusted(Shown.to(self.keys, now))
+        self.memory.replace(self.address, self._before)
 
-    def push(self, body: Mapping[str, Any]) -> int:
-        """Send the body of a push, and return the new version; :class:`Failed` if somebody else was first."""
-        answer = self.in_repository("push", body, schemas.PUSHED)
-        if not answer["accepted"]:
-            raise Failed(f"Somebody else pushed version {answer['payloadVersion']} meanwhile: pull, then push again.")
-        return int(answer["payloadVersion"])
+    def _believe(self, now: Opened, introduction: Introduction | None = None) -> None:
+        shown = Shown.to(self.keys, now)
+        seen, unsigned = witness.accepted(self._before, shown, introduction, strict=self._strict)
+        self._keep(seen)
+        if unsigned:
+            who = ", ".join(unsigned)
+            warn(f"No member signed the entries of {who}: their keys and wraps are what the server says.")
 
+    def _keep(self, seen: Seen) -> None:
+        self.memory.keep(self.address, seen)
+        self._before = seen
 
-def server_at(host: str) -> Server:
-    """The server at `host`: over HTTPS, or over plain HTTP if it is this machine."""
-    server = None
-    try:
-        scheme = "http" if _is_this_machine(urlsplit(f"//{host}").hostname or "") else "https"
-        server = Server(f"{scheme}://{host}", "vault")
-    except (Failed, ValueError):  # ValueError: urlsplit, of half an address
-        pass
-    if server is None or server.authority != host:
-        raise Failed(f"{host!r} is not a host, or host:port.")
-    return server
+    def wrote(self, now: Opened, envelope: Mapping[str, Any], roster: Sequence[Mapping[str, Any]]) -> None:
+        """Remember what `now` has become by our own write, under the rules for what a server shows."""
+        counters = {name: envelope[name] for name in ("payloadVersion", "keyEpoch")}
+        manifest = {**now.manifest, **counters, "members": roster}
+        self._believe(member.opened(self.keys, self.address.repo_id, manifest, envelope))
 
-
-def _is_this_machine(name: str) -> bool:
-    try:
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:  # a name: 127.evil.example belongs to somebody else
-        return False
+    def push(self, now: Opened, body: Mapping[str, Any]) -> int:
+        """Send the body of a push, and remember what it makes of `now`; the new version."""
+        self.session.push(body)
+        self.wrote(now, body["envelope"], body.get("rotatedMembers") or now.manifest["members"])
+        return now.next_version
 
 
 # --- The commands ---------------------------------------------------------------------------------------------
 
 
-def _session(args: argparse.Namespace, address: Address) -> Session:
-    return Session(address.host, keys_in(args.key, make=False))
-
-
 def create(args: argparse.Namespace) -> None:
     """Make a repository whose sole member is the owner of the key file, and print its address."""
     plaintext = contents(args.file)
-    address = Address(args.server, args.repo or str(uuid.uuid4()))
-    session = Session(address.host, keys_in(args.key, make=True))
-    body = member.creation(session.keys, address.repo_id, plaintext, os.urandom)
-    session.post("/v1/repos", body, schemas.MANIFEST)
-    print(printable(str(address)))
+    visit = Visit(args, Address(args.server, args.repo or str(uuid.uuid4())), make_keys=True)
+    visit.memory.check_writable()
+    body = member.creation(visit.keys, visit.address.repo_id, plaintext, os.urandom)
+    visit.session.post("/v1/repos", body, schemas.MANIFEST)
+    visit.trust(member.opened(visit.keys, visit.address.repo_id, body["manifest"], body["initialEnvelope"]))
+    print(printable(str(visit.address)))
 
 
 def pull(args: argparse.Namespace) -> None:
     """Write what the repository holds to standard output."""
-    now = _session(args, args.address).pull(args.address.repo_id)
-    sys.stdout.buffer.write(now.plaintext)
+    sys.stdout.buffer.write(Visit(args, args.address).look().plaintext)
 
 
 def push(args: argparse.Namespace) -> None:
     """Replace what the repository holds."""
     plaintext = contents(args.file)
-    session = _session(args, args.address)
-    now = session.pull(args.address.repo_id)
+    visit = Visit(args, args.address)
+    now = visit.look()
     version = now.next_version - 1
     if args.expect not in (None, version):
         raise Failed(f"The repository is at version {version}, not {args.expect}: pull it first.")
-    print(f"version {session.push(member.payload(now, plaintext, os.urandom))}")
+    print(f"version {visit.push(now, member.payload(now, plaintext, os.urandom))}")
 
 
 def invite(args: argparse.Namespace) -> None:
     """Let the sender of an invite request in, and print the locator to send back."""
     request = member.decode_invite_request(args.request)
-    session = _session(args, args.address)
-    now = session.pull(args.address.repo_id)
-    session.in_repository("add-member", member.invitation(now, request, os.urandom), schemas.MANIFEST)
-    print(member.encode_locator(args.address, now.manifest["schemeId"], now.epoch))
+    visit = Visit(args, args.address)
+    now = visit.look()
+    body = member.invitation(visit.keys, now, request, os.urandom)
+    visit.session.in_repository("add-member", body, schemas.MANIFEST)
+    roster = now.manifest["members"]
+    if all(entry["ed25519PublicKey"] != request["ed25519PublicKey"] for entry in roster):
+        roster = [*roster, body["member"]]
+        visit.wrote(now, now.envelope, roster)
+    now = now._replace(manifest={**now.manifest, "members": roster})
+    introduction = witness.introduction_of(Shown.to(visit.keys, now), visit.keys.member_id)
+    print(member.encode_locator(args.address, now.manifest["schemeId"], now.epoch, introduction=introduction))
 
 
 def join(args: argparse.Namespace) -> None:
     """Without a locator: print an invite request.  With one: enter the repository, and print its address."""
-    keys = keys_in(args.key, make=args.locator is None)
     if args.locator is None:
+        keys = keys_in(args.key, make=True)
         print(member.encode_invite_request(keys.member_id, keys.x25519_public_key))
         return
     locator = member.decode_locator(args.locator)
-    address = Address(locator["host"], locator["repoId"])
-    session = Session(address.host, keys)
-    now = session.pull(address.repo_id)
-    if member.entry_of(now.manifest, keys.member_id).get("keyBindingSig") is None:
-        session.push(member.binding_of(keys, now, os.urandom))
-    print(printable(str(address)))
+    visit = Visit(args, Address(locator["host"], locator["repoId"]))
+    now = visit.look(locator)
+    if member.entry_of(now.manifest, visit.keys.member_id).get("keyBindingSig") is None:
+        visit.push(now, member.binding_of(visit.keys, now, os.urandom))
+    print(printable(str(visit.address)))
 
 
 def remove(args: argparse.Namespace) -> None:
     """Shut a member out: a new data key for everybody else, in one step."""
-    session = _session(args, args.address)
-    now = session.pull(args.address.repo_id)
-    body = member.removal(now, args.member, os.urandom)
+    visit = Visit(args, args.address)
+    now = visit.look()
+    body = member.removal(visit.keys, now, args.member, os.urandom)
     for entry in body["rewrappedMembers"]:
         if entry.get("keyBindingSig") is None:
             warn(
                 f"{entry['ed25519PublicKey']} has signed no key binding: its X25519 key is what the server says it is."
             )
-    manifest = session.in_repository("remove-member", body, schemas.MANIFEST)
-    print(f"version {manifest['payloadVersion']}, key epoch {manifest['keyEpoch']}")
+    visit.session.in_repository("remove-member", body, schemas.MANIFEST)
+    if args.member != visit.keys.member_id:
+        visit.wrote(now, body["rotatedEnvelope"], body["rewrappedMembers"])
+    print(f"version {now.next_version}, key epoch {body['newKeyEpoch']}")
 
 
 def show(args: argparse.Namespace) -> None:
-    """Print version, key epoch and members."""
-    session = _session(args, args.address)
-    now = session.pull(args.address.repo_id)
+    """Print version, key epoch, members, and the fingerprint of this state."""
+    visit = Visit(args, args.address)
+    _print_state(visit, visit.look())
+
+
+def trust(args: argparse.Namespace) -> None:
+    """Believe what the server shows, if it has the fingerprint given; without one, print it and believe nothing."""
+    visit = Visit(args, args.address)
+    now = visit.unchecked()
+    held = witness.fingerprint(Shown.to(visit.keys, now))
+    if args.fingerprint not in (None, held):
+        raise Failed(f"The server shows the state {held}, not {args.fingerprint}: nothing of it is believed.")
+    if args.fingerprint is not None:
+        visit.trust(now)
+    _print_state(visit, now)
+    if args.fingerprint is None:
+        warn("nothing of this is believed yet: if another member's `vault show` has the same fingerprint, add it here.")
+
+
+def _print_state(visit: Visit, now: Opened) -> None:
     print(f"version {now.next_version - 1}, key epoch {now.epoch}, {printable(now.manifest['schemeId'])}")
     for entry in now.manifest["members"]:
         if entry.get("keyBindingSig") is None:
             keys = "not bound yet"
         else:
             keys = "bound" if member.binding_holds(entry) else "WRONG BINDING"
-        own = "  (you)" if entry["ed25519PublicKey"] == session.keys.member_id else ""
+        own = "  (you)" if entry["ed25519PublicKey"] == visit.keys.member_id else ""
         print(printable(f"{entry['ed25519PublicKey']}  keys {keys}{own}"))
+    print(f"fingerprint {witness.fingerprint(Shown.to(visit.keys, now))}")
 
 
 # --- The command line -----------------------------------------------------------------------------------------
@@ -235,11 +243,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The subcommands and their options."""
     parser.epilog = EXAMPLES
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for work in (create, pull, push, invite, join, remove, show):
+    for work in (create, pull, push, invite, join, remove, show, trust):
         help_line = (work.__doc__ or "").splitlines()[0]
         sub = commands.add_parser(work.__name__, help=help_line, description=help_line)
         sub.set_defaults(work=work)
         sub.add_argument("--key", type=Path, required=True, metavar="FILE", help="the member's key file (mode 0600)")
+        sub.add_argument("--state", type=Path, metavar="FILE", help="what was seen of each repository (KEY.seen)")
+        sub.add_argument("--strict", action="store_true", help="believe no entry that no member signed")
         if work is create:
             sub.add_argument("--server", default="127.0.0.1:8787", metavar="HOST", help="host:port (%(default)s)")
             sub.add_argument(
@@ -260,6 +270,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
             sub.add_argument("request", help="the invite request of the joiner")
         if work is remove:
             sub.add_argument("member", help="the id of the member to shut out, as `show` prints it")
+        if work is trust:
+            sub.add_argument("fingerprint", nargs="?", help="what another member reads from `show`")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -268,4 +280,6 @@ def run(args: argparse.Namespace) -> int:
         args.work(args)
     except (CannotOpen, BadToken) as error:
         raise Failed(str(error)) from None
+    except NotBelieved as error:
+        raise Failed(f"{error} If other members confirm it, accept it with `vault trust`.") from None
     return 0

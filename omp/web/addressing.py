@@ -341,7 +341,7 @@ class Addressing:
         self._public = tuple(dict.fromkeys([*settings["public_urls"], *own]))
         self._pages: tuple[Origin, ...] = settings["cors_origins"]
         # RFC 9110 §12.5.5: a cache must not give one origin the answer that was made for another.
-        self._varies: tuple[tuple[str, str], ...] = (("Vary", "Origin"),) if self._pages else ()
+        self.varies: tuple[tuple[str, str], ...] = (("Vary", "Origin"),) if self._pages else ()
         self._trusted: tuple[Network, ...] = settings["trusted_proxies"]
         self._strict = strict
         self._log = log
@@ -376,18 +376,16 @@ class Addressing:
             )
         return client_behind(peer, forwarded_for, self._trusted)
 
-    def page_fields(self, origin: str | None, destination: Destination, scheme: str) -> tuple[tuple[str, str], ...]:
-        """The CORS fields of an answer to a page of `origin` (the field's value; None if there is none).
+    def page_fields(self, origin: str, destination: Destination, scheme: str) -> tuple[tuple[str, str], ...]:
+        """The CORS fields of an answer to a page of `origin` (the field's value); to no page it is :attr:`varies`.
 
         Raises :class:`ApiError` 403 if pages of that origin may not call.
         """
-        if origin is None:
-            return self._varies
         if any(origin == page.text for page in self._pages):
             allowed = (("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", _EXPOSED))
-            return (*self._varies, *allowed)
+            return (*self.varies, *allowed)
         if is_own_origin(origin, destination, scheme, self._public):
-            return self._varies
+            return self.varies
         raise ApiError(
             403, f"Pages of {origin:.100} may not call this; OMP_CORS_ORIGINS lists the origins whose pages may."
         )

@@ -338,59 +338,31 @@ class Connection:
         """Send `response`; whether the connection can go on.
 
         `request` is None if its head could not be read; `connection` is the value of the Connection field, "" for none.
-        A stream is sent only if the client's share has room for it (omp §1.6).
         """
-        if response.stream is None or request is None or request.method == "HEAD":
-            return self._send_answer(request, response, connection, minor)
-        streams, network = self._server.shares.streams, network_of(request.client)
-        if not streams.take(network):
-            _close(response.stream)
-            return self._send_answer(request, self._application.failure(request, _no_stream()), connection, minor)
+        body, stream = response.body, response.stream
+        if stream is not None and minor == 0:
+            connection = "close"  # HTTP/1.0 has no chunks: there a stream ends with the connection
         try:
-            return self._send_answer(request, response, connection, minor)
-        finally:
-            streams.give_back(network)
-
-    def _send_answer(self, request: Request | None, response: Response, connection: str, minor: int) -> bool:
-        server = self._server
-        try:
-            head, chunked = self._head(response, connection, minor)
+            head = response_head(response, self._server.date(), connection, minor)
         except ValueError as error:  # a handler's bug: a value that no header field can hold
-            response = self._application.failure(request, error)
-            head, chunked = self._head(response, connection, minor)
-        status, stream = response.status, response.stream
-        if server.access_log:
-            line = f"{request.method} {request.target}" if request else "-"
-            client = request.client if request else self._client
-            server.log(f"{client} {line} {status} {'-' if stream else len(response.body)}")
-        if status == 304 or (request is not None and request.method == "HEAD"):
-            if stream is not None:
-                _close(stream)
-            self._socket.sendall(head)
+            _close(stream)
+            return self._send(request, self._application.failure(request, error), connection, minor)
+        if response.status == 304 or (request is not None and request.method == "HEAD"):
+            _close(stream)
+            body = b""
         elif stream is not None:
-            return self._send_stream(request, head, stream, chunked) and chunked and connection != "close"
-        elif len(response.body) <= _SEND:
-            self._socket.sendall(head + response.body)
+            return self._send_stream(request, response, head, connection, minor)
+        if self._server.access_log:
+            self._log(request, response)
+        if len(body) <= _SEND:
+            self._socket.sendall(head + body)
         else:
-            self._send_pieces(head, response.body)
+            self._send_pieces(head, body)
         return connection != "close"
 
-    def _head(self, response: Response, connection: str, minor: int) -> tuple[bytes, bool]:
-        """The head of `response`, and whether its body is chunked; ValueError for a field that cannot be sent.
-
-        HTTP/1.0 has no chunks: there a stream ends with the connection.
-        """
-        streamed = response.stream is not None
-        chunked = streamed and minor > 0
-        return response_head(
-            response.status,
-            self._server.date(),
-            response.content_type,
-            None if streamed else len(response.body),
-            response.headers,
-            "close" if streamed and not chunked else connection,
-            chunked,
-        ), chunked
+    def _log(self, request: Request | None, response: Response) -> None:
+        line = f"{request.client} {request.method} {request.target}" if request else f"{self._client} -"
+        self._server.log(f"{line} {response.status} {'-' if response.stream else len(response.body)}")
 
     def _send_pieces(self, head: bytes, body: bytes) -> None:
         """Send a large body with a deadline for each piece, so that a slow reader cannot hold the thread for ever."""
@@ -401,8 +373,24 @@ class Connection:
             self._socket.sendall(view[start : start + _SEND])
         self._socket.settimeout(self._timeout)
 
-    def _send_stream(self, request: Request | None, head: bytes, stream: Iterator[bytes], chunked: bool) -> bool:
-        """Send a streamed body; whether it was sent to its end."""
+    def _send_stream(
+        self, request: Request | None, response: Response, head: bytes, connection: str, minor: int
+    ) -> bool:
+        """Send a stream if the client's share has room for it (omp §1.6); whether the connection can go on."""
+        assert response.stream is not None
+        streams, network = self._server.shares.streams, network_of(request.client if request else self._client)
+        if not streams.take(network):
+            _close(response.stream)
+            return self._send(request, self._application.failure(request, _no_stream()), connection, minor)
+        try:
+            if self._server.access_log:
+                self._log(request, response)
+            return self._send_parts(request, head, response.stream, minor > 0) and connection != "close"
+        finally:
+            streams.give_back(network)
+
+    def _send_parts(self, request: Request | None, head: bytes, stream: Iterator[bytes], chunked: bool) -> bool:
+        """Send a streamed body as it comes; whether it was sent to its end."""
         self._socket.settimeout(self._server.request_seconds)
         try:
             self._socket.sendall(head)
@@ -484,7 +472,7 @@ class _ClientGone(Exception):
     """The client closed its side before a request was whole."""
 
 
-def _close(stream: Iterator[bytes]) -> None:
+def _close(stream: Iterator[bytes] | None) -> None:
     close = getattr(stream, "close", None)
     if close is not None:
         close()

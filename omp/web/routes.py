@@ -75,6 +75,11 @@ class Route:
         """The path without its leading slash, split."""
         return self.path[1:].split("/")
 
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the path's parameters, in order."""
+        return tuple(segment[1:-1] for segment in self.segments if segment.startswith("{"))
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -141,7 +146,8 @@ class Context:
 
 # --- From a request to its answer -------------------------------------------------------------------------------
 #
-# The routes lie in a tree of path segments, so that finding one costs in the number of segments and not of routes.
+# The routes lie in a tree of path segments, so that finding one costs in the number of segments and not of routes.  A
+# path without parameters is looked up whole.
 
 _Entry = tuple[Route, Mount]
 # Browsers ask before they send such methods and fields; a day is the longest that any of them remembers the answer.
@@ -186,6 +192,7 @@ class Application:
         self._log = log
         self._max_body = max_body
         self._root = _Node()
+        self._whole: dict[str, _Node] = {}
         for mount in mounts:
             for route in mount.routes:
                 self._add(route, mount)
@@ -203,6 +210,8 @@ class Application:
             raise ValueError(f"two routes for {route.method} {route.path}")
         node.entries[route.method] = (route, mount)
         node.mount = mount
+        if not route.parameters:
+            self._whole[route.path] = node
 
     def admit(self, request: Request, local: Local) -> None:
         """Find out where `request`, which arrived at `local`, is addressed and who sent it: before its body is read.
@@ -217,7 +226,7 @@ class Application:
         """The response to `request`.  Never raises."""
         mount = None
         try:
-            node, values = self._place_of(request)
+            node, values = request.place or self._find(request)
             entry = node.entries.get("GET" if request.method == "HEAD" else request.method)
             cors = self._cors(request, node.mount)
             if entry is None:
@@ -225,8 +234,7 @@ class Application:
             route, mount = entry
             request.route = route
             if values:
-                names = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
-                request.params = dict(zip(names, values, strict=True))
+                request.params = dict(zip(route.parameters, values, strict=True))
             if mount.guard is not None:
                 mount.guard(request)
             self._damage.left_out()  # what a stream of this thread met after its handler had returned
@@ -252,21 +260,24 @@ class Application:
         if not mount.own_pages:
             return mount.cors
         origin = request.headers.get("origin")
+        if origin is None:
+            return self._addressing.varies
         return self._addressing.page_fields(origin, request.destination, request.scheme)
 
-    def _place_of(self, request: Request) -> tuple[_Node, list[str]]:
-        """What :meth:`_find` gives for the request's path, found once: before its body is read, if it has one."""
-        if request.place is None:
-            request.place = self._find(request.path)
-        place: tuple[_Node, list[str]] = request.place
-        return place
-
-    def _find(self, path: str) -> tuple[_Node, list[str]]:
+    def _find(self, request: Request) -> tuple[_Node, list[str]]:
+        """Where the path of `request` leads, and the values of its parameters; kept as ``request.place``."""
+        path = request.path
         values: list[str] = []
-        # Split first and decode afterwards: %2F inside a segment is not a separator.
-        found = _descend(self._root, [decode_segment(raw) for raw in path[1:].split("/")], 0, values)
+        found = self._whole.get(path)
+        if found is None:
+            # Split first and decode afterwards: %2F inside a segment is not a separator.
+            segments = path[1:].split("/")
+            if "%" in path:
+                segments = [decode_segment(raw) for raw in segments]
+            found = _descend(self._root, segments, 0, values)
         if found is None:
             raise ApiError(404, "There is no such route; GET /openapi.json lists them all.")
+        request.place = found, values
         return found, values
 
     def _without_handler(self, request: Request, node: _Node, cors: Sequence[tuple[str, str]]) -> Response:
@@ -325,7 +336,7 @@ class Application:
     def body_limit(self, request: Request) -> int:
         """How many bytes the body of `request` may have."""
         try:
-            node, _ = self._place_of(request)
+            node, _ = self._find(request)
         except ApiError:
             return self._max_body
         entry = node.entries.get(request.method)
@@ -334,7 +345,7 @@ class Application:
     def check_head(self, request: Request) -> None:
         """Raise what :meth:`failure` answers if the head alone shows that `request`, without a body so far, will be
         refused."""
-        node, _ = self._place_of(request)
+        node, _ = request.place or self._find(request)
         entry = node.entries.get(request.method)
         if entry is not None and entry[1].check_head is not None:
             request.route = entry[0]

@@ -184,11 +184,10 @@ class HttpServer(ThreadingHTTPServer):
             self._changed.notify_all()
 
     def _turn_away(self, connection: socket.socket) -> None:
-        refusal = ApiError(503, f"All {self.max_connections} connections are in use; try again soon.")
+        busy = f"All {self.max_connections} connections are in use; try again soon."
+        refusal = ApiError(503, busy, headers=[("Retry-After", "1")])
         response = self.application.failure(None, refusal)
-        head = response_head(
-            503, self.date(), response.content_type, len(response.body), [("Retry-After", "1")], "close"
-        )
+        head = response_head(response, self.date(), "close")
         with contextlib.suppress(OSError):
             connection.setblocking(False)
             if self.tls is None:

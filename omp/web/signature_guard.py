@@ -170,7 +170,7 @@ class NonceTable:
 
     def fresh(self, keyid: str, nonce: str, until: int) -> bool:
         """Use `nonce` up and remember it through the epoch second `until`; False if it was used before."""
-        row = sha256(key(keyid, nonce)).digest()
+        row, due = sha256(key(keyid, nonce)).digest(), key(until)
         now = self._clock()
         with self._store.write() as tx:  # check and write in one block: of two at the same time, one is fresh
             before = tx.get(self._table, row)
@@ -181,8 +181,8 @@ class NonceTable:
             # More than are added, so that the table does not outgrow its window.  The clock may have been set back
             # since the last housekeeping.
             self._forget(tx, min(now, self._past), 8)
-            tx.put(self._table, row, key(until))
-            tx.put(self._due, key(until) + row, b"")
+            tx.put(self._table, row, due)
+            tx.put(self._due, due + row, b"")
         return True
 
     def housekeep(self, past: float) -> None:

@@ -21,6 +21,7 @@ from functools import lru_cache
 from http import HTTPStatus
 
 from omp.web.errors import ApiError
+from omp.web.messages import Response
 
 MAX_REQUEST_LINE = 8 * 1024
 MAX_HEAD = 32 * 1024
@@ -317,30 +318,22 @@ def http_date(seconds: int) -> str:
     )
 
 
-def response_head(
-    status: int,
-    date: str,
-    content_type: str,
-    length: int | None,
-    headers: Sequence[tuple[str, str]] = (),
-    connection: str = "",
-    chunked: bool = False,
-) -> bytes:
-    """Status line and header fields, up to the empty line, as one block.
+def response_head(response: Response, date: str, connection: str = "", minor: int = 1) -> bytes:
+    """Status line and header fields of `response`, up to the empty line, as one block.
 
-    `length` is that of the body in bytes; None for a stream, `chunked` or ended by closing the connection.
-    `connection` is what the Connection field says, if anything.  204 and 304 have no body and say nothing about
-    one (RFC 9110 §8.6: a 304 may, and need not).
+    `connection` is what the Connection field says, if anything.  A stream is chunked, but for a client of HTTP/1.0
+    (`minor` is 0), which does not know chunks.  204 and 304 have no body and say nothing about one (RFC 9110 §8.6: a
+    304 may, and need not).  Raises ValueError for a field that cannot be sent.
     """
-    head = f"{_STATUS_LINES[status]}{date}\r\n"
-    if status != 204 and status != 304:
+    head = f"{_STATUS_LINES[response.status]}{date}\r\n"
+    if response.status not in (204, 304):
         # No browser may take an answer for another type than it says: somebody else chose what is in it.
-        head = f"{head}Content-Type: {content_type}\r\nX-Content-Type-Options: nosniff\r\n"
-        if length is not None:
-            head = f"{head}Content-Length: {length}\r\n"
-        elif chunked:
+        head = f"{head}Content-Type: {response.content_type}\r\nX-Content-Type-Options: nosniff\r\n"
+        if response.stream is None:
+            head = f"{head}Content-Length: {len(response.body)}\r\n"
+        elif minor > 0:
             head = f"{head}Transfer-Encoding: chunked\r\n"
-    for name, value in headers:
+    for name, value in response.headers:
         if "\n" in value or "\r" in value:  # response splitting: a handler let the peer's text into a field
             raise ValueError(f"line break in the value of {name}")
         head = f"{head}{name}: {value}\r\n"

@@ -13,8 +13,10 @@ What can go wrong, and who prevents it:
 * A removed member reads on.  *Both*: the server shuts its key out in the step that brings the new roster; the clients
   encrypt what comes after under a new data key.  What it has read before, nobody can take back.
 * The server gives an old envelope, or another repository's, as the current one.  *The client*: the ciphertext is bound
-  to repository, version and epoch.  An old envelope *with* its old manifest still opens: a client that wants to
-  notice must remember the highest version it saw, and this one does not.
+  to repository, version and epoch.  An old envelope *with* its old manifest still opens, so the client remembers what
+  it has seen.
+* The server invents a data key, wraps it for everybody, and reads what they write next; or it puts a member of its own
+  on the roster.  *The client*: members sign the wraps they make, and believe only those whom they know (§13).
 * The server puts its own X25519 key beside a member's name and waits for somebody to wrap the data key for it.  *The
   client*: a member signs its two keys together, the *key binding*.  It is optional in the protocol, so a server can
   also take it away: a client must show who has none.
@@ -36,7 +38,9 @@ The client's half, for teaching, for tests and for ``python -m omp vault``.  It 
 no module of the server imports it:
 
 * ``sealing``: AAD, payload encryption, key wrap, key binding, down to the bytes;
-* ``member``: the keys of a member, the requests it makes of them, join tokens and ``avp://`` addresses.
+* ``vouching``: the signature over a wrap, and the fingerprints by which members compare;
+* ``member``: the keys of a member, the requests it makes of them, join tokens and ``avp://`` addresses;
+* ``witness``: what a member believes of what a server shows.
 
 Every operation is a pure function from a repository to the repository that follows:
 

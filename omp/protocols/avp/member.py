@@ -8,12 +8,14 @@ What an honest client does that the server cannot do for it:
 * it opens an envelope only if the manifest names the same version and epoch, so that the two belong together;
 * before it wraps a data key for a member, it checks that member's key binding, if there is one (it is optional, so a
   server that swaps a key can remove the binding too: a client must show who has none);
-* it takes a new data key for every key epoch, so that a removed member cannot read what comes after.
+* it takes a new data key for every key epoch, so that a removed member cannot read what comes after;
+* it signs every wrap that it makes (``omp.wrap``, §13), so that the others can tell it from one that a server made.
 
-Left out: remembering the highest version and epoch ever seen, without which a client cannot notice a server that
-hands out an old state as the current one.  And a roster that replaces another (:func:`binding_of`, :func:`removal`)
-is made from the one that was pulled: addMember raises no version, so a member that is added between that pull and the
-write falls out again, notices it by the 403, and must be added anew.
+What it remembers of a repository, and what it therefore refuses to believe, is in :mod:`.witness`.
+
+Left out: a roster that replaces another (:func:`binding_of`, :func:`removal`) is made from the one that was pulled.
+addMember raises no version, so a member that is added between that pull and the write falls out again, notices it by
+the 403, and must be added anew.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from omp.protocols.avp import sealing
+from omp.protocols.avp import sealing, vouching
 from omp.protocols.avp.schemas import VaultError
 from omp.protocols.avp.sealing import IV_BYTES, KEY_BYTES, SCHEME, CannotOpen
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode, b64u_decode, b64u_encode
@@ -57,9 +59,10 @@ class Keys(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """What a member sees of a repository: the manifest, its data key, the plaintext."""
+    """What a member sees of a repository: the manifest and the envelope, the data key, the plaintext."""
 
     manifest: Mapping[str, Any]
+    envelope: Mapping[str, Any]
     data_key: bytes
     plaintext: bytes
 
@@ -103,22 +106,32 @@ def _wrapped(data_key: bytes, x25519_public_key: str, random_bytes: RandomBytes)
     return sealing.wrap(data_key, recipient, random_bytes(KEY_BYTES), random_bytes(IV_BYTES))
 
 
-def _entry(
-    member_id: str, x25519_public_key: str, data_key: bytes, epoch: int, binding: str | None, random_bytes: RandomBytes
-) -> dict[str, Any]:
-    return {
-        "ed25519PublicKey": member_id,
-        "x25519PublicKey": x25519_public_key,
-        "wrappedDataKey": _wrapped(data_key, x25519_public_key, random_bytes),
-        "keyEpoch": epoch,
-        "keyBindingSig": binding,
-    }
+class _Wrapper(NamedTuple):
+    """The member with `keys` as it wraps the data key of one epoch for others, and signs each wrap (§8.4, §13.1)."""
+
+    keys: Keys
+    repo_id: str
+    data_key: bytes
+    epoch: int
+    random_bytes: RandomBytes
+
+    def wrapped(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """`entry` with the data key wrapped for its X25519 key; whatever else it holds stays."""
+        key = _wrapped(self.data_key, entry["x25519PublicKey"], self.random_bytes)
+        anew = {**entry, "wrappedDataKey": key, "keyEpoch": self.epoch}
+        return vouching.signed(anew, self.repo_id, self.keys.member_id, self.keys.sign)
+
+    def entry(self, member_id: str, x25519_public_key: str, binding: str | None) -> dict[str, Any]:
+        """A new entry."""
+        made = self.wrapped({"ed25519PublicKey": member_id, "x25519PublicKey": x25519_public_key})
+        return {**made, "keyBindingSig": binding}
 
 
 def creation(keys: Keys, repo_id: str, plaintext: bytes, random_bytes: RandomBytes) -> dict[str, Any]:
     """§9.2: the body of createRepo: a repository at version 1, epoch 0, whose sole member has `keys`."""
     data_key = random_bytes(KEY_BYTES)
-    own = _entry(keys.member_id, keys.x25519_public_key, data_key, 0, keys.binding(), random_bytes)
+    wrapper = _Wrapper(keys, repo_id, data_key, 0, random_bytes)
+    own = wrapper.entry(keys.member_id, keys.x25519_public_key, keys.binding())
     return {
         "manifest": {"repoId": repo_id, "schemeId": SCHEME, "keyEpoch": 0, "payloadVersion": 1, "members": [own]},
         "initialEnvelope": sealing.seal(data_key, random_bytes(IV_BYTES), repo_id, 1, 0, plaintext),
@@ -141,7 +154,7 @@ def opened(keys: Keys, repo_id: str, manifest: Mapping[str, Any], envelope: Mapp
     if manifest["repoId"] != repo_id:
         raise CannotOpen("The server answered with another repository.")
     data_key = sealing.unwrap(entry_of(manifest, keys.member_id)["wrappedDataKey"], keys.x25519_private)
-    return Opened(manifest, data_key, sealing.open_envelope(data_key, envelope))
+    return Opened(manifest, envelope, data_key, sealing.open_envelope(data_key, envelope))
 
 
 def payload(now: Opened, plaintext: bytes, random_bytes: RandomBytes) -> dict[str, Any]:
@@ -151,14 +164,14 @@ def payload(now: Opened, plaintext: bytes, random_bytes: RandomBytes) -> dict[st
     return {"repoId": repo_id, "envelope": envelope, "expectedPayloadVersion": version - 1}
 
 
-def invitation(now: Opened, request: Mapping[str, Any], random_bytes: RandomBytes) -> dict[str, Any]:
+def invitation(keys: Keys, now: Opened, request: Mapping[str, Any], random_bytes: RandomBytes) -> dict[str, Any]:
     """§9.5: the body of addMember for the sender of an invite request.
 
     It has no key binding: only the new member can sign that (:func:`binding_of`).
     """
-    member_id, public_key = request["ed25519PublicKey"], request["x25519PublicKey"]
-    entry = _entry(member_id, public_key, now.data_key, now.epoch, None, random_bytes)
-    return {"repoId": now.manifest["repoId"], "member": entry}
+    wrapper = _Wrapper(keys, now.manifest["repoId"], now.data_key, now.epoch, random_bytes)
+    entry = wrapper.entry(request["ed25519PublicKey"], request["x25519PublicKey"], None)
+    return {"repoId": wrapper.repo_id, "member": entry}
 
 
 def binding_of(keys: Keys, now: Opened, random_bytes: RandomBytes) -> dict[str, Any]:
@@ -168,22 +181,19 @@ def binding_of(keys: Keys, now: Opened, random_bytes: RandomBytes) -> dict[str, 
     return {**payload(now, now.plaintext, random_bytes), "rotatedMembers": roster}
 
 
-def removal(now: Opened, removed_id: str, random_bytes: RandomBytes) -> dict[str, Any]:
+def removal(keys: Keys, now: Opened, removed_id: str, random_bytes: RandomBytes) -> dict[str, Any]:
     """§9.6: the body of removeMember: a new data key and epoch, wrapped for everybody who stays."""
     entry_of(now.manifest, removed_id)
     repo_id, epoch, data_key = now.manifest["repoId"], now.epoch + 1, random_bytes(KEY_BYTES)
     staying = [entry for entry in now.manifest["members"] if entry["ed25519PublicKey"] != removed_id]
     check_bindings(staying)
     envelope = sealing.seal(data_key, random_bytes(IV_BYTES), repo_id, now.next_version, epoch, now.plaintext)
-    rewrapped = [
-        {**entry, "wrappedDataKey": _wrapped(data_key, entry["x25519PublicKey"], random_bytes), "keyEpoch": epoch}
-        for entry in staying
-    ]
+    wrapper = _Wrapper(keys, repo_id, data_key, epoch, random_bytes)
     return {
         "repoId": repo_id,
         "removedMemberId": removed_id,
         "rotatedEnvelope": envelope,
-        "rewrappedMembers": rewrapped,
+        "rewrappedMembers": [wrapper.wrapped(entry) for entry in staying],
         "newKeyEpoch": epoch,
     }
 
@@ -216,7 +226,9 @@ def binding_holds(entry: Mapping[str, Any]) -> bool:
 
 INVITE_REQUEST = {"v": int, "ed25519PublicKey": str, "x25519PublicKey": str}
 LOCATOR = {"v": int, "host": str, "repoId": str}
-LOCATOR_OPTIONAL = {"schemeId": str, "keyEpoch": int, "issuerJwksUrl": str}
+INTRODUCTION = ("omp.inviter", "omp.dataKey", "omp.roster")
+"""What a locator says of the inviter's view (§13.5), so that the first pull is checked too: all of them or none."""
+LOCATOR_OPTIONAL = {"schemeId": str, "keyEpoch": int, "issuerJwksUrl": str, **dict.fromkeys(INTRODUCTION, str)}
 _ADDRESS_SCHEME = "avp://"
 
 
@@ -276,17 +288,26 @@ def decode_invite_request(token: str) -> dict[str, Any]:
 
 
 def encode_locator(
-    address: Address, scheme_id: str | None = None, key_epoch: int | None = None, issuer_jwks_url: str | None = None
+    address: Address,
+    scheme_id: str | None = None,
+    key_epoch: int | None = None,
+    issuer_jwks_url: str | None = None,
+    introduction: Mapping[str, str] | None = None,
 ) -> str:
-    """§10.2: the token that tells a new member where the repository is."""
+    """§10.2: the token that tells a new member where the repository is; `introduction` holds :data:`INTRODUCTION`."""
     value = {"v": 1, "host": address.host, "repoId": address.repo_id}
     optional = {"schemeId": scheme_id, "keyEpoch": key_epoch, "issuerJwksUrl": issuer_jwks_url}
-    return _encoded(value | {name: given for name, given in optional.items() if given is not None})
+    given = {name: each for name, each in optional.items() if each is not None}
+    return _encoded(value | given | dict(introduction or {}))
 
 
 def decode_locator(token: str) -> dict[str, Any]:
     """The locator in `token`; :class:`BadToken` otherwise."""
-    return _decoded(token, LOCATOR, LOCATOR_OPTIONAL)
+    value = _decoded(token, LOCATOR, LOCATOR_OPTIONAL)
+    held = [name for name in (*INTRODUCTION, "keyEpoch") if name in value]
+    if any(name in value for name in INTRODUCTION) and len(held) <= len(INTRODUCTION):
+        raise BadToken(f"A locator with {held[0]} must have keyEpoch, {' and '.join(INTRODUCTION)} too.")
+    return value
 
 
 def _encoded(value: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 from heapq import nsmallest
-from itertools import islice
+from itertools import chain, islice
 from math import dist
 from typing import NamedTuple
 
@@ -98,29 +98,24 @@ def _collected(store: Store, point: Vector, within: float) -> Iterator[tuple[int
 
 
 class _Level:
-    """What is still to be collected on a level: ranges of cells, the first from the key `start` on if that is set."""
+    """What is still to be collected on a level: ranges of cells, as keys, in ascending order."""
 
-    __slots__ = ("has_large", "level", "ranges", "start")
+    __slots__ = ("has_large", "level", "ranges")
 
-    def __init__(self, level: int, has_large: bool, ranges: list[tuple[int, int]]) -> None:
+    def __init__(self, level: int, has_large: bool, cells: list[tuple[int, int]]) -> None:
         self.level = level
         self.has_large = has_large
-        self.ranges = ranges
-        self.start = b""
+        self.ranges = [(key(first), key(end)) for first, end in cells]
 
     def take(self, tx: Reader) -> _Rows:
-        """The next rows: all, or at least ROWS and fewer than twice as many."""
-        rows: _Rows = []
-        start = self.start
-        for number, (first, end) in enumerate(self.ranges):
-            scan = tx.scan(PLACES, start or key(first), key(end))
-            rows += islice(map(_without_text, scan) if self.has_large else scan, ROWS)
-            if len(rows) >= ROWS:
-                self.start = rows[-1][0] + b"\0"
-                self.ranges = self.ranges[number:]
-                return rows
-            start = b""
-        self.ranges = []
+        """The next rows: at most ROWS, or if they are fewer, all."""
+        found = chain.from_iterable(tx.scan(PLACES, start, end) for start, end in self.ranges)
+        rows = list(islice(map(_without_text, found) if self.has_large else found, ROWS))
+        if len(rows) < ROWS:
+            self.ranges = []
+        else:
+            beyond = rows[-1][0] + b"\0"
+            self.ranges = [(max(start, beyond), end) for start, end in self.ranges if end > beyond]
         return rows
 
 

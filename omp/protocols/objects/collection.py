@@ -211,12 +211,14 @@ class Collection:
                     if row is None:
                         continue
                     record = Record(row)
-                    if (not part or record.key_contains(part)) and not record.is_gone(now):
+                    is_gone = record.deadline and record.is_gone(now)
+                    if not is_gone and (not part or record.key_contains(part)):
                         if len(items) == limit or size > PAGE_BYTES:
                             return Page(items, last.decode())
                         last = position
-                        items.append(record.summary)
-                        size += len(items[-1])
+                        summary = record.summary
+                        items.append(summary)
+                        size += len(summary)
                     bytes_left -= len(row)
                     if bytes_left <= 0:
                         break
@@ -309,9 +311,11 @@ def _candidates(
 ) -> Iterator[tuple[bytes, bytes | None]]:
     """(id, row) of what comes after `position`; the row is None where the index shows that its key does not match."""
     if namespace is None:
-        yield from tx.scan(OBJECTS, position and position + b"\0")
-        return
-    prefix = key(namespace)
+        return tx.scan(OBJECTS, position and position + b"\0")
+    return _in_namespace(tx, key(namespace), part, position)
+
+
+def _in_namespace(tx: Reader, prefix: bytes, part: bytes, position: bytes) -> Iterator[tuple[bytes, bytes | None]]:
     start = prefix + position + b"\0" if position else prefix
     for index, name in tx.scan(BY_NAMESPACE, start, after(prefix)):
         identifier = index[-ID_BYTES:]

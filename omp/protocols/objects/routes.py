@@ -56,11 +56,11 @@ def fetch(request: Request, objects: Collection) -> Response:
     Most objects stay when they are read, so the first look needs no write transaction.  Only an object that is to be
     deleted on read is taken in one, and looked at again there: another GET, or a PUT, may have come between.
     """
-    identifier, wanted = request.params["id"], _wanted_by(request)
+    identifier = request.params["id"]
     record = objects.find(identifier)
     if record.last_read and request.method == "GET":
         # §6.2: neither a 304 nor a 412 brings the content, so neither uses the object up.
-        record = objects.take(identifier, lambda one: one.last_read and wanted(one))
+        record = objects.take(identifier, lambda one: one.last_read and not unmet_precondition(request, one.etag))
     etag = record.etag
     # An object that is gone after one answer must not live on in a cache.
     uncached = (("Cache-Control", "no-store"),) if record.last_read else ()
@@ -142,7 +142,7 @@ def _listed(objects: Collection, path: str, place: str, wanted: Mapping[str, Any
     limit = DEFAULT_PAGE if limit is None else int(limit)
     filters = {name: wanted.get(name) or None for name in _FILTERS}
     start_after = _start(place, wanted.get("cursor"))
-    if any(len(text) > MAX_NAME for text in filters.values() if text):
+    if max(map(len, filter(None, filters.values())), default=0) > MAX_NAME:
         page = Page([], None)  # no object has such a name, and the link to a next page would not fit in a request
     else:
         page = objects.page(filters["namespace"], filters["key_contains"], limit, start_after, request.require_client)

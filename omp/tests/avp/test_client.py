@@ -16,6 +16,7 @@ from typing import Any
 from omp.protocols.avp import member, sealing
 from omp.protocols.avp.member import Address, BadToken
 from omp.protocols.avp.sealing import CannotOpen
+from omp.protocols.avp.witness import Shown, UnvouchedMember
 from omp.rules.ed25519 import public_key_slowly, sign_slowly, verify
 from omp.rules.encodings import b64u_encode
 from omp.tests import PUBLISHED as PUBLISHED_DATA
@@ -147,7 +148,7 @@ class Members(unittest.TestCase):
         request = member.decode_invite_request(
             member.encode_invite_request(self.bob.member_id, self.bob.x25519_public_key)
         )
-        self.manifest["members"].append(member.invitation(self.opened(), request, self.random)["member"])
+        self.manifest["members"].append(member.invitation(self.alice, self.opened(), request, self.random)["member"])
 
     def cannot_open(self) -> None:
         with self.assertRaises(CannotOpen):
@@ -215,7 +216,7 @@ class Members(unittest.TestCase):
         writes: list[Callable[[], Any]] = [
             lambda: member.payload(now, b"more", self.random),
             lambda: member.binding_of(self.alice, now, self.random),
-            lambda: member.removal(now, self.alice.member_id, self.random),
+            lambda: member.removal(self.alice, now, self.alice.member_id, self.random),
         ]
         for write in writes:
             with self.assertRaises(CannotOpen):
@@ -224,7 +225,7 @@ class Members(unittest.TestCase):
     def test_a_removed_member_cannot_open_later_envelopes(self) -> None:
         self.admit_bob()
         bobs = self.opened(self.bob)
-        body = member.removal(self.opened(), self.bob.member_id, self.random)
+        body = member.removal(self.alice, self.opened(), self.bob.member_id, self.random)
         self.manifest |= {"members": body["rewrappedMembers"], "keyEpoch": 1, "payloadVersion": 2}
         self.sealed = body["rotatedEnvelope"]
         self.assertEqual(self.opened().plaintext, b"the plan")
@@ -240,13 +241,19 @@ class Members(unittest.TestCase):
         self.admit_bob()
         self.manifest["members"][0]["x25519PublicKey"] = self.bob.x25519_public_key
         with self.assertRaises(CannotOpen):
-            member.removal(self.opened(), self.bob.member_id, self.random)
+            member.removal(self.alice, self.opened(), self.bob.member_id, self.random)
 
     def test_a_member_without_a_binding_stays_when_another_is_removed(self) -> None:
         self.admit_bob()
-        body = member.removal(self.opened(), self.alice.member_id, self.random)
+        body = member.removal(self.alice, self.opened(), self.alice.member_id, self.random)
         self.assertEqual([each["ed25519PublicKey"] for each in body["rewrappedMembers"]], [self.bob.member_id])
         self.assertIsNone(body["rewrappedMembers"][0]["keyBindingSig"])
+
+    def test_a_roster_that_holds_a_member_twice_is_not_believed(self) -> None:
+        self.admit_bob()
+        self.manifest["members"].append(dict(self.manifest["members"][1]))
+        with self.assertRaises(UnvouchedMember):
+            Shown.to(self.alice, self.opened())
 
     def test_only_32_bytes_are_ever_signed_for_a_server(self) -> None:
         for nonce in ("", base64.b64encode(b"a|b").decode(), "x"):

@@ -128,6 +128,23 @@ class Push(VaultCase):
             body = removal(self.repo, ALICE.id, [BOB.id], version, epoch)
             self.answered(self.alice.call(self.repo, "remove-member", body), 400, "bad_request")
 
+    def test_whoever_pushes_the_highest_version_allowed_can_still_be_removed(self) -> None:
+        self.with_bob()
+        highest = 1 + (1 << 20)
+        self.answered(self.bob.push(self.repo, 1, envelope(self.repo, highest)), 200)
+        self.answered(self.bob.push(self.repo, highest, envelope(self.repo, 2**63 - 1)), 400, "bad_request")
+        body = removal(self.repo, BOB.id, [ALICE.id], highest + 1, 1)
+        self.answered(self.alice.call(self.repo, "remove-member", body), 200)
+
+    def test_clients_that_count_in_steps_of_1_from_epoch_0_go_on(self) -> None:
+        self.with_bob()
+        for version in range(2, 12, 2):
+            epoch = version // 2
+            self.answered(self.bob.push(self.repo, version - 1, envelope(self.repo, version, epoch - 1)), 200)
+            self.answered(self.alice.add(self.repo, entry(CAROL.id, epoch - 1)), 200)
+            body = removal(self.repo, CAROL.id, [ALICE.id, BOB.id], version + 1, epoch)
+            self.answered(self.alice.call(self.repo, "remove-member", body), 200)
+
     def test_the_epoch_never_falls_and_stays_without_a_new_roster(self) -> None:
         self.created()
         roster = [entry(ALICE.id, 3)]

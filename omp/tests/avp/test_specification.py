@@ -1,4 +1,4 @@
-"""The worked example of SPEC.md (§11), recomputed from its fixed random values, value by value."""
+"""The worked examples of SPEC.md (§11, §13.8), recomputed from its fixed random values, value by value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import unittest
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
-from omp.protocols.avp import member, sealing
+from omp.protocols.avp import member, sealing, vouching
 from omp.protocols.avp.member import Address, Keys
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64_decode, b64_encode
@@ -30,7 +30,7 @@ class WorkedExample(unittest.TestCase):
     def setUp(self) -> None:
         text = SPEC.read_text(encoding="utf-8")
         section = text[text.index("## 11.") : text.index("## 12.")]
-        self.values = values_in(section)
+        self.values = values_in(section) | values_in(text[text.index("### 13.8") :])
         (creation,) = re.findall(r"^```json\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
         self.creation = json.loads(creation)
 
@@ -64,6 +64,27 @@ class WorkedExample(unittest.TestCase):
         address = Address("127.0.0.1:8787", "plans")
         self.shows("locator", member.encode_locator(address, sealing.SCHEME, 0))
         self.shows("address", str(address))
+
+    def test_who_wrapped_it_and_the_fingerprints(self) -> None:
+        manifest = self.creation["manifest"]
+        (entry,) = manifest["members"]
+        message = vouching.wrap_message("plans", 0, entry)
+        self.shows("wrap message", message)
+        signature = b64_encode(sign_slowly(self["ed25519 seed"], message))
+        self.shows("omp.wrap sig", signature)
+        self.assertEqual(entry["omp.wrap"], {"by": self.values["ed25519PublicKey"], "sig": signature})
+        self.assertEqual(vouching.wrapper_of("plans", 0, entry), self.values["ed25519PublicKey"])
+        data_key = vouching.data_key_fingerprint("plans", 0, self["data key"])
+        envelope = vouching.envelope_fingerprint(self.creation["initialEnvelope"])
+        (roster,) = vouching.roster_fingerprints("plans", [entry])
+        members = {entry["ed25519PublicKey"]: entry["x25519PublicKey"]}
+        self.shows("fp of data key", data_key)
+        self.shows("fp of envelope", envelope)
+        self.shows("fp of roster", roster)
+        self.shows("state fingerprint", vouching.state_fingerprint("plans", 1, 0, data_key, envelope, members))
+        introduction = dict(zip(member.INTRODUCTION, (entry["ed25519PublicKey"], data_key, roster), strict=True))
+        address = Address("127.0.0.1:8787", "plans")
+        self.shows("omp locator", member.encode_locator(address, sealing.SCHEME, 0, introduction=introduction))
 
     @needs_cryptography
     def test_what_is_encrypted_and_the_request_made_of_it(self) -> None:

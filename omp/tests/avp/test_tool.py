@@ -17,7 +17,7 @@ from omp.rules.encodings import b64u_encode
 from omp.tests.avp.parties import CAROL, Caller
 from omp.tests.harness import answering, command, raw_server, running_server
 from omp.tools.terminal import Failed
-from omp.tools.vault import Session, keys_in, server_at
+from omp.tools.vault_session import Session, keys_in, server_at
 
 
 @unittest.skipIf(find_spec("cryptography"), "here the package cryptography is installed")

@@ -32,6 +32,8 @@ DOCUMENTS = {"omp": "omp/SPEC.md", **{name: f"omp/protocols/{name}/SPEC.md" for 
 OF_A_TOOL = {
     "log": "oplog",
     "vault": "avp",
+    "vault_session": "avp",
+    "vault_memory": "avp",
     "places": "mrs",
     "places_seed": "mrs",
     "peers": "mrs",

@@ -55,6 +55,7 @@ _TIMES = (
 # Values that may be shown more than once, and then must be the same: kind -> its form.
 _NAMES = re.compile(
     r"(?P<uuid>\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b)"
+    r"|(?P<state>\b[0-9a-f]{4}(?:-[0-9a-f]{4}){5}\b)"
     r"|(?P<address>\b0x[0-9a-fA-F]{40}\b)"
     r"|(?P<hex>\b(?:0x)?[0-9a-f]{64,}\b)"
     r"|(?P<registration>\breg_[A-Za-z0-9_-]{12})"

@@ -151,10 +151,16 @@ def _join_token_cases() -> Iterable[dict[str, Any]]:
     token = member.encode_invite_request(keys.member_id, keys.x25519_public_key)
     invite = {"v": 1, "ed25519PublicKey": keys.member_id, "x25519PublicKey": keys.x25519_public_key}
     address = Address("vault.example:8443", REPO)
+    introduction = {
+        "omp.inviter": keys.member_id,
+        "omp.dataKey": hashlib.sha256(b"data key").hexdigest(),
+        "omp.roster": hashlib.sha256(b"roster").hexdigest(),
+    }
     locators = {
         "locator": member.encode_locator(address),
         "locator with everything": member.encode_locator(address, sealing.SCHEME, 4, "https://idp.example/jwks.json"),
         "locator, not ASCII": member.encode_locator(Address("vault.example", "ключ")),
+        "locator with an introduction": member.encode_locator(address, None, 4, introduction=introduction),
     }
     yield {"name": "invite request", "type": "invite", "token": token, "decoded": invite, "canonical": True}
     for name, text in locators.items():
@@ -169,6 +175,8 @@ def _join_token_cases() -> Iterable[dict[str, Any]]:
         ("no repository", "locator", {"v": 1, "host": "h"}),
         ("true is no number", "locator", good | {"v": True}),
         ("an epoch in quotes", "locator", good | {"keyEpoch": "1"}),
+        ("an introduction without an epoch", "locator", good | introduction),
+        ("half an introduction", "locator", good | {"keyEpoch": 4, "omp.inviter": keys.member_id}),
         ("a key of 31 bytes", "invite", invite | {"x25519PublicKey": b64_encode(random(31))}),
     ):
         text = b64u_encode(json.dumps(value, separators=(",", ":")).encode())
@@ -288,7 +296,7 @@ def _steps(exchange: Exchange, keys: Mapping[str, Keys], random: Callable[[int],
     yield step("pull", "alice", "pull", pull)
     yield step("pull at the current version", "alice", "pull", pull | {"knownPayloadVersion": 1})
     yield step("pull by who is no member", "bob", "pull", pull)
-    invited = member.invitation(opened("alice"), _invite(bob), random)
+    invited = member.invitation(alice, opened("alice"), _invite(bob), random)
     yield step("add a member", "alice", "add-member", invited)
     yield step("add it again", "alice", "add-member", invited)
     swapped = invited["member"] | {"x25519PublicKey": carol.x25519_public_key}
@@ -299,17 +307,26 @@ def _steps(exchange: Exchange, keys: Mapping[str, Keys], random: Callable[[int],
     yield step("push", "bob", "push", pushed)
     yield step("push with a stale expectation", "alice", "push", pushed)
     yield step("push a version that does not rise", "alice", "push", pushed | {"expectedPayloadVersion": 2})
+    far = pushed | {"envelope": pushed["envelope"] | {"payloadVersion": 3 + (1 << 20)}, "expectedPayloadVersion": 2}
+    yield step("push a version that rises by more than 2^20", "alice", "push", far)
+    rotated = pushed | {"envelope": pushed["envelope"] | {"payloadVersion": 3, "keyEpoch": 1}}
+    rotated |= {"expectedPayloadVersion": 2}
+    yield step("push another epoch without a roster", "alice", "push", rotated)
     yield step("push to another repository than the path's", "alice", "push", pushed | {"repoId": "another"})
     bound = member.binding_of(bob, opened("bob"), random)
     without_caller = bound | {"rotatedMembers": bound["rotatedMembers"][:1]}
     yield step("push a roster without the caller", "bob", "push", without_caller)
     yield step("push with a rotated roster", "bob", "push", bound)
-    removal = member.removal(opened("alice"), bob.member_id, random)
+    removal = member.removal(alice, opened("alice"), bob.member_id, random)
     yield step("remove who is not there", "alice", "remove-member", removal | {"removedMemberId": carol.member_id})
     keeping = removal | {"rewrappedMembers": bound["rotatedMembers"]}
     yield step("remove with a roster that keeps the member", "alice", "remove-member", keeping)
     yield step("remove without a new epoch", "alice", "remove-member", removal | {"newKeyEpoch": 0})
     yield step("remove", "alice", "remove-member", removal)
+    of_the_past = bound | {"expectedPayloadVersion": 4, "envelope": bound["envelope"] | {"payloadVersion": 5}}
+    of_the_past |= {"rotatedMembers": removal["rewrappedMembers"]}
+    yield step("push an epoch that falls", "alice", "push", of_the_past)
+    yield step("add a member under the data key of another epoch", "alice", "add-member", invited)
     yield step("remove again, the identical request", "alice", "remove-member", removal)
     yield step("pull after the removal", "alice", "pull", pull)
     yield step("pull by the removed member", "bob", "pull", pull)

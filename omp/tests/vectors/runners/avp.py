@@ -7,12 +7,14 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from omp.protocols.avp import member, sealing
+from omp.protocols.avp import member, sealing, vouching
 from omp.protocols.avp.member import Address, BadToken, binding_holds
 from omp.protocols.avp.sealing import CannotOpen
+from omp.protocols.avp.vouching import WrapNotSigned
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.encodings import b64_decode, b64_encode
 from omp.tests.vectors.makers.avp import Exchange, FixedBytes
+from omp.tests.vectors.makers.avp_signatures import fingerprints
 
 Case = dict[str, Any]
 
@@ -68,6 +70,26 @@ def _key_binding(test: unittest.TestCase, case: Case) -> None:
         test.assertEqual(b64_encode(sign_slowly(seed, message)), case["keyBindingSig"])
 
 
+def _wrap_signature(test: unittest.TestCase, case: Case) -> None:
+    place, entry, by = (case["repoId"], case["keyEpoch"]), case["entry"], case["by"]
+    message = vouching.wrap_message(*place, entry)
+    test.assertEqual(message.hex(), case["message"])
+    if by is None:
+        with test.assertRaises(WrapNotSigned):
+            vouching.wrapper_of(*place, entry)
+        return
+    test.assertEqual(vouching.wrapper_of(*place, entry), by)
+    seed = b64_decode(case["ed25519Seed"])
+    test.assertEqual(b64_encode(public_key_slowly(seed)), by)
+    test.assertEqual({"by": by, "sig": b64_encode(sign_slowly(seed, message))}, entry["omp.wrap"])
+
+
+def _fingerprint(test: unittest.TestCase, case: Case) -> None:
+    counters = case["payloadVersion"], case["keyEpoch"]
+    made = fingerprints(case["repoId"], *counters, b64_decode(case["dataKey"]), case["envelope"], case["members"])
+    test.assertEqual({name: case[name] for name in made}, made)
+
+
 def _join_token(test: unittest.TestCase, case: Case) -> None:
     decode = {"invite": member.decode_invite_request, "locator": member.decode_locator}[case["type"]]
     value = case["decoded"]
@@ -81,8 +103,9 @@ def _join_token(test: unittest.TestCase, case: Case) -> None:
     if case["type"] == "invite":
         made = member.encode_invite_request(value["ed25519PublicKey"], value["x25519PublicKey"])
     else:
-        optional = (value.get(name) for name in ("schemeId", "keyEpoch", "issuerJwksUrl"))
-        made = member.encode_locator(Address(value["host"], value["repoId"]), *optional)
+        scheme, epoch, url = (value.get(name) for name in ("schemeId", "keyEpoch", "issuerJwksUrl"))
+        introduction = {name: value[name] for name in member.INTRODUCTION if name in value}
+        made = member.encode_locator(Address(value["host"], value["repoId"]), scheme, epoch, url, introduction)
     test.assertEqual(made, case["token"])
 
 
@@ -122,6 +145,8 @@ RUNNERS: dict[str, Callable[[unittest.TestCase, Case], None]] = {
     "avp/payload": _payload,
     "avp/key-wrap": _key_wrap,
     "avp/key-binding": _key_binding,
+    "avp/wrap-signature": _wrap_signature,
+    "avp/fingerprint": _fingerprint,
     "avp/join-token": _join_token,
     "avp/address": _address,
     "avp/login": _login,
