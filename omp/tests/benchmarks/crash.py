@@ -90,6 +90,8 @@ class Run:
     accidents: bool = True
     command: Sequence[str] = SERVER
     enough: int = ENOUGH
+    keep: Path = Path(tempfile.gettempdir())
+    """Where the files of a finding are kept, in a folder of their own."""
     killed: int = 0
     answered: Counter[str] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
@@ -226,7 +228,7 @@ class _File:
         """Keep findings, with what is needed to look at them, and the files as they are."""
         if not findings:
             return
-        kept = tempfile.mkdtemp(prefix="omp-crash-found-")
+        kept = tempfile.mkdtemp(prefix="omp-crash-found-", dir=self._run.keep)
         shutil.copytree(self._folder, kept, dirs_exist_ok=True)
         place = f"seed {self._run.seed}, kill {self._run.killed}{f', {during}' if during else ''}; files in {kept}"
         for finding in findings:

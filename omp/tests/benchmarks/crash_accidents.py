@@ -59,15 +59,19 @@ class Victim:
         return self._process.pid
 
     def kill(self) -> None:
-        """SIGKILL, and wait until the system has taken everything back."""
+        """SIGKILL, and wait until the system has taken everything back; nothing where it has ended."""
         self._process.kill()
-        self._process.communicate()
+        self._end()
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
         self._process.terminate()
-        self._process.communicate()
-        return self._process.returncode
+        return self._end()
+
+    def _end(self) -> int:
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return self._process.wait()
 
     def second(self, path: Path) -> tuple[int, str]:
         """(exit status, standard error) of another server on the file `path`."""
@@ -230,8 +234,7 @@ def damaged_row(path: Path, start: Callable[[], Victim], verify: Callable[[Path]
 
 
 def _served_damaged(victim: Victim, key: bytes) -> Iterator[str]:
-    text = key.hex()
-    name = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    name = key.decode()  # of an object, its id
     try:
         answers = {target: victim.get(target) for target in (f"/objects/{name}", "/objects", "/health")}
     finally:
