@@ -148,7 +148,7 @@ class _File:
         self._path = folder / "omp.db"
         self._random = Random(f"{run_of.seed} {run_of.killed}")
         self._writers = list(_crew(self._random))
-        self._log = (folder / "server.log").open("w+b")
+        self._log = (folder / "server.log").open("a+b")
         self._victim: Victim | None = None
 
     def __enter__(self) -> _File:
@@ -198,7 +198,8 @@ class _File:
         time.sleep(self._random.uniform(SHORTEST, LONGEST))
         if accident in ACCIDENTS:
             self._found(*ACCIDENTS[accident](victim), during=accident)
-        victim.kill()
+        if not victim.kill():
+            self._found("the server ended before it was killed", during=accident)
         stop.set()
         for thread in threads:
             thread.join()

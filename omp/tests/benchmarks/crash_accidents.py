@@ -58,10 +58,12 @@ class Victim:
         """The process."""
         return self._process.pid
 
-    def kill(self) -> None:
-        """SIGKILL, and wait until the system has taken everything back; nothing where it has ended."""
+    def kill(self) -> bool:
+        """SIGKILL, and wait until the system has taken everything back; False where it had ended by itself."""
+        running = self._process.poll() is None
         self._process.kill()
         self._end()
+        return running
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""

@@ -120,6 +120,8 @@ class Writer:
                 return  # the server was killed: the request under way has no answer
             except Broken as broken:
                 self.broken.append(str(broken))
+            except Exception as error:  # an answer that cannot be read, say: else it would end the thread unseen
+                self.broken.append(f"an answer was not what it should be: {error!r}")
 
     def _step(self, stop: threading.Event) -> None:
         try:
