@@ -39,14 +39,12 @@ class Shared:
         self.version = 1
         """The greatest that anybody was told."""
 
-    def told(self, version: int, ciphertext: str | None) -> None:
-        """A member was answered this version, and who pulled also its ciphertext.  Raises :class:`Broken`."""
+    def told(self, version: int, ciphertext: str) -> None:
+        """A member pulled this.  Raises :class:`Broken` where it cannot be."""
         with self.lock:
             if version < self.version:
                 raise Broken(f"{self.repo_id} is at version {version}, after version {self.version} was answered")
             self.version = version
-            if ciphertext is None:
-                return
             known = self.accepted.get(version)
             possible = {known} if known is not None else self.sent.get(version, set())
             if ciphertext not in possible:
@@ -59,10 +57,10 @@ class VaultWriter(Writer):
 
     protocol = "avp"
 
-    def __init__(self, name: str, random: Random, shared: Shared | None = None) -> None:
+    def __init__(self, name: str, random: Random, shared: Shared) -> None:
         super().__init__(name, random)
         self.party = Party(name)
-        self._shared = shared or Shared(self.party, Party("nobody"), "")
+        self._shared = shared
         self._bearer: dict[str, str] = {}
         self._nonces: list[tuple[float, str]] = []
         self._tried: set[str] = set()
@@ -72,8 +70,8 @@ class VaultWriter(Writer):
     def prepare(self) -> None:
         """Log in, and begin the repository that is shared."""
         self._bearer = self._login(self._challenge())
-        if self._shared.repo_id and self._shared.owner.id == self.party.id:
-            shared = self._shared
+        shared = self._shared
+        if shared.owner.id == self.party.id:
             self._post("/v1/repos", creation(shared.repo_id, self.party))
             self._operate(shared.repo_id, "add-member", {"member": entry(shared.guest.id)})
 
@@ -87,7 +85,7 @@ class VaultWriter(Writer):
             self.ledger.answered += 1
         elif chance < 0.2 and self._nonces:
             self._redeem(*self._nonces.pop(), again=False)
-        elif chance < 0.4 and self._shared.repo_id:
+        elif chance < 0.4:
             self._push_together()
         elif len(self.ledger.states) < REPOSITORIES and chance < 0.6:
             self._create()
@@ -168,15 +166,18 @@ class VaultWriter(Writer):
         """Pull every repository; the nonces that were answered are good, once."""
         for repo_id in sorted({*self.ledger.states, *self.ledger.open()}):
             self.ledger.settle(repo_id, self._pulled(repo_id))
-        if self._shared.repo_id:
-            pulled = self._pulled(self._shared.repo_id)
-            if pulled is None:
-                raise Broken(f"{self._shared.repo_id} is gone")
-            self._shared.told(pulled["manifest"]["payloadVersion"], pulled["envelope"]["ciphertext"])
-            if pulled["manifest"]["payloadVersion"] != pulled["envelope"]["payloadVersion"]:
-                raise Broken(f"manifest and envelope of {self._shared.repo_id} are of different versions: {pulled}")
+        self._check_shared(self._shared)
         while self._nonces:
             self._redeem(*self._nonces.pop(), again=True)
+
+    def _check_shared(self, shared: Shared) -> None:
+        pulled = self._pulled(shared.repo_id)
+        if pulled is None:
+            raise Broken(f"{shared.repo_id} is gone")
+        version, sealed = pulled["manifest"]["payloadVersion"], pulled["envelope"]
+        shared.told(version, sealed["ciphertext"])
+        if version != sealed["payloadVersion"]:
+            raise Broken(f"manifest and envelope of {shared.repo_id} are of different versions: {pulled}")
 
     def _pulled(self, repo_id: str) -> dict[str, Any] | None:
         path = f"/v1/repos/{quote(repo_id, safe='')}/pull"
