@@ -22,7 +22,9 @@ import argparse
 import contextlib
 import io
 import shutil
+import signal
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -73,7 +75,12 @@ def run(args: argparse.Namespace) -> int:
     seed = SystemRandom().randrange(10**6) if args.seed is None else args.seed
     print(f"seed {seed}", flush=True)
     run_of = Run(seed, kills, accidents=not args.no_accidents)
-    run_of.go()
+    # A server in a session of its own would outlive a bench that is ended: let it clean up.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        run_of.go()
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print(run_of.table())
     return 1 if run_of.findings else 0
 
