@@ -29,6 +29,7 @@ Read in this order (``omp/README.md`` has it with minutes); the first four belon
 :mod:`.entries`         what is kept of an operation, and of a key
 :mod:`.causality`       is X in past(O)? chains, forks, version vectors (§3.1, §3.4)
 :mod:`.verify`          the twelve stages, as a table (§3.2)
+:mod:`.steps`           work that can be interrupted
 :mod:`.void`            what a revocation does to what is concurrent with it (§4.5); read the proof
 :mod:`.replica`         all of it together; the one append (§3.2)
 :mod:`.operation`       what an operation is: members, grammars, limits, ranges, references (§2)
