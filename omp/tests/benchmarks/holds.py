@@ -42,12 +42,14 @@ from omp.web.signature_guard import SignatureGuard
 HELP = "how long locks are held while the worst is sent to the operation log"
 BOUND = 0.050
 """Seconds that a lock may be held."""
+_SOURCES = 256
 _TRUSTING = Engine("trusting", lambda public_key, message, signature: True)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--operations", type=int, help="in the log of a row (100,000; 10,000 with --quick)")
+    parser.add_argument("--only", metavar="NAME", help=f"only the rows of this log: {', '.join(ROWS)}")
     parser.add_argument("--python-gc", action="store_true", help="leave the thresholds of the collector alone")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a hold exceeds its bound without gc")
     parser.epilog = "example:\n  python -m omp bench holds --quick"
@@ -62,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
         f"{'':44}{'store':8}{'whole':>8}{'lock':>8}{'block':>8}{'lock, gc':>10}{'block, gc':>11}{'gc pause':>10}  (ms)"
     )
     worst = 0.0
-    for prepare, attacks in _rows(count):
+    for name, rows in ROWS.items():
+        if args.only is not None and args.only not in name:
+            continue
+        prepare, attacks = rows(count)
         for store in ("memory", "sqlite"):
             for name, without, with_gc in _measured(store, prepare, attacks):
                 worst = max(worst, without.lock, without.block)
@@ -172,6 +177,8 @@ class _OpenToAll:
 
 
 _Attack = tuple[str, Callable[[Watched], None]]
+_Prepared = tuple[Callable[[Watched], None], list[_Attack]]
+"""(What brings a node into the state that the attacks need, the attacks in order)."""
 
 
 def _measured(
@@ -206,14 +213,7 @@ class _Writer(_Key):
         self.log = identifiers.identity_id(self.public_key)
 
 
-def _rows(count: int) -> Iterator[tuple[Callable[[Watched], None], list[_Attack]]]:
-    """(What brings a node into the state that the attacks need, the attacks in order)."""
-    yield _chain(count)
-    yield _written_under_a_grant(count // 2)
-    yield _heads(count // 10)
-
-
-def _chain(count: int) -> tuple[Callable[[Watched], None], list[_Attack]]:
+def _chain(count: int) -> _Prepared:
     """Claims each derived from the one before it; then the first is refuted."""
     root = _Writer(1)
     made = [_Made(root, root.log, CLAIM, _claim("0"))]
@@ -231,12 +231,13 @@ def _chain(count: int) -> tuple[Callable[[Watched], None], list[_Attack]]:
     ]
 
 
-def _written_under_a_grant(count: int) -> tuple[Callable[[Watched], None], list[_Attack]]:
+def _written_under_a_grant(operations: int) -> _Prepared:
     """Claims under a grant, half of them derived from another; then the grant is revoked by who has seen none."""
     root, device = _Writer(2), _Writer(3)
     granted = _Made(root, root.log, GRANT, _grant(device))
     made = [granted]
     last: _Made | None = None
+    count = operations // 2
     for number in range(count):
         sources = [last] if last and number % 2 else []
         last = _Made(device, root.log, CLAIM, _claim(str(number), sources), last, [] if last else [granted])
@@ -248,11 +249,12 @@ def _written_under_a_grant(count: int) -> tuple[Callable[[Watched], None], list[
     ]
 
 
-def _heads(count: int) -> tuple[Callable[[Watched], None], list[_Attack]]:
+def _heads(operations: int) -> _Prepared:
     """Forks of one operation, none of which has seen another."""
     root = _Writer(4)
     first = _Made(root, root.log, CLAIM, _claim("first"))
     made = [first]
+    count = operations // 10
     for number in range(count):
         body = {
             "evidence": identifiers.evidence_id(b"%d" % number), "media_type": "text/plain", "size": 1, "source": "x",
@@ -264,3 +266,32 @@ def _heads(count: int) -> tuple[Callable[[Watched], None], list[_Attack]]:
         (f"missing, with {count:,} heads", lambda watched: watched.ask("POST", root.log, "/missing", asked)),
         ("the state with as many forks", lambda watched: watched.ask("GET", root.log, "/state")),
     ]
+
+
+def _dense(operations: int) -> _Prepared:
+    """Claims that each have as many sources as may be, and then a taint as long."""
+    root = _Writer(5)
+    base = [_Made(root, root.log, CLAIM, _claim("0"))]
+    for number in range(1, _SOURCES):
+        base.append(_Made(root, root.log, CLAIM, _claim(f"source {number}", base[-1:]), base[-1]))
+    made = base[:]
+    count = operations // 100
+    for number in range(count):
+        made.append(_Made(root, root.log, CLAIM, _claim(str(number), base), made[-1]))
+    refutation = _Made(root, root.log, REFUTATION, _about(base[0]), made[-1])
+    return lambda watched: watched.post(root.log, made), [
+        (f"refuting what {count:,} x {_SOURCES} claims rest on", lambda watched: watched.post(root.log, [refutation])),
+        ("the state after it", lambda watched: watched.ask("GET", root.log, "/state")),
+        (f"why, of {_SOURCES} sources", lambda watched: watched.ask("GET", root.log, f"/claims/{made[-1].id}/why")),
+        ("the projection", lambda watched: watched.ask("GET", root.log, f"/projection?key={root.id}")),
+        ("a page of claims", lambda watched: watched.ask("GET", root.log, "/claims?limit=1000")),
+    ]
+
+
+ROWS: dict[str, Callable[[int], _Prepared]] = {
+    "chain": _chain,
+    "grant": _written_under_a_grant,
+    "heads": _heads,
+    "dense": _dense,
+}
+"""The logs that are attacked, each made of so many operations or fewer."""
