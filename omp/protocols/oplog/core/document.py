@@ -28,7 +28,7 @@ from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
-from omp.protocols.oplog.core.authority import matches
+from omp.protocols.oplog.core.authority import patterns_over
 from omp.protocols.oplog.core.blocks import Blocks
 from omp.protocols.oplog.core.entries import (
     Author,
@@ -369,19 +369,20 @@ def projection(claims: Iterable[Entry], grants: Sequence[GrantEntry], is_root: b
     What a claim rests on (``method``, ``derived_from``, the taint list, evidence records) is shown only where one of
     the grants that match it has provenance ``full``.  ``scope.ops`` does not matter for reading.
     """
-    # What is shown of a claim depends on its predicate alone, and a log has few of them.
-    provenance: dict[str, str | None] = {}
+    by_width = sorted(grants, key=lambda grant: grant.provenance == "full")  # of one pattern the widest comes last
+    by_pattern = {pattern: grant.provenance for grant in by_width for pattern in grant.predicates}
+    provenance: dict[str, str | None] = {}  # what is shown of a claim depends on its predicate alone
     for claim in claims:
         assert isinstance(claim, ClaimEntry)
         predicate = claim.predicate
         if predicate not in provenance:
-            provenance[predicate] = "full" if is_root else _widest_provenance(predicate, grants)
+            provenance[predicate] = "full" if is_root else _widest_provenance(predicate, by_pattern)
         if provenance[predicate] is not None:
             yield _projected(claim, with_provenance=provenance[predicate] == "full")
 
 
-def _widest_provenance(predicate: str, grants: Iterable[GrantEntry]) -> str | None:
-    found = {grant.provenance for grant in grants if matches(predicate, grant.predicates)}
+def _widest_provenance(predicate: str, by_pattern: dict[str, str]) -> str | None:
+    found = {by_pattern[pattern] for pattern in patterns_over(predicate) if pattern in by_pattern}
     return "full" if "full" in found else "none" if found else None
 
 

@@ -232,7 +232,8 @@ class Replica:
 
     def _take_in(self, candidate: Candidate, stored: list[Entry], events: list[Event], pause: Pause = never) -> None:
         """Both acts of storing: append, and follow up until `pause` says so."""
-        events += self.settle()  # nothing is appended to what is half done
+        if self._following_up is not None:
+            events += self.settle()  # nothing is appended to what is half done
         entry = self._append(candidate)
         stored.append(entry)
         self._following_up = self._follow_up(entry, candidate)
