@@ -28,7 +28,8 @@ Locks: :attr:`Node._loading` while a log is read from the tables, and no other. 
 then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before both.  Who holds the lock holds up every
 log, and a writer who waits for it holds up every protocol, since it has the store's block.  So nobody holds it for more
 than some milliseconds: a large batch is admitted a few operations at a time, and so is what had waited for one of them,
-and long answers are made in several looks (reading.py).
+and long answers are made in several looks (reading.py).  Readers queue at :attr:`Node._queue` first, so however many
+they are, a writer waits for one of them.
 
 **One operation may change all that is stored** (refuting what all claims derive from, revoking a grant): that takes
 seconds.  It is stored first, and what it changes is settled in slices, between which the lock is free.  Until then the
@@ -115,6 +116,7 @@ class Node:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
+        self._queue = threading.Lock()
         self._loading = threading.Lock()
         self._pool = WaitingPool()
         self._logs: dict[str, _Held] = {}
@@ -208,7 +210,7 @@ class Node:
     def _settle_all(self, log: str) -> None:
         """Settle what an operation has changed, slice by slice; in no block of the store: none of it is stored."""
         while (held := self._logs.get(log)) is not None and not held.replica.settled:
-            with self._lock:
+            with self._queue, self._lock:
                 self._settle(log, held)
             give_way()
 
@@ -234,7 +236,7 @@ class Node:
         Keep the block short: nothing is admitted meanwhile.
         """
         while (held := self._loaded(log)) is not None:
-            with self._lock:
+            with self._queue, self._lock:
                 if self._settle(log, held):
                     yield held.replica
                     return

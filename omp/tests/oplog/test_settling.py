@@ -392,6 +392,43 @@ class OtherLogs(unittest.TestCase):
         self.assertGreater(len(in_block), 100)
 
 
+class ArrivalLock:
+    """A lock that knows how many have come to it; `all_here` is set when `number` have."""
+
+    def __init__(self, number: int) -> None:
+        self._lock = threading.Lock()
+        self._number = number
+        self.arrived = 0
+        self.all_here = threading.Event()
+
+    def __enter__(self) -> None:
+        self.arrived += 1
+        if self.arrived == self._number:
+            self.all_here.set()
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+class Queue(unittest.TestCase):
+    def test_a_writer_waits_for_one_reader_at_most(self) -> None:
+        node = HalfDone(MemoryStore())
+        node.admit(LOG, chain(3).made)
+        queue, lock = ArrivalLock(4), ArrivalLock(1)
+        node._queue, node._lock = cast(threading.Lock, queue), cast(threading.Lock, lock)
+        readers = [threading.Thread(target=node.ask, args=("/heads",)) for _ in range(4)]
+        with lock._lock:  # a writer is at work
+            for reader in readers:
+                reader.start()
+            self.assertTrue(queue.all_here.wait(30))
+            self.assertTrue(lock.all_here.wait(30))
+            self.assertEqual(lock.arrived, 1)  # the others are still in the queue
+        for reader in readers:
+            reader.join()
+        self.assertEqual(lock.arrived, 4)
+
+
 def positions(node: Node, after: Position) -> list[bytes]:
     """What a follower is told after a position, until nothing is left."""
     feed = node.feed(LOG)

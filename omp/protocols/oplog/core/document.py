@@ -22,7 +22,6 @@ is written without recursion, as text.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from hashlib import sha256
 from itertools import repeat
 from operator import attrgetter, itemgetter
@@ -195,19 +194,22 @@ class StateSnapshot:
         self._heads = list(heads)
         self._forks = forks
         self._texts = texts
+        self._state_id: str | None = None
 
-    @cached_property
+    @property
     def heads(self) -> list[str]:
         """The IDs of the heads, sorted."""
         return sorted_ids(self._heads)
 
-    @cached_property
+    @property
     def state_id(self) -> str:
-        """The state ID."""
-        digest = sha256()
-        for piece in self.pieces():
-            digest.update(piece)
-        return identifiers.STATE_PREFIX + digest.hexdigest()
+        """The state ID, remembered."""
+        if self._state_id is None:
+            digest = sha256()
+            for piece in self.pieces():
+                digest.update(piece)
+            self._state_id = identifiers.STATE_PREFIX + digest.hexdigest()
+        return self._state_id
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes of the document, piece by piece."""
@@ -280,10 +282,8 @@ class StateDocument:
         """
         if self._snapshot is None:
             texts: dict[str, list[bytes]] = {}
-            for name, blocks, write in (
-                (_VOID, self._void, _write_ids),
-                *((name, self._lists[kind], _WRITERS[kind]) for kind, name in LISTS.items()),
-            ):
+            lists = [(name, self._lists[kind], _WRITERS[kind]) for kind, name in LISTS.items()]
+            for name, blocks, write in [*lists, (_VOID, self._void, _write_ids)]:
                 written = blocks.texts(write, pause)
                 if written is None:
                     return None
