@@ -48,6 +48,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TypeVar
 
 from omp.protocols.oplog.core.operation import Operation
@@ -273,11 +274,16 @@ class Node:
         with self._lock:
             return self._pool.items(log), list(held.replica.rejected) if held is not None else []
 
-    def logs(self) -> list[str]:
-        """The identity IDs of all stored logs, sorted."""
-        with self._store.read() as tx:
-            # key() ends a text with the bytes 00 01: what stands before them is the identity ID.
-            return [row[:-2].decode() for row, _ in tx.scan(LOGS)]
+    def logs(self) -> Iterator[str]:
+        """The identity IDs of all stored logs, sorted; read some at a time, since the store may lock for a read."""
+        rows, start = [b""], b""
+        while rows:
+            with self._store.read() as tx:
+                rows = [row for row, _ in islice(tx.scan(LOGS, start), _AT_ONCE)]
+            for row in rows:
+                # key() ends a text with the bytes 00 01: what stands before them is the identity ID.
+                yield row[:-2].decode()
+                start = row + b"\0"
 
     def close(self) -> None:
         """End the event streams: the server stops."""
