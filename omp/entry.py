@@ -186,6 +186,7 @@ def build(environ: Mapping[str, str], log: Callable[[str], None] = log_line, **h
         store.close()
         raise
     http.application = application = Application(mounts, log, context.max_body, addressing)
+    application.start()
     notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
     return Parts(http, store, application, notices)
 

@@ -112,7 +112,7 @@ def mount(context: Context) -> Mount:
     is_open, is_strict = read_settings(SETTINGS, context.environ)["open"], context.signatures.mode == "strict"
     if is_open is False and not is_strict:
         raise SettingError("OMP_LOGS_OPEN=0 needs OMP_SIG_MODE=strict: the other modes verify no signature.")
-    node = Node(context.store)
+    node = Node(context.store, context.log)
     return Mount(
         "oplog",
         VERSION,
@@ -125,6 +125,8 @@ def mount(context: Context) -> Mount:
         check_head=lambda request: (
             context.signatures.check_head(request) if request.path.endswith("/missing") else None
         ),
+        start=node.read_ahead,
+        housekeep=lambda now: node.write_again(),
         close=node.close,
         limits={"max_log_page_size": MAX_PAGE},
     )

@@ -68,6 +68,11 @@ class Feed:
         self._closed = False
         self._changed = threading.Condition()
 
+    def begin(self, operations: int) -> None:
+        """So many operations were stored before the first event that is appended; theirs are not kept."""
+        with self._changed:
+            self._last = self._lost = Position(operations, 1)
+
     def append(self, event: Event) -> int:
         """Take in the next event; returns the number to call :meth:`publish` with, for readers to see it."""
         with self._changed:

@@ -19,7 +19,7 @@ is written without recursion, as text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import repeat
 from operator import attrgetter
@@ -181,6 +181,16 @@ class StateDocument:
             self._lists[entry.type].add(entry)
         if entry.void:
             self._void.add(entry)
+
+    def derive(self, kinds: Mapping[str, Sequence[Entry]], void: Sequence[Entry]) -> Iterator[None]:
+        """Take in at once all entries of `kinds`, the types of :data:`LISTS`, and those that are `void`.
+
+        Their status and taint are settled.  Yields after each small step.
+        """
+        self._state_id = None
+        for kind, of_kind in kinds.items():
+            yield from self._lists[kind].fill(of_kind)
+        yield from self._void.fill(void)
 
     def changed(self, entry: Entry) -> None:
         """The object of a stored `entry` has changed because of the entry that :meth:`add` was just called with.

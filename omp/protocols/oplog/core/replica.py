@@ -26,13 +26,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.core.authority import in_force, root_key
 from omp.protocols.oplog.core.blocks import Blocks
 from omp.protocols.oplog.core.causality import Candidate, Past, place
 from omp.protocols.oplog.core.document import LISTS, StateDocument, forks_of, projection, sorted_ids
-from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, entry_of, total_order
+from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, entry_of, pieces, total_order
 from omp.protocols.oplog.core.operation import CLAIM, Operation
 from omp.protocols.oplog.core.state import DerivedState, status_of
 from omp.protocols.oplog.core.verify import (
@@ -40,6 +41,7 @@ from omp.protocols.oplog.core.verify import (
     OperationRefused,
     check_bytes,
     judge,
+    linked,
     operation_of,
     operation_unverified,
 )
@@ -187,8 +189,37 @@ class Replica:
         events: list[Event] = []
         operation = operation_unverified(data)
         if operation.id not in self._entries:
-            self._take_in(judge(operation, self), [], events)
+            self._take_in(linked(operation, self), [], events)
         return events
+
+    def link(self, data: bytes) -> None:
+        """As :meth:`restore`, for many operations, one after the other: what is derived is left to :meth:`derive`."""
+        candidate = linked(operation_unverified(data), self)
+        entry = self._append(candidate)
+        self._is_head(entry, candidate)
+        self._voidness.link(entry)
+
+    def derive(self) -> Iterator[None]:
+        """Bring all that is derived up to date, once, after :meth:`link`; yields after each small step.
+
+        Until it ends, nothing but :meth:`link` may have been called, and nothing may be asked.
+        """
+        entries = list(self._entries.values())
+        yield from self._voidness.derive(entries)
+        yield from self._derived.derive(entries)
+        kinds: dict[str, list[Entry]] = {kind: [] for kind in LISTS}
+        void: list[Entry] = []
+        for some in pieces(entries):
+            for entry in some:
+                if entry.type in kinds:
+                    kinds[entry.type].append(entry)
+                if entry.void:
+                    void.append(entry)
+            yield
+        yield from self._order.fill(entries)
+        for kind, of_kind in kinds.items():
+            yield from self._kinds[kind].fill(of_kind)
+        yield from self._document.derive(kinds, void)
 
     def wait_in(self, pool: WaitingPool) -> None:
         """From now on let operations wait in `pool`; nothing of this log waits in either."""
@@ -210,12 +241,15 @@ class Replica:
         self._entries[entry.id] = entry
         return entry
 
-    def _follow_up(self, entry: Entry, candidate: Candidate) -> Iterable[Event]:
-        """Bring everything derived up to date after an append; returns what happened."""
+    def _is_head(self, entry: Entry, candidate: Candidate) -> None:
         for parent in (candidate.prev, *candidate.deps):
             if parent is not None:
                 self._heads.pop(parent, None)
         self._heads[entry] = None
+
+    def _follow_up(self, entry: Entry, candidate: Candidate) -> Iterable[Event]:
+        """Bring everything derived up to date after an append; returns what happened."""
+        self._is_head(entry, candidate)
         self._order.add(entry)
         if entry.type in self._kinds:
             self._kinds[entry.type].add(entry)
@@ -264,6 +298,12 @@ class Replica:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def since(self, number: int) -> list[Entry]:
+        """The stored operations but the first `number`, in the order of storing."""
+        latest = list(islice(reversed(self._entries.values()), len(self._entries) - number))
+        latest.reverse()
+        return latest
 
     def heads(self) -> list[str]:
         """The IDs of the operations that no other one references, sorted: §3.1."""

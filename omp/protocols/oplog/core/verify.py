@@ -23,7 +23,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from omp.protocols.oplog.core.authority import authorize
+from omp.protocols.oplog.core.authority import authorize, grants_covering
 from omp.protocols.oplog.core.causality import Candidate, LogView, Past
 from omp.protocols.oplog.core.operation import (
     MAX_CLOCK_STEP,
@@ -31,6 +31,7 @@ from omp.protocols.oplog.core.operation import (
     Operation,
     limit_problem,
     preimage,
+    preimage_within,
     range_problem,
     references,
     schema_problem,
@@ -259,8 +260,8 @@ def operation_unverified(data: bytes) -> Operation:
 
     No stage runs: never call it with bytes that somebody sent.
     """
-    envelope: Mapping[str, Any] = canonical.decode(data)
-    return Operation(data, identifiers.operation_id(preimage(envelope)), envelope)
+    envelope: Mapping[str, Any] = json.loads(data)
+    return Operation(data, identifiers.operation_id(preimage_within(data, envelope)), envelope)
 
 
 def operation_of(data: bytes, operation_id: str) -> Operation:
@@ -279,4 +280,24 @@ def judge(operation: Operation, log: LogView) -> Candidate:
             if stage.code == "DEFER":
                 raise OperationDeferred(stage.code, stage.number, problem, operation.id, candidate.missing)
             raise OperationRefused(stage.code, stage.number, problem, operation.id)
+    return candidate
+
+
+def linked(operation: Operation, log: LogView) -> Candidate:
+    """As :func:`judge` for an operation that passed all stages once: what they found out, without their checks.
+
+    Raises :class:`OperationDeferred` if a parent is missing, KeyError if an operation that the body names is.
+    """
+    candidate = Candidate(operation, log)
+    if problem := _ancestors(candidate):
+        raise OperationDeferred("DEFER", 8, problem, operation.id, candidate.missing)
+    candidate.past = Past(candidate.prev, candidate.deps)
+    for name, ids, _ in references(operation.type, operation.body):
+        entries = candidate.named[name] = []
+        for operation_id in ids:
+            if (found := log.entry(operation_id)) is None:
+                raise KeyError(operation_id)
+            entries.append(found)
+    if not candidate.author.is_root:
+        candidate.auth = grants_covering(candidate)
     return candidate
