@@ -37,8 +37,9 @@ adds what a server needs: tables, locks, streams, HTTP.  Tests hold the core aga
    ``void``.  A table in the docstring of :mod:`.core` leads from the definition's names to those of the core;
 2. the rest of the core: ``replica`` with the one append, ``operation``, ``authority``, ``state``, ``blocks``,
    ``document``, ``waiting``, ``producer``;
-3. the shell: :mod:`.node` (tables and locks), :mod:`.posting` (operations on their way in), :mod:`.reading` (answers),
-   :mod:`.feed` (events), :mod:`.routes` (the two tables of what there is on the wire).
+3. the shell: :mod:`.node` (tables and locks), :mod:`.loading` (from the tables into memory), :mod:`.posting`
+   (operations on their way in), :mod:`.reading` (answers), :mod:`.feed` (events), :mod:`.routes` (the two tables of
+   what there is on the wire).
 
 **An example.**  A ``Replica`` is one log as far as it has arrived, a ``Producer`` makes operations of one key in it,
 and an engine verifies Ed25519 signatures.  The laptop gets the refutation first: it waits for the claim.

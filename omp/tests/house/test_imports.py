@@ -53,12 +53,13 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 6
+SERVER_FILES = 80 + 7
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
 names), ``web/capacity`` (the shares of clients), ``nexus/turns`` (how many checks at a time), and of MRS ``addresses``
-(which ones are public), ``outlines`` (polygons prepared for searching) and ``searching``.
+(which ones are public), ``outlines`` (polygons prepared for searching) and ``searching``.  Of the log ``loading`` (what
+has been stored comes back into memory, and nobody waits for it who does not ask for it).
 """
 
 LOG = "omp.protocols.oplog"

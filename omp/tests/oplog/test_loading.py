@@ -98,6 +98,9 @@ class Restored(SqliteCase):
                 ]
                 self.assertEqual(outcomes[0], outcomes[1])
 
+    def test_a_load_takes_back_more_events_than_a_feed_keeps(self) -> None:
+        self.assertGreater(loading._TAIL, feed_module.KEPT)
+
     def test_nothing_is_verified_again(self) -> None:
         operations = operations_of(World(1).grow(40).accepted())
         store = MemoryStore()
@@ -391,16 +394,16 @@ class Ahead(SqliteCase):
     def test_a_log_that_is_asked_for_goes_first(self) -> None:
         node = Node(self.opened())
         order: list[str] = []
-        give_way, asked = loading.Loader._give_way, threading.Event()
+        give_way, begun = loading.Loader._give_way, threading.Event()
         reader = threading.Thread(target=picture, args=(node, OTHER_LOG))
 
         def watched(loader: loading.Loader, ahead: bool) -> None:
             order.append("ahead" if ahead else "asked for")
-            if ahead and not asked.is_set():
-                asked.set()
+            if not ahead:
+                begun.set()
+            elif not begun.is_set():
                 reader.start()
-                while not loader._asked_for:
-                    pass
+                self.assertTrue(begun.wait(10))
             give_way(loader, ahead)
 
         with patch.object(loading, "SLICE_SECONDS", 0), patch.object(loading.Loader, "_give_way", watched):
