@@ -137,8 +137,10 @@ class Loader:
                     replica.link(raw)
                 else:
                     held.take_back(raw)
-            except (OplogError, AttributeError, LookupError, TypeError, ValueError) as error:
-                damage = f"operation {done + 1} of the log {replica.log} is damaged in the database"
+            except (OplogError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+                damage = (
+                    f"operation {done + 1} of the log {replica.log}, or one it builds on, is damaged in the database"
+                )
                 self._damaged[replica.log] = damage
                 raise StoreUnavailable(damage) from error
             if done % PROGRESS == PROGRESS // 2:

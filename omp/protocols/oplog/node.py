@@ -224,8 +224,9 @@ class Node:
                 return held
 
     def read_ahead(self) -> None:
-        """Begin to load the large logs in the background."""
-        self._loader.read_ahead(self._stored(), lambda log: self._loaded(log, ahead=True))
+        """Begin to load the large logs in the background, if the store had anything before this server."""
+        if self._store.durable:
+            self._loader.read_ahead(self._stored(), lambda log: self._loaded(log, ahead=True))
 
     def waiting(self, log: str) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
         """(What waits in `log`, the oldest first; the recent rejections of what had waited, the newest first)."""

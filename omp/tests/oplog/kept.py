@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from omp.protocols.oplog import feed as feed_module
 from omp.protocols.oplog import loading
+from omp.protocols.oplog.core import blocks, entries
 from omp.protocols.oplog.core.entries import GrantEntry
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, Operation
 from omp.protocols.oplog.core.verify import check_bytes
@@ -74,8 +75,14 @@ def told(node: Node, log: str = LOG) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def keeping(events: int) -> Iterator[None]:
-    """Feeds hold so many events, and loads take back as many operations as that needs."""
-    with patch.object(feed_module, "KEPT", events), patch.object(loading, "_TAIL", events + 1):
+    """Feeds hold so many events, and loads take back what that needs; all that is cut into pieces has small ones."""
+    small = (
+        (feed_module, "KEPT", events), (loading, "_TAIL", events + 1), (loading, "_ROWS", 8),
+        (entries, "_PIECE", 4), (entries, "_RUN", 16), (blocks, "_BLOCK", 16), (blocks, "_FILLED", 12),
+    )  # fmt: skip
+    with contextlib.ExitStack() as patches:
+        for module, name, value in small:
+            patches.enter_context(patch.object(module, name, value))
         yield
 
 

@@ -6,7 +6,8 @@ from the stored set everything else follows: heads, void, statuses, taint, the s
 
 **The invariant of the one append.**  ``Replica._append`` alone adds to the stored set, nothing removes from it, and
 only what passed all twelve stages gets there.  So the set is closed: each ancestor of a member is a member.  All that
-is derived is brought up to date right after it, before anybody can look.
+is derived is brought up to date right after it, before anybody can look.  A log that is read again after a restart is
+linked first and derived once, at the end (``Replica.link``, ``Replica.derive``), also before anybody can look.
 
 **Where the order of arrival does not matter.**  Stages 9 to 12 look at past(O) alone, and Auth(O) with them: the
 verdict on an operation is the same everywhere.  Statuses, taint and void are defined over the stored set: each change

@@ -19,7 +19,8 @@ for long lets :meth:`admit` pause between them, and the invariant holds at each 
 
 Handled here: all of §3 to §5 and the projection (§6).  The caller must let one thread in at a time (nothing here
 locks), write the bytes of what was accepted where they survive, and give them back after a restart, ancestors first
-(:meth:`Replica.restore`).  What waits is in memory only: after a restart it counts as never delivered.
+(:meth:`Replica.restore`, or :meth:`Replica.link` and :meth:`Replica.derive`).  What waits is in memory only: after a
+restart it counts as never delivered.
 """
 
 from __future__ import annotations

@@ -260,7 +260,7 @@ def operation_unverified(data: bytes) -> Operation:
 
     No stage runs: never call it with bytes that somebody sent.
     """
-    envelope: Mapping[str, Any] = json.loads(data)
+    envelope: Mapping[str, Any] = json.loads(data.decode())  # of bytes it would guess the encoding first
     return Operation(data, identifiers.operation_id(preimage_within(data, envelope)), envelope)
 
 
