@@ -73,17 +73,6 @@ def preimage(envelope: Mapping[str, Any], encode: Callable[[Any], bytes] = canon
     return f"{envelope['v']}\n".encode() + encode(unsigned)
 
 
-def preimage_within(raw: bytes, envelope: Mapping[str, Any]) -> bytes:
-    """:func:`preimage`, cut out of the canonical bytes of an operation that was valid: nothing is encoded again."""
-    # In canonical order ts, type and v follow sig, and then only extensions.  All three are plain ASCII, so where there
-    # are no extensions the end of sig is found by counting, whatever the body holds.
-    after = len('"ts":"","type":"","v":""}') + len(envelope["ts"]) + len(envelope["type"]) + len(envelope["v"])
-    member = len('"sig":"",') + len(envelope["sig"])
-    if len(envelope) > len(ENVELOPE):
-        return preimage(envelope)
-    return b"%b\n%b%b" % (envelope["v"].encode(), raw[: -after - member], raw[-after:])
-
-
 # --- Grammars ---------------------------------------------------------------------------------------------------
 
 

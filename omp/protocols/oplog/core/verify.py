@@ -26,12 +26,12 @@ from typing import Any, NamedTuple
 from omp.protocols.oplog.core.authority import authorize, grants_covering
 from omp.protocols.oplog.core.causality import Candidate, LogView, Past
 from omp.protocols.oplog.core.operation import (
+    ENVELOPE,
     MAX_CLOCK_STEP,
     VERSION,
     Operation,
     limit_problem,
     preimage,
-    preimage_within,
     range_problem,
     references,
     schema_problem,
@@ -261,7 +261,18 @@ def operation_unverified(data: bytes) -> Operation:
     No stage runs: never call it with bytes that somebody sent.
     """
     envelope: Mapping[str, Any] = json.loads(data.decode())  # of bytes it would guess the encoding first
-    return Operation(data, identifiers.operation_id(preimage_within(data, envelope)), envelope)
+    return Operation(data, identifiers.operation_id(_preimage_within(data, envelope)), envelope)
+
+
+def _preimage_within(raw: bytes, envelope: Mapping[str, Any]) -> bytes:
+    """The preimage (§1.4), cut out of the canonical bytes of a valid operation: nothing is encoded again."""
+    if len(envelope) > len(ENVELOPE):
+        return preimage(envelope)  # extensions follow
+    # In canonical order ts, type and v follow sig, and nothing else.  All three are plain ASCII, so the end of sig is
+    # found by counting, whatever the body holds.
+    after = len('"ts":"","type":"","v":""}') + len(envelope["ts"]) + len(envelope["type"]) + len(envelope["v"])
+    member = len('"sig":"",') + len(envelope["sig"])
+    return b"%b\n%b%b" % (envelope["v"].encode(), raw[: -after - member], raw[-after:])
 
 
 def operation_of(data: bytes, operation_id: str) -> Operation:
