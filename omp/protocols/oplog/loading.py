@@ -139,6 +139,8 @@ class Loader:
                     replica.link(raw)
                 else:
                     held.take_back(raw)
+                if len(replica) != done + 1:
+                    raise ValueError("this operation was stored before")
             except (OplogError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 operation = f"operation {done + 1} of the log {replica.log}, or one it builds on,"
                 damage = f"{operation} is damaged in the database"

@@ -298,6 +298,8 @@ def _catch_up(tx: Reader, log: str, held: HeldLog, number: int) -> None:
     """
     for raw in rows(tx, log, len(held.replica), number):
         held.take_back(raw)
+    if len(held.replica) < number:
+        raise StoreUnavailable(f"an operation of the log {log} is in the database twice")
 
 
 def _write_rows(tx: Writer, log: str, held: HeldLog, number: int) -> None:

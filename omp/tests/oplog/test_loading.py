@@ -186,7 +186,15 @@ class Damaged(SqliteCase):
         def lost(tx: Writer) -> None:
             tx.delete("oplog_operations", key(LOG, 4))
 
-        for change, words in ((flipped, "operation 6 "), (cut, "operation 5 "), (lost, "operation 5 ")):
+        def doubled(tx: Writer) -> None:
+            tx.put("oplog_operations", key(LOG, 4), tx.get("oplog_operations", key(LOG, 3)) or b"")
+
+        for change, words in (
+            (doubled, "operation 5 "),
+            (flipped, "operation 6 "),
+            (cut, "operation 5 "),
+            (lost, "operation 5 "),
+        ):
             for events in (3, 2_000):
                 with self.subTest(words=words, events=events), keeping(events):
                     node = self.damage(change)
