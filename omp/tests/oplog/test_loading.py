@@ -189,17 +189,12 @@ class Damaged(SqliteCase):
         def doubled(tx: Writer) -> None:
             tx.put("oplog_operations", key(LOG, 4), tx.get("oplog_operations", key(LOG, 3)) or b"")
 
-        for change, words in (
-            (doubled, "operation 5 "),
-            (flipped, "operation 6 "),
-            (cut, "operation 5 "),
-            (lost, "operation 5 "),
-        ):
+        for change, number in ((doubled, 5), (flipped, 6), (cut, 5), (lost, 5)):
             for events in (3, 2_000):
-                with self.subTest(words=words, events=events), keeping(events):
+                with self.subTest(change.__name__, events=events), keeping(events):
                     node = self.damage(change)
                     for _ in range(2):
-                        with self.assertRaisesRegex(StoreUnavailable, words):
+                        with self.assertRaisesRegex(StoreUnavailable, f"operation {number} "):
                             picture(node)
                     with self.assertRaises(StoreUnavailable):
                         node.admit(LOG, claims(31))
