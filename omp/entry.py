@@ -207,6 +207,7 @@ def build(
         store.close()
         raise
     http.application = application = Application(mounts, log, context.max_body, addressing, store.damage)
+    application.start()
     notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
     return Parts(http, store, application, clock, notices)
 

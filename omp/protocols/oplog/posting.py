@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any
 
 from omp.protocols.oplog.core.operation import Operation
-from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Outcome, outcome_of
+from omp.protocols.oplog.core.outcomes import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Outcome, outcome_of
 from omp.protocols.oplog.core.verify import STAGES, OperationMalformed, OperationRefused, OplogError, check_bytes
 from omp.protocols.oplog.node import Node, OpLog
 from omp.rules.engines import Engine

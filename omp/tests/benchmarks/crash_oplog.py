@@ -17,8 +17,9 @@ from typing import Any
 from urllib.parse import quote
 
 from omp.protocols.oplog.core.operation import Operation
+from omp.protocols.oplog.core.outcomes import ACCEPTED, DUPLICATE
 from omp.protocols.oplog.core.producer import Producer, Signer
-from omp.protocols.oplog.core.replica import ACCEPTED, DUPLICATE, Replica
+from omp.protocols.oplog.core.replica import Replica
 from omp.rules import identifiers
 from omp.rules.ed25519 import public_key_slowly, sign_slowly
 from omp.rules.engines import CryptographyMissing, best_engine, secret_keys

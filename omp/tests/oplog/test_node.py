@@ -11,7 +11,8 @@ from unittest.mock import patch
 
 from omp.protocols.oplog import node as node_module
 from omp.protocols.oplog.core.operation import CLAIM, GRANT, REFUTATION, Operation
-from omp.protocols.oplog.core.replica import Event, Outcome, Replica
+from omp.protocols.oplog.core.outcomes import Event, Outcome
+from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.verify import check_bytes
 from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.posting import post_many, post_one

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from omp.protocols.oplog.core.replica import REJECTED
+from omp.protocols.oplog.core.outcomes import REJECTED
 from omp.rules.http_signatures import sign
 from omp.rules.signature_base import SignedRequest
 from omp.tools.http_client import Answer, Field, Server, ServerRefused

@@ -6,7 +6,8 @@ from the stored set everything else follows: heads, void, statuses, taint, the s
 
 **The invariant of the one append.**  ``Replica._append`` alone adds to the stored set, nothing removes from it, and
 only what passed all twelve stages gets there.  So the set is closed: each ancestor of a member is a member.  All that
-is derived is brought up to date right after it, before anybody can look.
+is derived is brought up to date right after it, before anybody can look.  A log that is read again after a restart is
+linked first and derived once, at the end (``Replica.link``, ``Replica.derive``), also before anybody can look.
 
 **Where the order of arrival does not matter.**  Stages 9 to 12 look at past(O) alone, and Auth(O) with them: the
 verdict on an operation is the same everywhere.  Statuses, taint and void are defined over the stored set: each change
@@ -34,6 +35,7 @@ Read in this order (``omp/README.md`` has it with minutes); the first four belon
 :mod:`.verify`          the twelve stages, as a table (§3.2)
 :mod:`.steps`           work that can be interrupted
 :mod:`.void`            what a revocation does to what is concurrent with it (§4.5); read the proof
+:mod:`.outcomes`        what becomes of an operation, and what happens because of it (§7.2, §7.6)
 :mod:`.replica`         all of it together; the one append (§3.2)
 :mod:`.operation`       what an operation is: members, grammars, limits, ranges, references (§2)
 :mod:`.authority`       who may append what: grants, coverage, attenuation (§4.1 to §4.4)
@@ -41,6 +43,7 @@ Read in this order (``omp/README.md`` has it with minutes); the first four belon
 :mod:`.blocks`          sorted lists that grow anywhere
 :mod:`.document`        the state document (§5.3), the projection (§6), items and *why* (§7.4)
 :mod:`.waiting`         the bounded pool of operations whose parents are missing (§3.2)
+:mod:`.trusted`         what was verified before it was stored is read back (§7.7)
 :mod:`.producer`        making operations (§2, §8.1)
 ======================  ===========================================================================
 

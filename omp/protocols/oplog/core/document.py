@@ -21,7 +21,7 @@ is written without recursion, as text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import repeat
 from operator import attrgetter, itemgetter
@@ -271,6 +271,16 @@ class StateDocument:
                 self._void.remove(one)
             if number % STEP == 0:
                 yield
+
+    def derive(self, kinds: Mapping[str, Sequence[Entry]], void: Sequence[Entry]) -> Steps[None]:
+        """Take in at once all entries of `kinds`, the types of :data:`LISTS`, and those that are `void`.
+
+        Their status and taint are settled.  Yields after each small step.
+        """
+        self._snapshot = None
+        for kind, of_kind in kinds.items():
+            yield from self._lists[kind].fill(of_kind)
+        yield from self._void.fill(void)
 
     def snapshot(
         self, operations: int, heads: Iterable[Entry], authors: Iterable[Author], pause: Pause = never
