@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from omp.protocols.oplog import feed as feed_module
 from omp.protocols.oplog import loading
-from omp.protocols.oplog.core import trusted
+from omp.protocols.oplog.core import trusted, verify
 from omp.protocols.oplog.core.operation import CLAIM, Operation
 from omp.protocols.oplog.core.outcomes import ACCEPTED, DUPLICATE
 from omp.protocols.oplog.core.replica import Replica
