@@ -98,9 +98,10 @@ class SqliteStore:
             self._base = open_reader(self._files.own.path)  # what write blocks see of the file
             self._watch = Watch(path, self._files.own)  # now that each file has been opened
             self._readers = Readers(self._files.own.path, self._watch)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreUnavailable) as error:
             self._files.close()
-            raise StorageError(f"cannot store in {path}: {reason(error)}") from error
+            why = reason(error) if isinstance(error, sqlite3.Error) else error
+            raise StorageError(f"cannot store in {path}: {why}") from error
         self._turn = Lock()  # held by the block that runs; guards what follows
         self._holder = 0  # the thread whose block that is
         self._open = _Layer()
@@ -136,8 +137,8 @@ class SqliteStore:
     def look_after(self) -> None:
         watch = self._watch
         loss = watch.loss()
-        if (loss is not None and loss.movable) or watch.touched() or watch.log_left() is not None:
-            with suppress(StoreUnavailable):
+        with suppress(StoreUnavailable):
+            if (loss is not None and loss.movable) or watch.touched() or watch.log_left() is not None:
                 self.check()  # before its commit, it finds out more, and moves what can be moved
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import ClassVar, NamedTuple
 
-from omp.store.port import StorageError
+from omp.store.port import StorageError, StoreUnavailable
 
 try:
     import fcntl
@@ -179,6 +179,7 @@ _COMPANIONS = {
 }
 _FOREIGN = "another program has {} while it was open; stop the server and restore a backup"
 OVERWRITTEN = _FOREIGN.format("overwritten the database file")
+UNREADABLE = "the disk reported an input/output error"
 CUT_OFF = _FOREIGN.format("cut off the database's log (-wal)")
 
 _HEADER = struct.Struct(">28xI4xII")
@@ -192,14 +193,14 @@ class Watch:
     """
 
     def __init__(self, name: str, own: OwnFile) -> None:
-        """Remember the files; all of them must be open."""
+        """Remember the files; all of them must be open.  Raises :class:`StoreUnavailable` if the disk fails."""
         self._files = [(os.path.abspath(name), own.identity, _MAIN)]
         for ending, loss in _COMPANIONS.items():
             with suppress(FileNotFoundError):  # a file that is read-only to us need not have them all
                 self._files.append((own.path + ending, identity(os.stat(own.path + ending)), loss))
         self._descriptor = own.descriptor
         self._log = own.path + "-wal"
-        self.note()
+        self._header, self._size = self._content()
         self.note_log()
 
     def loss(self) -> Loss | None:
@@ -214,15 +215,22 @@ class Watch:
         return None
 
     def note(self) -> None:
-        """Remember how the database file begins and ends: this process may have written to it."""
-        self._header, self._size = self._content()
+        """Remember how the database file begins and ends: this process may have written to it.
+
+        If the disk fails, the file counts as touched, and :meth:`overwritten` takes the closer look.
+        """
+        with suppress(StoreUnavailable):
+            self._header, self._size = self._content()
 
     def note_log(self) -> None:
         """Remember how long the log is: this process has written to it."""
         self._log_size = self._measure_log()
 
     def touched(self) -> bool:
-        """Whether the first page or the length of the database file is not what this process wrote last."""
+        """Whether the first page or the length of the database file is not what this process wrote last.
+
+        Raises :class:`StoreUnavailable` if the disk fails.
+        """
         return self._content() != (self._header, self._size)
 
     def overwritten(self, db: sqlite3.Connection) -> bool:
@@ -252,7 +260,10 @@ class Watch:
     def _content(self) -> tuple[bytes, int]:
         if not hasattr(os, "pread"):  # Windows
             return b"", 0
-        return os.pread(self._descriptor, 100, 0), os.fstat(self._descriptor).st_size
+        try:
+            return os.pread(self._descriptor, 100, 0), os.fstat(self._descriptor).st_size
+        except OSError as error:
+            raise StoreUnavailable(UNREADABLE) from error
 
     def _measure_log(self) -> int:
         try:

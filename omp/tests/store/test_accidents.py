@@ -6,6 +6,7 @@ table :data:`ACCIDENTS` says what, what the store must say then, and whether it 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -314,6 +315,36 @@ class Accidents(Temporary):
             store.write() as tx,
         ):
             tx.put("t", b"k", b"")
+
+    def test_a_file_that_cannot_be_read_refuses_writes_until_it_can(self) -> None:
+        store = open_store(self.spec)
+        self.addCleanup(store.close)
+        store.check()
+        with mock.patch.object(os, "pread", side_effect=OSError(errno.EIO, "")):
+            store.look_after()  # the thread that calls it must not end
+            with self.assertRaisesRegex(StoreUnavailable, sqlite_guard.UNREADABLE), store.write() as tx:
+                tx.put("t", b"refused", b"")
+        with store.write() as tx:
+            tx.put("t", b"kept", b"")
+        with store.read() as reading:
+            self.assertEqual([one for one, _ in reading.scan("t")], [b"kept"])
+
+    def test_a_write_that_is_on_the_disk_is_not_refused_when_the_look_at_it_fails(self) -> None:
+        store = open_store(self.spec)
+        self.addCleanup(store.close)
+        assert isinstance(store, SqliteStore)
+        store.check()
+        looks = [os.pread(store._files.own.descriptor, 100, 0), OSError(errno.EIO, "")]
+        with mock.patch.object(os, "pread", side_effect=looks), store.write() as tx:
+            tx.put("t", b"kept", b"")
+        store.check()
+        self.assertEqual(store.get("t", b"kept"), b"")
+
+    def test_a_start_on_a_file_that_cannot_be_read_gives_it_up(self) -> None:
+        failing = mock.patch.object(os, "pread", side_effect=OSError(errno.EIO, ""))
+        with failing, self.assertRaisesRegex(StorageError, "cannot store in .*" + sqlite_guard.UNREADABLE):
+            open_store(self.spec)
+        open_store(self.spec).close()
 
     def test_rows_that_cannot_be_moved_yet_are_said_to_be_in_danger(self) -> None:
         store = open_store(self.spec)
