@@ -44,6 +44,7 @@ from omp.protocols.mrs.registry import (
 )
 from omp.protocols.mrs.searching import find
 from omp.protocols.mrs.service import BadImport, Mrs, service
+from omp.protocols.mrs.whitelist import BadAddress, NoSuchAddress, NotWhitelisted
 from omp.web.errors import DETAIL_ERRORS, ApiError, Refusal, Refusals
 from omp.web.messages import (
     JSON,
@@ -258,6 +259,26 @@ def change_peers(request: Request, mrs: Mrs) -> Response:
     return json_response({"status": "added", "server_url": url})
 
 
+def list_emails(request: Request, mrs: Mrs) -> Response:
+    """``GET /admin/whitelist`` (§12.5)."""
+    require_admin(request, mrs.settings["admin_token"])
+    return json_response({"emails": mrs.whitelist.listed()})
+
+
+def add_emails(request: Request, mrs: Mrs) -> Response:
+    """``POST /admin/whitelist`` (§12.5)."""
+    require_admin(request, mrs.settings["admin_token"])
+    body = request.valid_body()
+    single = [body["email"]] if "email" in body else []
+    return json_response({"status": "added", "added": mrs.whitelist.add([*single, *body.get("emails", ())])}, 201)
+
+
+def remove_email(request: Request, mrs: Mrs) -> Response:
+    """``DELETE /admin/whitelist/{email}`` (§12.5)."""
+    require_admin(request, mrs.settings["admin_token"])
+    return json_response({"status": "removed", "email": mrs.whitelist.remove(request.params["email"])})
+
+
 def export(request: Request, mrs: Mrs) -> Response:
     """``GET /admin/export`` (§12.3)."""
     require_admin(request, mrs.settings["admin_token"])
@@ -282,6 +303,7 @@ REFUSALS: Refusals = {
     BadRegistration: Refusal(400),
     BadPeer: Refusal(400),
     BadImport: Refusal(400),
+    BadAddress: Refusal(400),
     BadSince: Refusal(400),
     BadCursor: Refusal(400, "cursor must be a next_cursor of this list, unchanged."),
     NameUnavailable: Refusal(400),
@@ -290,9 +312,11 @@ REFUSALS: Refusals = {
     WrongCredentials: Refusal(401, headers=_challenge),
     NotTheOwner: Refusal(403),
     NotTheOperator: Refusal(403),
+    NotWhitelisted: Refusal(403),
     NoSuchRegistration: Refusal(404),
     NoSuchKey: Refusal(404),
     NoSuchPeer: Refusal(404),
+    NoSuchAddress: Refusal(404),
     IdenticalRegistration: Refusal(409),
     OriginatedElsewhere: Refusal(409),
     TooManyKeys: Refusal(409),
@@ -342,6 +366,7 @@ ROUTES = (
            503: "the server has no key of its own: the package cryptography is missing"}),
     Route("POST", "/auth/register", create_account, "Make an account",
           {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken",
+           403: "the server asks for a listed e-mail address, and this is none",
            429: "ten attempts within a minute from this address", 503: "too many passwords at once"},
           body=schemas.ACCOUNT, example=_MARK),
     Route("POST", "/auth/login", login, "Log in",
@@ -367,6 +392,14 @@ ROUTES = (
           {200: ("done", schemas.PEER_CHANGED), 400: "no such address", 403: _NO_ADMIN, 404: "no such peer"},
           body=schemas.PEER_CHANGE, auth=_ADMIN,
           example={"action": "add", "server_url": "https://sydney.mrs.example", "hint": "Sydney metropolitan area"}),
+    Route("GET", "/admin/whitelist", list_emails, "Who may make an account, where the server asks for a listed address",
+          {200: ("all addresses", schemas.WHITELISTED), 403: _NO_ADMIN}, auth=_ADMIN),
+    Route("POST", "/admin/whitelist", add_emails, "List e-mail addresses",
+          {201: ("how many were not listed before", schemas.EMAILS_ADDED), 400: "no address: none was listed",
+           403: _NO_ADMIN},
+          body=schemas.EMAILS, example={"email": "mark@example.com"}, auth=_ADMIN),
+    Route("DELETE", "/admin/whitelist/{email}", remove_email, "Take an e-mail address from the list",
+          {200: ("removed", schemas.EMAIL_REMOVED), 403: _NO_ADMIN, 404: "it is not listed"}, auth=_ADMIN),
     Route("GET", "/admin/export", export, "All registrations, tombstones and peers",
           {200: ("the document", schemas.EXPORT), 403: _NO_ADMIN}, auth=_ADMIN),
     Route("POST", "/admin/import", import_document, "Take in what another server exported, or nothing",

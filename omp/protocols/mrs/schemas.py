@@ -62,6 +62,9 @@ SPACE_TYPES = ("sphere", "polygon")
 MAX_VERSION = 2**31
 MAX_REGIONS = 100
 MAX_HINT = 500
+MAX_EMAIL = 254
+MAX_EMAILS = 1000
+"""Addresses in one request: they are written in one block."""
 
 
 # --- what callers send ----------------------------------------------------------------------------------------------
@@ -115,7 +118,14 @@ _CREDENTIALS: Schema = {
 ACCOUNT: Schema = {
     "type": "object",
     "required": ["username", "password"],
-    "properties": {**_CREDENTIALS, "email": {"type": ["string", "null"], "maxLength": 254}},
+    "properties": {
+        **_CREDENTIALS,
+        "email": {
+            "type": ["string", "null"],
+            "maxLength": MAX_EMAIL,
+            "description": "needed where MRS_REGISTRATION_REQUIRES_WHITELIST is 1: one that the operator has listed",
+        },
+    },
 }
 LOGIN: Schema = {
     "type": "object",
@@ -188,6 +198,13 @@ PEER_CHANGE: Schema = {
     "type": "object",
     "required": ["action", "server_url"],
     "properties": {"action": {"enum": ["add", "remove"]}, **PEER["properties"]},
+}
+EMAILS: Schema = {
+    "type": "object",
+    "properties": {
+        "email": {"type": "string", "description": "an address to list"},
+        "emails": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_EMAILS},
+    },
 }
 IMPORT: Schema = {
     "type": "object",
@@ -265,6 +282,9 @@ OWN: Schema = {
 PUBLISHED = _answer(key_id={"type": "string"}, type={"const": "Ed25519"}, key={"type": "string"}, created=_TIME)
 PEER_CHANGED = _answer(status=_STATUS, server_url={"type": "string"})
 PEERS = _answer(peers=_list_of(PEER))
+WHITELISTED = _answer(emails=_list_of(_answer(email={"type": "string"}, added_at=_TIME)))
+EMAILS_ADDED = _answer(status=_STATUS, added={"type": "integer"})
+EMAIL_REMOVED = _answer(status=_STATUS, email={"type": "string"})
 SNAPSHOT = _answer(registrations=_list_of(REGISTRATION), next_cursor=_CURSOR)
 CHANGES = _answer(registrations=_list_of(REGISTRATION), tombstones=_list_of(TOMBSTONE), next_cursor={"type": "string"})
 EXPORT = _answer(

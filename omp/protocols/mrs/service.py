@@ -23,6 +23,7 @@ from omp.protocols.mrs.peers import BadPeer, Peer, Peers, read_peer
 from omp.protocols.mrs.registration import BadRegistration, Registration, read_registration, read_space, tombstone
 from omp.protocols.mrs.registry import Registry
 from omp.protocols.mrs.schemas import RegistryError, iso_time
+from omp.protocols.mrs.whitelist import Whitelist
 from omp.store.port import Store
 from omp.web.messages import json_bytes
 from omp.web.routes import Context
@@ -67,13 +68,6 @@ def _region(value: Any) -> Any:
         return read_space(value)[1]
     except GeometryError as error:
         raise ValueError(f"must hold spheres and polygons: {error}") from None
-
-
-def _off(text: str) -> bool:
-    # Published servers refuse strangers' accounts with it.  Ignoring it would open the registry to everybody.
-    if switch(text):
-        raise ValueError("is not supported here yet: leave it out, or set it to 0, if anybody may make an account")
-    return False
 
 
 def _peers(text: str) -> list[str]:
@@ -137,7 +131,11 @@ SETTINGS = (
         "1: fetch keys by http:// and from addresses that are not public, for tests",
     ),
     Setting(
-        "whitelist", "MRS_REGISTRATION_REQUIRES_WHITELIST", _off, False, "only 0: lists of users are not supported"
+        "whitelist",
+        "MRS_REGISTRATION_REQUIRES_WHITELIST",
+        switch,
+        False,
+        "1: only whoever names a listed e-mail address may make an account",
     ),
     Setting("admin_token", "OMP_ADMIN_TOKEN", str, None, "bearer token of /admin; without it, loopback only"),
 )
@@ -162,6 +160,7 @@ class Mrs:
     clock: Callable[[], float]
     registry: Registry
     accounts: Accounts
+    whitelist: Whitelist
     throttle: Throttle
     nonces: NonceTable
     authenticator: Authenticator
@@ -229,8 +228,15 @@ def service(context: Context) -> Mrs:
     domain = settings["domain"] = settings["domain"] or domain_of(url)
     settings["admin_email"] = settings["admin_email"] or f"admin@{urlsplit(f'//{domain}').hostname}"
     store, clock = context.store, context.clock
-    throttle = Throttle(store, clock)
-    accounts = Accounts(store, clock, context.random_bytes, throttle, settings["token_hours"] * 3600)
+    throttle, whitelist = Throttle(store, clock), Whitelist(store, clock)
+    accounts = Accounts(
+        store,
+        clock,
+        context.random_bytes,
+        throttle,
+        settings["token_hours"] * 3600,
+        whitelist if settings["whitelist"] else None,
+    )
     ring = KeyRing(store, clock, domain)  # identities are of the domain, which may differ from the URL's
     ring.make_server_key()
     insecure = settings["insecure_keys"]
@@ -248,6 +254,7 @@ def service(context: Context) -> Mrs:
         clock=clock,
         registry=Registry(store, clock, context.random_bytes, url, settings["max_registrations"]),
         accounts=accounts,
+        whitelist=whitelist,
         throttle=throttle,
         nonces=nonces,
         authenticator=Authenticator(clock, context.engine, accounts, ring, remote, nonces, domain),
