@@ -85,7 +85,14 @@ class NoFreeId(RegistryError):
 
 
 class BadSince(RegistryError):
-    """`since` is neither a cursor nor a time (§11.2)."""
+    """`since` is neither a cursor of this feed nor a time (§11.2)."""
+
+
+class Since(NamedTuple):
+    """A place in the feed: the number of the first change to tell, and whether the feed itself gave out the place."""
+
+    first: int
+    is_cursor: bool = True
 
 
 class Changes(NamedTuple):
@@ -210,12 +217,17 @@ class Registry:
                 last = name.decode()
         return page.texts, None
 
-    def changes(self, first: int, limit: int) -> Changes:
-        """A page of changes whose sequence numbers are `first` or more."""
+    def changes(self, since: Since, limit: int) -> Changes:
+        """A page of changes.
+
+        No place lies beyond the newest change, or the changes that come next would be skipped: a time that does is
+        taken as the newest, a cursor is :class:`BadSince`, since only an older state of this store can be the reason.
+        """
         page = _Page(limit)
         tombstones: list[bytes] = []
-        last = first - 1
         with self._store.read() as tx:
+            first = _not_beyond(since, _newest(tx))
+            last = first - 1
             for row, value in tx.scan(CHANGES, key(first)):
                 is_tombstone = value.startswith(b"{")
                 taken = True
@@ -499,16 +511,39 @@ def _came_from(record: bytes, server: str, origin_id: str) -> bool:
 # --- the feed by time (§11.2) ---------------------------------------------------------------------------------------
 
 
-def first_change(since: str) -> int:
-    """The sequence number to begin with: one after a cursor, the first from a time on, 1 for the empty text.
+def read_since(text: str) -> Since:
+    """The place that a query names: after a cursor, from a time on, or for the empty text the beginning.
 
     Raises :class:`BadSince`.
     """
-    if not since:
-        return 1
-    if since.isascii() and since.isdecimal() and len(since) < 19:
-        return int(since) + 1
-    epoch = epoch_of(since.replace(" ", "+"))  # a + that a client did not encode arrives as a space
-    if epoch is None or epoch > 2**40:
+    if not text:
+        return Since(1)
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        return Since(int(text) + 1)
+    epoch = epoch_of(text.replace(" ", "+"))  # a + that a client did not encode arrives as a space
+    if epoch is None:
         raise BadSince("since must be a next_cursor or an ISO 8601 time, or empty for the beginning")
-    return int(epoch * 1_000_000)
+    return Since(max(int(epoch * 1_000_000), 1), is_cursor=False)
+
+
+def _not_beyond(since: Since, newest: int | None) -> int:
+    """The number of the first change to tell, which is at most one after the `newest`, where that is known."""
+    if newest is None or since.first <= newest + 1:
+        return since.first
+    if since.is_cursor:
+        raise BadSince(
+            "since is beyond the newest change of this server, so its data are older than the cursor: "
+            "begin again with an empty since, and drop what is not told again"
+        )
+    return newest + 1
+
+
+def _newest(tx: Reader) -> int | None:
+    """The number of the last change, 0 before the first one; None if the row that says it is damaged."""
+    try:
+        kept = tx.get(STATE, _SEQUENCE)
+    except DamagedRow:
+        return None
+    if kept is None:  # before the first change, and in the files of earlier versions
+        kept = next((row for row, _ in tx.scan(CHANGES, reverse=True)), b"")
+    return int.from_bytes(kept, "big")

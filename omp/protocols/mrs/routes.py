@@ -40,7 +40,7 @@ from omp.protocols.mrs.registry import (
     NotTheOwner,
     OriginatedElsewhere,
     TooManyRegistrations,
-    first_change,
+    read_since,
 )
 from omp.protocols.mrs.searching import find
 from omp.protocols.mrs.service import BadImport, Mrs, service
@@ -219,16 +219,17 @@ def snapshot(request: Request, mrs: Mrs) -> Response:
     """``GET /sync/snapshot``: every registration once, in the order of the ids; `next_cursor` is null at the end."""
     query = request.valid_query()
     texts, cursor = mrs.registry.snapshot(query["cursor"], query["limit"])
-    return Response(200, b'{"registrations":[%b],"next_cursor":%b}' % (b",".join(texts), json_bytes(cursor)), JSON)
+    body = b'{"status":"ok","registrations":[%b],"next_cursor":%b}' % (b",".join(texts), json_bytes(cursor))
+    return Response(200, body, JSON)
 
 
 def changes(request: Request, mrs: Mrs) -> Response:
     """``GET /sync/changes``: what changed since; `next_cursor` is where to go on, also when nothing has changed."""
     query = request.valid_query()
-    page = mrs.registry.changes(first_change(query["since"]), query["limit"])
+    page = mrs.registry.changes(read_since(query["since"]), query["limit"])
     return Response(
         200,
-        b'{"registrations":[%b],"tombstones":[%b],"next_cursor":"%d"}'
+        b'{"status":"ok","registrations":[%b],"tombstones":[%b],"next_cursor":"%d"}'
         % (b",".join(page.registrations), b",".join(page.tombstones), page.last),
         JSON,
     )

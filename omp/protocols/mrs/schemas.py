@@ -146,6 +146,7 @@ KEY: Schema = {
 }
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 SNAPSHOT_QUERY: Schema = {"cursor": {"type": "string", "maxLength": 100, "default": ""}, "limit": LIMIT}
+MAX_CHANGES = 5000
 CHANGES_QUERY: Schema = {
     "since": {
         "type": "string",
@@ -153,7 +154,7 @@ CHANGES_QUERY: Schema = {
         "default": "",
         "description": "a next_cursor, an ISO 8601 time, or empty for the beginning",
     },
-    "limit": LIMIT,
+    "limit": {**LIMIT, "maximum": MAX_CHANGES},
 }
 
 
@@ -285,8 +286,13 @@ PEERS = _answer(peers=_list_of(PEER))
 WHITELISTED = _answer(emails=_list_of(_answer(email={"type": "string"}, added_at=_TIME)))
 EMAILS_ADDED = _answer(status=_STATUS, added={"type": "integer"})
 EMAIL_REMOVED = _answer(status=_STATUS, email={"type": "string"})
-SNAPSHOT = _answer(registrations=_list_of(REGISTRATION), next_cursor=_CURSOR)
-CHANGES = _answer(registrations=_list_of(REGISTRATION), tombstones=_list_of(TOMBSTONE), next_cursor={"type": "string"})
+SNAPSHOT = _answer(status=_STATUS, registrations=_list_of(REGISTRATION), next_cursor=_CURSOR)
+CHANGES = _answer(
+    status=_STATUS,
+    registrations=_list_of(REGISTRATION),
+    tombstones=_list_of(TOMBSTONE),
+    next_cursor={"type": "string"},
+)
 EXPORT = _answer(
     exported_at=_TIME,
     registrations=_list_of(REGISTRATION),

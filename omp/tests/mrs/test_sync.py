@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from omp.protocols.mrs.registration import read_claim
-from omp.protocols.mrs.registry import Registry
+from omp.protocols.mrs.registry import BadSince, Registry, Since, read_since
 from omp.store import open_store
 from omp.store.memory import MemoryStore
 from omp.store.port import Store
@@ -103,13 +103,44 @@ class Feed(RegistryCase):
             self.assertNotIn(before["id"], told)
         self.assertEqual(self.stranger.request("GET", "/sync/changes?since=2099-01-01").json["registrations"], [])
 
+    def test_nothing_is_skipped_after_a_time_that_is_ahead(self) -> None:
+        self.mark.register(claim(25, 1))
+        ahead = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        for number, moment in enumerate((ahead, "2099-01-01", "9999-12-31T23:59:59Z")):
+            page = self.stranger.request("GET", f"/sync/changes?since={moment}").json
+            self.assertEqual((page["registrations"], page["tombstones"]), ([], []))
+            one = self.mark.register(claim(25, 2 + number))
+            page = self.stranger.request("GET", f"/sync/changes?since={page['next_cursor']}").json
+            self.assertEqual([each["id"] for each in page["registrations"]], [one["id"]])
+
+    def test_a_cursor_that_is_ahead_is_400_and_says_how_to_go_on(self) -> None:
+        follower = self.follower()
+        newest = int(follower.cursor)
+        for cursor in (newest + 1, newest + 3_600_000_000, 10**18 - 1):
+            sentence = self.refused(self.stranger.request("GET", f"/sync/changes?since={cursor}"), 400, "begin again")
+            self.assertIn("empty since", sentence)
+        page = self.stranger.request("GET", f"/sync/changes?since={newest}").json
+        self.assertEqual((page["registrations"], page["next_cursor"]), ([], str(newest)))
+
+    def test_a_page_has_up_to_5000_changes(self) -> None:
+        page = self.stranger.request("GET", "/sync/changes?limit=5000")
+        self.assertEqual((page.status, next(iter(page.json)), page.json["status"]), (200, "status", "ok"))
+        self.refused(self.stranger.request("GET", "/sync/changes?limit=5001"), 400)
+        self.refused(self.stranger.request("GET", "/sync/snapshot?limit=1001"), 400)
+
+    def test_an_empty_position_is_the_beginning(self) -> None:
+        self.mark.register(claim(26, 1))
+        for path in ("/sync/changes?since=", "/sync/snapshot?cursor=", "/registrations?cursor="):
+            whole = self.mark.request("GET", path.partition("?")[0])
+            self.assertEqual((whole.status, self.mark.request("GET", path).body), (200, whole.body))
+
     def test_bad_queries_are_400(self) -> None:
         for query in (
             "since=yesterday",
             "since=-1",
             "since=" + "9" * 30,
             "limit=0",
-            "limit=1001",
+            "limit=5001",
             "limit=x",
             "since=1&since=2",
         ):
@@ -126,6 +157,7 @@ class Feed(RegistryCase):
             cursor = page["next_cursor"]
         self.assertEqual(len(seen), len(set(seen)))
         self.assertLessEqual(made, set(seen))
+        self.assertEqual(self.stranger.request("GET", "/sync/snapshot").json["status"], "ok")
 
 
 class FeedUnderLoad(unittest.TestCase):
@@ -197,11 +229,29 @@ class SequenceNumbers(unittest.TestCase):
                 lambda: registry.release(mark, name),  # noqa: B023
             ):
                 change()
-                page = registry.changes(cursor + 1, 10)
+                page = registry.changes(Since(cursor + 1), 10)
                 told.append((len(page.registrations), len(page.tombstones)))
                 self.assertGreater(page.last, cursor)
                 cursor = page.last
         self.assertEqual(told, [(1, 0), (1, 0), (0, 1)] * 7)
+
+    def test_before_the_first_change_every_position_is_the_beginning(self) -> None:
+        registry = Registry(MemoryStore(), lambda: 1_800_000_000.0, random.Random(1).randbytes, "https://a.example")
+        for text in ("", "0", "1970-01-01", "1970-01-01T00:00:00Z", "2099-01-01"):
+            self.assertEqual(registry.changes(read_since(text), 10), ([], [], 0), text)
+        with self.assertRaises(BadSince):
+            registry.changes(read_since("1"), 10)
+        made = json.loads(registry.register("mark@a.example", read_claim(claim(1, 1))))["id"]
+        page = registry.changes(Since(1), 10)
+        self.assertEqual([json.loads(text)["id"] for text in page.registrations], [made])
+
+    def test_the_feed_is_bounded_where_its_last_number_is_not_kept_apart(self) -> None:
+        store = MemoryStore()
+        registry = Registry(store, lambda: 1_800_000_000.0, random.Random(1).randbytes, "https://a.example")
+        registry.register("mark@a.example", read_claim(claim(1, 1)))
+        with store.write() as tx:  # a file of an earlier version
+            tx.delete("mrs_state", b"sequence")
+        self.assertEqual(registry.changes(read_since("2099-01-01"), 10).last, 1_800_000_000_000_000)
 
     def test_they_rise_whatever_the_clock_does(self) -> None:
         self.follow(MemoryStore())
