@@ -292,20 +292,21 @@ def space_of(record: bytes) -> Space:
 def read_registration(value: dict[str, Any], here: str) -> Registration:
     """An exported registration that fits the schema ``REGISTRATION``, `here` being this server's URL.
 
-    One without `origin_server` is taken to originate here, one without `origin_id` to have its `id` for one.  Raises
+    One without `origin_server` (or with an empty one, as published servers have them) is taken to originate here, one
+    without `origin_id` to have its `id` for one, one without `version` to be the first.  Raises
     :class:`BadRegistration` or :class:`GeometryError`.
     """
     claim = read_claim(value)
     for member in ("created", "updated"):
         _check_time(value, member)
-    origin = value.get("origin_server", here)
+    origin = value.get("origin_server") or here
     return Registration(
         claim=claim,
         id=value["id"],
         owner=value["owner"],
         origin_server=origin,
         origin_id=value.get("origin_id", value["id"]),
-        version=int(value["version"]),
+        version=int(value.get("version", 1)),
         created=value["created"],
         updated=value["updated"],
         local=origin == here,

@@ -245,21 +245,24 @@ class Registry:
         registrations = [json_text(record) for record in _rows_named(tx, IDS, PLACES)]
         return registrations, list(_rows_named(tx, TOMBSTONES, CHANGES))
 
-    def adopt(self, tx: Writer, registrations: Iterable[Registration], tombstones: Iterable[dict[str, Any]]) -> None:
+    def adopt(
+        self, tx: Writer, registrations: Iterable[Registration], tombstones: Iterable[dict[str, Any]]
+    ) -> tuple[int, int]:
         """Take in what another server exported, all in the caller's write block (§12.4).
 
-        Of one registration the higher version wins, whether it is a registration or a tombstone.  Raises
-        :class:`BadRegistration` where an id is taken by a registration of another origin.
+        Of one registration the higher version wins, whether it is a registration or a tombstone.  Returns how many
+        registrations and how many tombstones were taken.  Raises :class:`BadRegistration` where an id is taken by a
+        registration of another origin.
         """
-        for registration in registrations:
-            self._adopt_registration(tx, registration)
-        for value in tombstones:
-            self._adopt_tombstone(tx, value)
+        return (
+            sum([self._adopt_registration(tx, registration) for registration in registrations]),
+            sum([self._adopt_tombstone(tx, value) for value in tombstones]),
+        )
 
-    def _adopt_registration(self, tx: Writer, new: Registration) -> None:
+    def _adopt_registration(self, tx: Writer, new: Registration) -> bool:
         origin = key(new.origin_server, new.origin_id)
         if _tombstone_version(tx, origin) >= new.version:
-            return
+            return False
         # Whoever may import must not be able to overwrite a registration by choosing its id.
         taken = record_at(tx, new.id.encode())
         if taken is not None and not _came_from(taken, new.origin_server, new.origin_id):
@@ -268,20 +271,22 @@ class Registry:
         record = _of_origin(tx, new.origin_server, new.origin_id)
         if record is not None:
             if header(record).version >= new.version:
-                return
+                return False
             self._drop(tx, document(record), record)
         self._delete_tombstone(tx, origin)
         self._keep(tx, new)
+        return True
 
-    def _adopt_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
+    def _adopt_tombstone(self, tx: Writer, value: dict[str, Any]) -> bool:
         if _tombstone_version(tx, key(value["origin_server"], value["origin_id"])) >= value["version"]:
-            return
+            return False
         record = _of_origin(tx, value["origin_server"], value["origin_id"])
         if record is not None:
             if header(record).version >= value["version"]:
-                return
+                return False
             self._drop(tx, document(record), record)
         self._put_tombstone(tx, value)
+        return True
 
     # --- rows -------------------------------------------------------------------------------------------------------
 

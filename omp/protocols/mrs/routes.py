@@ -59,7 +59,6 @@ from omp.web.messages import (
 )
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount, Route
 
-VERSION = "0.5.0"
 _KEY_ID = re.compile("[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -136,7 +135,7 @@ def well_known(request: Request, mrs: Mrs) -> Response:
     """``GET /.well-known/mrs`` (§8.1)."""
     known = b",".join(peer.referral for peer in mrs.peers.known())
     about = {
-        "mrs_version": VERSION,
+        "mrs_version": schemas.VERSION,
         "server": mrs.settings["url"],
         "operator": mrs.settings["admin_email"],
         "authoritative_regions": list(mrs.settings["regions"]),
@@ -432,7 +431,7 @@ def mount(context: Context) -> Mount:
     mrs = service(context)
     return Mount(
         name="mrs",
-        version=VERSION,
+        version=schemas.VERSION,
         title="MRS: the spatial registry",
         routes=ROUTES,
         state=mrs,

@@ -60,6 +60,7 @@ ID = "reg_[A-Za-z0-9_-]{1,60}"
 IDENTITY = r"[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9.:\[\]_-]{1,255}"
 SPACE_TYPES = ("sphere", "polygon")
 MAX_VERSION = 2**31
+VERSION = "0.5.0"
 MAX_REGIONS = 100
 MAX_HINT = 500
 MAX_EMAIL = 254
@@ -161,7 +162,7 @@ CHANGES_QUERY: Schema = {
 # --- what is stored and exchanged between servers -------------------------------------------------------------------
 
 _ORIGIN: Schema = {
-    "origin_server": {"type": "string", "minLength": 1, "maxLength": 2048},
+    "origin_server": {"type": "string", "maxLength": 2048},
     "origin_id": {"type": "string", "pattern": ID},
     "version": {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
 }
@@ -192,7 +193,7 @@ PEER: Schema = {
         "hint": {"type": ["string", "null"], "maxLength": MAX_HINT},
         "last_seen": {"type": ["string", "null"], "maxLength": 40},
         "is_configured": {"type": "boolean"},
-        "authoritative_regions": {"type": "array", "maxItems": MAX_REGIONS},
+        "authoritative_regions": {"type": ["array", "null"], "maxItems": MAX_REGIONS},
     },
 }
 PEER_CHANGE: Schema = {
@@ -210,7 +211,10 @@ EMAILS: Schema = {
 IMPORT: Schema = {
     "type": "object",
     "properties": {
-        "registrations": {"type": "array", "items": REGISTRATION},
+        "registrations": {
+            "type": "array",
+            "items": {**REGISTRATION, "required": [name for name in REGISTRATION["required"] if name != "version"]},
+        },
         "tombstones": {"type": "array", "items": TOMBSTONE},
         "peers": {"type": "array", "items": PEER},
     },
@@ -294,11 +298,18 @@ CHANGES = _answer(
     next_cursor={"type": "string"},
 )
 EXPORT = _answer(
+    mrs_version={"type": "string"},
     exported_at=_TIME,
+    server={"type": "string"},
     registrations=_list_of(REGISTRATION),
     tombstones=_list_of(TOMBSTONE),
     peers=_list_of(PEER),
 )
+_COUNT: Schema = {"type": "integer"}
 IMPORTED = _answer(
-    status=_STATUS, registrations={"type": "integer"}, tombstones={"type": "integer"}, peers={"type": "integer"}
+    status=_STATUS,
+    registrations=_COUNT,
+    tombstones=_COUNT,
+    peers=_COUNT,
+    skipped=_answer(registrations=_COUNT, tombstones=_COUNT),
 )

@@ -22,7 +22,7 @@ from omp.protocols.mrs.keys import KeyRing, RemoteKeys
 from omp.protocols.mrs.peers import BadPeer, Peer, Peers, read_peer
 from omp.protocols.mrs.registration import BadRegistration, Registration, read_registration, read_space, tombstone
 from omp.protocols.mrs.registry import Registry
-from omp.protocols.mrs.schemas import RegistryError, iso_time
+from omp.protocols.mrs.schemas import VERSION, RegistryError, iso_time
 from omp.protocols.mrs.whitelist import Whitelist
 from omp.store.port import Store
 from omp.web.messages import json_bytes
@@ -178,27 +178,36 @@ class Mrs:
         with self.store.read() as tx:
             registrations, tombstones = self.registry.everything(tx)
             peers = sorted(self.peers.listed(tx), key=lambda peer: peer["server_url"])
-        parts = (iso_time(self.clock()).encode(), b",".join(registrations), b",".join(tombstones), json_bytes(peers))
-        return b'{"exported_at":"%b","registrations":[%b],"tombstones":[%b],"peers":%b}' % parts
+        about = {"mrs_version": VERSION, "exported_at": iso_time(self.clock()), "server": self.settings["url"]}
+        parts = (json_bytes(about)[:-1], b",".join(registrations), b",".join(tombstones), json_bytes(peers))
+        return b'%b,"registrations":[%b],"tombstones":[%b],"peers":%b}' % parts
 
-    def take_in(self, exported: Mapping[str, list[Any]]) -> dict[str, int]:
+    def take_in(self, exported: Mapping[str, list[Any]]) -> dict[str, Any]:
         """Import a document that fits the schema ``IMPORT`` (§12.4): all of it, or nothing if one entry is bad.
 
-        Returns how many entries of each kind the document has.  Raises :class:`BadImport`, or
+        Returns how many entries of each kind the document has, and how many of them were skipped, being older than what
+        is kept.  Raises :class:`BadImport`, or
         :class:`BadRegistration` where an id is taken by a registration of another origin.
         """
         registrations = _each(exported, "registrations", self._registration)
-        tombstones = _each(exported, "tombstones", _checked_tombstone)
+        tombstones = _each(exported, "tombstones", self._tombstone)
         peers = _each(exported, "peers", _learned_peer)
         # Everything was read before the block: in it, only a taken id can fail, and that rolls all of it back.
         with self.store.write() as tx:
-            self.registry.adopt(tx, registrations, tombstones)
+            taken = self.registry.adopt(tx, registrations, tombstones)
             for peer in peers:
                 self.peers.put(tx, peer)
-        return {"registrations": len(registrations), "tombstones": len(tombstones), "peers": len(peers)}
+        found = {"registrations": len(registrations), "tombstones": len(tombstones)}
+        skipped = {name: found[name] - kept for name, kept in zip(found, taken, strict=True)}
+        return {**found, "peers": len(peers), "skipped": skipped}
 
     def _registration(self, value: dict[str, Any]) -> Registration:
         return read_registration(value, self.settings["url"])
+
+    def _tombstone(self, value: dict[str, Any]) -> dict[str, Any]:
+        here = {**value, "origin_server": value["origin_server"] or self.settings["url"]}
+        tombstone(here)
+        return here
 
 
 def _each(exported: Mapping[str, list[Any]], member: str, read: Callable[[Any], _Entry]) -> list[_Entry]:
@@ -210,11 +219,6 @@ def _each(exported: Mapping[str, list[Any]], member: str, read: Callable[[Any], 
         except (GeometryError, BadRegistration, BadPeer) as error:
             raise BadImport(f"{member}.{index}: {error}") from None
     return found
-
-
-def _checked_tombstone(value: dict[str, Any]) -> dict[str, Any]:
-    tombstone(value)
-    return value
 
 
 def _learned_peer(value: dict[str, Any]) -> Peer:

@@ -19,7 +19,7 @@ from omp.store.memory import MemoryStore
 from omp.store.port import Store
 from omp.tests import long
 from omp.tests.harness import running_server
-from omp.tests.mrs.parties import RegistryCase, User, claim
+from omp.tests.mrs.parties import OPERA, RegistryCase, User, claim
 
 
 class Follower:
@@ -266,7 +266,10 @@ class SequenceNumbers(unittest.TestCase):
 class ExportAndImport(unittest.TestCase):
     def exported(self, user: User) -> Any:
         document = user.request("GET", "/admin/export").json
+        self.assertEqual(list(document)[:3], ["mrs_version", "exported_at", "server"])
         self.assertRegex(document.pop("exported_at"), r"Z\Z")
+        self.assertRegex(document.pop("server"), r"\Ahttp://127.0.0.1:\d+\Z")
+        self.assertEqual(document["mrs_version"], "0.5.0")
         return document
 
     def filled(self, user: User) -> Any:
@@ -350,6 +353,97 @@ class ExportAndImport(unittest.TestCase):
             self.assertEqual((document["registrations"], document["tombstones"]), ([], [tombstone]))
             self.assertEqual(user.search(1, 1, 10)["results"], [])
 
+    def test_the_export_of_a_published_server_is_imported(self) -> None:
+        # As its GET /admin/export writes it: rows of its earlier versions have an empty origin; regions may be null.
+        exported = {
+            "mrs_version": "0.5.0",
+            "exported_at": "2026-03-07T12:00:00.000000+00:00",
+            "server": "https://owen.iz.net",
+            "registrations": [
+                {
+                    "id": "reg_a1b2c3d4e5f6",
+                    "owner": "mark@owen.iz.net",
+                    "space": {"type": "sphere", "center": {"lat": -33.8594, "lon": 151.2, "ele": 10.0}, "radius": 50.0},
+                    "service_point": "https://example.com/spaces/opera",
+                    "foad": False,
+                    "origin_server": "",
+                    "origin_id": "reg_a1b2c3d4e5f6",
+                    "version": 1,
+                    "created": "2026-01-15T10:30:00.123456+00:00",
+                    "updated": "2026-01-15T10:30:00.123456+00:00",
+                },
+                {
+                    "id": "reg_test12345678",
+                    "owner": "admin@owen.iz.net",
+                    "space": {"type": "sphere", "center": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "radius": 50},
+                    "service_point": None,
+                    "foad": True,
+                    "created": "2026-03-07T00:00:00+00:00",
+                    "updated": "2026-03-07T00:00:00+00:00",
+                },
+            ],
+            "tombstones": [
+                {
+                    "origin_server": "",
+                    "origin_id": "reg_gone",
+                    "version": 2,
+                    "deleted_at": "2026-02-01T08:00:00+00:00",
+                }
+            ],
+            "peers": [
+                {
+                    "server_url": "https://sydney.mrs.example",
+                    "hint": None,
+                    "last_seen": None,
+                    "is_configured": True,
+                    "authoritative_regions": None,
+                }
+            ],
+        }
+        environ = {"MRS_SERVER_URL": "https://owen.iz.net"}
+        with running_server(environ) as server, User(server.port) as operator:
+            answer = operator.request("POST", "/admin/import", exported)
+            counts = {"registrations": 2, "tombstones": 1, "peers": 1}
+            none = {"registrations": 0, "tombstones": 0}
+            self.assertEqual((answer.status, answer.json), (200, {"status": "imported", **counts, "skipped": none}))
+            document = operator.request("GET", "/admin/export").json
+            self.assertEqual(document["server"], "https://owen.iz.net")
+            for one in (*document["registrations"], *document["tombstones"]):
+                self.assertEqual(one["origin_server"], "https://owen.iz.net")
+            self.assertEqual([one["version"] for one in document["registrations"]], [1, 1])
+            (peer,) = document["peers"]
+            self.assertEqual((peer["hint"], peer["last_seen"], peer["authoritative_regions"]), (None, None, []))
+            again = operator.request("POST", "/admin/import", exported).json
+            self.assertEqual(again["skipped"], {"registrations": 2, "tombstones": 1})
+            self.assertEqual({name: again[name] for name in counts}, counts)
+
+    def test_what_an_import_does_not_say_of_a_peer_stays(self) -> None:
+        with running_server() as server, User(server.port) as operator:
+            url = {"server_url": "https://p.example"}
+            known = {**url, "hint": "p", "last_seen": "2026-01-01T00:00:00Z", "authoritative_regions": [OPERA]}
+            operator.request("POST", "/admin/peers", {"action": "add", **known})
+            nulls = {"hint": None, "last_seen": None, "authoritative_regions": None}
+            for said in (url, {**url, **nulls}, {**url, **nulls, "is_configured": False}):
+                self.assertEqual(operator.request("POST", "/admin/import", {"peers": [said]}).status, 200)
+                self.assertEqual(self.exported(operator)["peers"], [{**known, "is_configured": True}])
+            operator.request("POST", "/admin/import", {"peers": [{**url, "hint": "q", "authoritative_regions": []}]})
+            (peer,) = self.exported(operator)["peers"]
+            self.assertEqual((peer["hint"], peer["authoritative_regions"]), ("q", []))
+
+    def test_what_is_older_than_what_is_kept_is_counted_apart(self) -> None:
+        with running_server() as server, User.new(server.port, "mark") as user:
+            made, other = user.register(claim(1, 1)), user.register(claim(2, 2))
+            user.request("POST", "/release", {"id": made["id"]})
+            (stone,) = self.exported(user)["tombstones"]
+            fresh = {**other, "id": "reg_fresh", "origin_id": "reg_fresh"}
+            document = {
+                "registrations": [made, other, {**other, "version": 2}, fresh],
+                "tombstones": [stone, {**stone, "version": 3}, {**stone, "origin_id": "reg_fresh", "version": 1}],
+            }
+            answer = user.request("POST", "/admin/import", document).json
+            self.assertEqual((answer["registrations"], answer["tombstones"]), (4, 3))
+            self.assertEqual(answer["skipped"], {"registrations": 2, "tombstones": 2})
+
     def test_an_id_that_another_servers_registration_has_is_400(self) -> None:
         with running_server() as server, User.new(server.port, "mark") as user:
             made = user.register(claim(1, 1))
@@ -377,7 +471,7 @@ class ExportAndImport(unittest.TestCase):
                 {"created": "yesterday"},
                 {"updated": 5},
                 {"foad": 1},
-                {"origin_server": ""},
+                {"origin_server": 5},
             )
         ]
         tombstone = document["tombstones"][0]
