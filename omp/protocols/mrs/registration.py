@@ -167,8 +167,7 @@ def _service_point(text: str) -> str:
 # A record, little-endian: the centre of the space's bounding cap as a unit vector (3 doubles), its reach in metres,
 # the volume in m³; whether it is a polygon; 0 if it originated elsewhere, 1 if here, 2 if its owner made it here (not
 # imported: it counts for the owner); its place in the change feed (64 bits), its version (32), the length of the part
-# that searches show (32), the digest of the claim; then the JSON text.  Searches show the members of §6.4; the owner
-# and the times come after them.
+# before the owner and the times (32), the digest of the claim; then the JSON text.
 
 HEADER = Struct("<5d?BQII16s")
 _SHOWN = Struct("<I")
@@ -258,8 +257,7 @@ def document(record: bytes) -> dict[str, Any]:
 
 def result_text(record: bytes, metres: float) -> bytes:
     """The registration as a search shows it, `metres` away (§6.4)."""
-    (shown,) = _SHOWN.unpack_from(record, _SHOWN_AT)
-    return b'%b,"distance":%r}' % (record[HEADER.size : HEADER.size + shown], metres)
+    return b'%b,"distance":%r}' % (record[HEADER.size : -1], metres)
 
 
 _AFTER_SPACE = b',"service_point":'

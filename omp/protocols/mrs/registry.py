@@ -71,6 +71,11 @@ class NotTheOwner(RegistryError):
 class OriginatedElsewhere(RegistryError):
     """The registration is a copy of another server's: it is changed and released there (§4.4)."""
 
+    def __init__(self, origin_server: str, origin_id: str) -> None:
+        super().__init__(f"This registration is a copy: change or release it at {origin_server}, as {origin_id}.")
+        self.origin_server = origin_server
+        self.origin_id = origin_id
+
 
 class IdenticalRegistration(RegistryError):
     """The owner already has a registration of the same space, service point and foad (§4.3)."""
@@ -464,10 +469,11 @@ def _owned(tx: Reader, owner: str, name: str) -> bytes:
     record = record_at(tx, name.encode())
     if record is None:
         raise NoSuchRegistration("There is no registration of this id.")
-    if document(record)["owner"] != owner:
+    value = document(record)
+    if value["owner"] != owner:
         raise NotTheOwner("This registration belongs to somebody else.")
     if not header(record).local:
-        raise OriginatedElsewhere("This registration originated on another server; change or release it there.")
+        raise OriginatedElsewhere(value["origin_server"], value["origin_id"])
     return record
 
 

@@ -9,7 +9,8 @@ not fit its schema is 400 (§13).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omp.protocols.mrs import schemas
 from omp.protocols.mrs.accounts import (
@@ -45,7 +46,7 @@ from omp.protocols.mrs.registry import (
 from omp.protocols.mrs.searching import find
 from omp.protocols.mrs.service import BadImport, Mrs, service
 from omp.protocols.mrs.whitelist import BadAddress, NoSuchAddress, NotWhitelisted
-from omp.web.errors import DETAIL_ERRORS, ApiError, Refusal, Refusals
+from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
 from omp.web.messages import (
     JSON,
     BadCursor,
@@ -298,6 +299,29 @@ def _challenge(error: Exception) -> Sequence[tuple[str, str]]:
     return [("WWW-Authenticate", "Bearer")]  # RFC 9110 §15.5.2: a 401 bears a challenge
 
 
+_NOT_AUTHORITATIVE = "not_authoritative"
+
+
+def _origin(error: OriginatedElsewhere) -> Mapping[str, str]:
+    """Where to ask instead (§4.4): for programs, and as a sentence."""
+    return {
+        "error": _NOT_AUTHORITATIVE,
+        "origin_server": error.origin_server,
+        "origin_id": error.origin_id,
+        "message": str(error),
+    }
+
+
+def _rendered(error: ApiError) -> Any:
+    return {"detail": error.details} if error.code == _NOT_AUTHORITATIVE else DETAIL_ERRORS.render(error)
+
+
+ERRORS = ErrorStyle(
+    _rendered,
+    {"type": "object", "required": ["detail"], "properties": {"detail": {"type": ["string", "object"]}}},
+)
+"""``{"detail": …}``: one sentence, or an object where the registration is another server's."""
+
 REFUSALS: Refusals = {
     GeometryError: Refusal(400),
     BadRegistration: Refusal(400),
@@ -318,7 +342,7 @@ REFUSALS: Refusals = {
     NoSuchPeer: Refusal(404),
     NoSuchAddress: Refusal(404),
     IdenticalRegistration: Refusal(409),
-    OriginatedElsewhere: Refusal(409),
+    OriginatedElsewhere: Refusal(409, code=_NOT_AUTHORITATIVE, details=_origin),
     TooManyKeys: Refusal(409),
     TooManyRegistrations: Refusal(429),
     TooManyFailures: Refusal(429, headers=lambda error: [("Retry-After", str(error.seconds))]),
@@ -436,7 +460,7 @@ def mount(context: Context) -> Mount:
         routes=ROUTES,
         state=mrs,
         owns=("/register", "/release", "/search", "/registrations", "/auth", "/admin", "/sync", "/.well-known/mrs"),
-        errors=DETAIL_ERRORS,
+        errors=ERRORS,
         refusals=REFUSALS,
         check_head=lambda request: check_head(request, mrs),
         cors=(*CORS_ANY_ORIGIN, *_EXPOSED),

@@ -241,7 +241,7 @@ _HIT: Schema = {
     **REGISTRATION,
     "required": ["id", "space", "service_point", "foad", "distance"],
     "properties": {
-        **{name: REGISTRATION["properties"][name] for name in ("id", "space", "service_point", "foad")},
+        **REGISTRATION["properties"],
         "distance": {"type": "number", "description": "metres to the centre of a sphere; to a polygon, 0 inside it"},
     },
 }

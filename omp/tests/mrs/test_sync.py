@@ -303,9 +303,16 @@ class ExportAndImport(unittest.TestCase):
             document = self.exported(user)
         with running_server({"MRS_SERVER_DOMAIN": "a.example"}) as second, User.new(second.port, "mark") as user:
             user.request("POST", "/admin/import", document)
-            self.assertEqual(user.request("PUT", f"/register/{made['id']}", claim(1, 2)).status, 409)
-            self.assertEqual(user.request("POST", "/register", {**claim(1, 2), "id": made["id"]}).status, 409)
-            self.assertEqual(user.request("POST", "/release", {"id": made["id"]}).status, 409)
+            for answer in (
+                user.request("PUT", f"/register/{made['id']}", claim(1, 2)),
+                user.request("POST", "/register", {**claim(1, 2), "id": made["id"]}),
+                user.request("POST", "/release", {"id": made["id"]}),
+            ):
+                self.assertEqual((answer.status, list(answer.json)), (409, ["detail"]))
+                detail = answer.json["detail"]
+                self.assertIn(f"at {first.url}, as {made['id']}", detail.pop("message"))
+                where = {"origin_server": first.url, "origin_id": made["id"]}
+                self.assertEqual(detail, {"error": "not_authoritative", **where})
             (hit,) = user.search(1, 1, 10)["results"]
             self.assertEqual((hit["origin_server"], hit["origin_id"]), (first.url, made["id"]))
 
