@@ -44,7 +44,7 @@ from omp.protocols.mrs.registry import (
     read_since,
 )
 from omp.protocols.mrs.searching import find
-from omp.protocols.mrs.service import BadImport, Mrs, service
+from omp.protocols.mrs.service import HALF_WAY_ROUND, BadImport, Mrs, service
 from omp.protocols.mrs.whitelist import BadAddress, NoSuchAddress, NotWhitelisted
 from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
 from omp.web.messages import (
@@ -70,9 +70,10 @@ def register(request: Request, mrs: Mrs) -> Response:
     """``POST /register`` (§4.3); with `id` it updates, as ``PUT`` does (§4.4)."""
     identity = mrs.authenticator.identify(request)
     body = request.valid_body()
+    claim = _claim(mrs, body)
     if "id" in body:
-        return _updated(mrs, identity, body["id"], read_claim(body))
-    text = mrs.registry.register(identity.id, read_claim(body))
+        return _updated(mrs, identity, body["id"], claim)
+    text = mrs.registry.register(identity.id, claim)
     return Response(201, b'{"status":"registered","registration":%b}' % text, JSON)
 
 
@@ -82,7 +83,16 @@ def update(request: Request, mrs: Mrs) -> Response:
     body = request.valid_body()
     if body.get("id", request.params["id"]) != request.params["id"]:
         raise ApiError(400, "id: the body and the path name different registrations.")
-    return _updated(mrs, identity, request.params["id"], read_claim(body))
+    return _updated(mrs, identity, request.params["id"], _claim(mrs, body))
+
+
+def _claim(mrs: Mrs, body: Any) -> Claim:
+    """The claim in a body, if its space is no larger than this server takes (§5.9)."""
+    claim = read_claim(body)
+    most = mrs.settings["max_radius"]
+    if min(claim.geometry.reach, HALF_WAY_ROUND) > most:
+        raise ApiError(400, f"space: it must not reach farther than {most:,} metres from its middle")
+    return claim
 
 
 def _updated(mrs: Mrs, identity: Identity, name: str, claim: Claim) -> Response:

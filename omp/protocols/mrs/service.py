@@ -32,7 +32,7 @@ from omp.web.signature_guard import NonceTable
 
 # --- settings (§2.1) ------------------------------------------------------------------------------------------------
 
-_HALF_WAY_ROUND = int(pi * EARTH_RADIUS_M)
+HALF_WAY_ROUND = int(pi * EARTH_RADIUS_M)
 
 
 def _domain(text: str) -> str:
@@ -95,7 +95,11 @@ SETTINGS = (
     ),
     Setting("admin_email", "MRS_ADMIN_EMAIL", str, None, "the operator's address that /.well-known/mrs shows"),
     Setting(
-        "max_radius", "MRS_MAX_RADIUS", whole_number(1, _HALF_WAY_ROUND), 1_000_000, "largest range of a search, metres"
+        "max_radius",
+        "MRS_MAX_RADIUS",
+        whole_number(1, HALF_WAY_ROUND),
+        1_000_000,
+        "largest range of a search, and extent of a registration, metres",
     ),
     Setting("max_results", "MRS_MAX_RESULTS", whole_number(1, 10_000), 100, "most results of a search"),
     Setting(
