@@ -170,8 +170,8 @@ def _service_point(text: str) -> str:
 # before the owner and the times (32), the digest of the claim; then the JSON text.
 
 HEADER = Struct("<5d?BQII16s")
-_SHOWN = Struct("<I")
-_SHOWN_AT = Struct("<5d?BQI").size
+_CLAIM_SIZE = Struct("<I")
+_CLAIM_SIZE_AT = Struct("<5d?BQI").size
 
 # Bound methods: a search calls each of them once for every row that it compares.
 unpack_centre = Struct("<3d").unpack_from
@@ -192,7 +192,7 @@ class Header(NamedTuple):
     origin: int
     sequence: int
     version: int
-    shown: int
+    claim_size: int
     digest: bytes
 
     @property
@@ -222,7 +222,7 @@ class Registration(NamedTuple):
 
     def record(self, sequence: int) -> bytes:
         """The bytes of its row, `sequence` being its place in the change feed."""
-        shown = {
+        claim = {
             "id": self.id,
             "space": self.claim.space,
             "service_point": self.claim.service_point,
@@ -231,7 +231,7 @@ class Registration(NamedTuple):
             "origin_id": self.origin_id,
             "version": self.version,
         }
-        head = compact(shown)[:-1].encode()
+        head = compact(claim)[:-1].encode()
         tail = compact({"owner": self.owner, "created": self.created, "updated": self.updated})[1:].encode()
         space = self.claim.geometry
         place = (*space.centre, space.reach, space.volume, not isinstance(space, Sphere))
@@ -272,8 +272,8 @@ def space_size(record: bytes) -> int:
 
 def record_tail(record: bytes) -> dict[str, str]:
     """The owner and the times, without reading the space."""
-    (shown,) = _SHOWN.unpack_from(record, _SHOWN_AT)
-    tail: dict[str, str] = json.loads(b"{" + record[HEADER.size + shown + 1 :])
+    (size,) = _CLAIM_SIZE.unpack_from(record, _CLAIM_SIZE_AT)
+    tail: dict[str, str] = json.loads(b"{" + record[HEADER.size + size + 1 :])
     return tail
 
 
