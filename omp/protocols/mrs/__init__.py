@@ -28,7 +28,7 @@ The files, in reading order:
 * :mod:`.cells`: places as ordered integers, the index;
 * :mod:`.registration`: a space as JSON, a claim, a registration, and the bytes of its row;
 * :mod:`.registry`, :mod:`.searching`: the tables and the change feed; what lies near a point;
-* :mod:`.accounts`: passwords, tokens, failed logins;
+* :mod:`.whitelist`, :mod:`.accounts`: who may make an account; passwords, tokens, failed logins;
 * :mod:`.addresses`, :mod:`.fetch`: which addresses are public, and fetching from servers safely; :mod:`.keys`: public
   keys, published and fetched;
 * :mod:`.identity`: who is calling; :mod:`.peers`: whom to refer to;

@@ -7,7 +7,8 @@ A user's identity is ``username@domain``.  What an attacker could do here, and w
   A token's row is found by its hash, so the time that takes tells a guesser nothing about any token.
 * *Guess passwords.*  Ten failures within a minute for one user or one address are answered; after them every login is
   refused until the minute is over (:class:`Throttle`).
-* *Make accounts in bulk*, or try which names are taken.  Ten attempts a minute are answered for one address.
+* *Make accounts in bulk*, or try which names are taken or which e-mail addresses are listed.  Ten attempts a minute are
+  answered for one address.
 * *Exhaust memory or processors.*  Each hash takes 16 MiB and some 40 ms on purpose; at most :data:`AT_ONCE` run at a
   time, and whoever does not get a turn within a second is refused.
 * *Keep others from logging in* by making accounts from many addresses.  New passwords are hashed on one thread, which
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omp.protocols.mrs.addresses import origin_of
 from omp.protocols.mrs.schemas import RegistryError, iso_time
+from omp.protocols.mrs.whitelist import Whitelist
 from omp.rules.encodings import b64u_decode, b64u_encode
 from omp.rules.json_text import compact
 from omp.store.port import Reader, Store, Writer, key
@@ -244,7 +246,10 @@ class Login(NamedTuple):
 
 
 class Accounts:
-    """Users and tokens in `store`; a token is valid for `token_seconds`."""
+    """Users and tokens in `store`; a token is valid for `token_seconds`.
+
+    With a `whitelist` only whoever names an address on it can make an account.
+    """
 
     def __init__(
         self,
@@ -253,19 +258,24 @@ class Accounts:
         random_bytes: Callable[[int], bytes],
         throttle: Throttle,
         token_seconds: int,
+        whitelist: Whitelist | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._random = random_bytes
         self._throttle = throttle
         self._token_seconds = token_seconds
+        self._whitelist = whitelist
 
     def register(self, username: str, password: str, email: str | None, address: str) -> Login:
         """Make an account and log it in, for somebody who calls from `address`.
 
-        Raises :class:`TooManyAccounts`, :class:`NameUnavailable` or :class:`TooManyLogins`.
+        Raises :class:`TooManyAccounts`, :class:`~omp.protocols.mrs.whitelist.NotWhitelisted`, :class:`NameUnavailable`
+        or :class:`TooManyLogins`, in this order: strangers can neither guess addresses nor learn which names are taken.
         """
         self._throttle.new_account(address)
+        if self._whitelist is not None:
+            self._whitelist.require(email)
         taken = NameUnavailable(f"The username {username} is taken.")
         if username in RESERVED:
             raise NameUnavailable(f"The username {username} is reserved.")

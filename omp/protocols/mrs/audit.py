@@ -30,6 +30,7 @@ from omp.protocols.mrs.registry import (
     place_of,
 )
 from omp.protocols.mrs.schemas import epoch_of
+from omp.protocols.mrs.whitelist import WHITELIST
 from omp.store.audit import Check, Kind
 from omp.store.port import key
 from omp.web.signature_guard import audit_nonces
@@ -49,6 +50,7 @@ TABLES = {
     KEYS: Kind.KEPT,
     SECRETS: Kind.KEPT,
     PEERS: Kind.KEPT,
+    WHITELIST: Kind.KEPT,
     LOGINS: Kind.PASSING,
     LOGINS_BY_EXPIRY: Kind.DERIVED,
     FAILURES: Kind.PASSING,
@@ -149,7 +151,7 @@ def _registration(value: dict[str, Any], numbers: Header) -> Registration:
 
 
 def _audit_json(check: Check) -> None:
-    """Accounts, keys and peers."""
+    """Accounts, keys, peers and the whitelist."""
     for table, is_whole in _FORMS.items():
         for row, value in check.rows(table):
             try:
@@ -173,4 +175,13 @@ def _is_peer(row: bytes, peer: Any) -> bool:
     return row == str(peer["server_url"]).encode() and dict(read_peer(peer, is_configured=False)) == peer
 
 
-_FORMS: dict[str, Callable[[bytes, Any], bool]] = {USERS: _is_user, KEYS: _is_key, PEERS: _is_peer}
+def _is_listed(row: bytes, listed: Any) -> bool:
+    return "@" in row.decode() and epoch_of(listed["added_at"]) is not None
+
+
+_FORMS: dict[str, Callable[[bytes, Any], bool]] = {
+    USERS: _is_user,
+    KEYS: _is_key,
+    PEERS: _is_peer,
+    WHITELIST: _is_listed,
+}

@@ -100,11 +100,12 @@ class Peers:
         with self._store.write() as tx:
             for peer in peers:
                 if peer["server_url"] != self._url:
-                    self.put(tx, _merged(_peer(tx, peer["server_url"]), peer))
+                    self.put(tx, peer)
 
     def put(self, tx: Writer, peer: Peer) -> None:
-        """Keep `peer` as it is, in the caller's write block."""
-        kept = {**peer, "authoritative_regions": peer["authoritative_regions"] or []}
+        """Add or update `peer`, in the caller's write block."""
+        merged = _merged(_peer(tx, peer["server_url"]), peer)
+        kept = {**merged, "authoritative_regions": merged["authoritative_regions"] or []}
         tx.put(PEERS, peer["server_url"].encode(), compact(kept).encode())
         _touch(tx)
 

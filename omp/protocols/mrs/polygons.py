@@ -11,6 +11,11 @@ Refused, with :class:`GeometryError`, is a polygon that has no inside on which t
 * edges that cross or touch, other than at the vertex they share;
 * two sides of the same size (a great circle).
 
+Whether edges cross is decided in whole numbers, so nothing is rounded.  The sign of a triple product of three vertices
+says on which side of an edge a point lies.  In floating point such a product is exact to some 1e-16; for a polygon of
+2 cm its value is 1e-17, and the sign is that of the rounding.  Polygons with crossing edges would pass then, and places
+kilometres away could count as inside, since a boundary that crosses itself does not say which side is which.
+
 Accepted: a vertex that repeats the one before (also the first one again at the end, as GeoJSON rings have it) counts
 once, and vertices within 6 µm of the one before are repetitions.
 
@@ -39,6 +44,8 @@ from omp.protocols.mrs.outlines import Outline, normal
 MAX_VERTICES = 1000
 _TOUCH = 1e-13
 """Radians, 0.6 µm: edges nearer to each other than this touch.  Unit vectors are exact to 2e-16."""
+_FINE = 2.0**62
+"""Whole numbers of this part of the earth's radius (1.4e-12 m) say where a vertex is: finer than a double at 1."""
 _SAME = 1e-24
 """Squared chord, (6 µm)²: vertices nearer to each other are one."""
 _HALF_SPHERE_M2 = 2 * pi * EARTH_RADIUS_M**2
@@ -145,6 +152,8 @@ def _cap(ring: Sequence[Vector]) -> tuple[Vector, float]:
 # --- crossings ------------------------------------------------------------------------------------------------------
 
 _Arc = tuple[Vector, Vector]
+_Whole = tuple[int, int, int]
+"""A vertex on the lattice of :data:`_FINE`."""
 
 _FEW = 64
 """So few edges are swept along the axes; of more, so many are sampled to find better directions."""
@@ -156,7 +165,7 @@ def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
     A sweep along one direction compares only edges whose extents overlap, there and along a second direction.
     """
     edges = list(_edges(ring))
-    poles = [cross(a, b) for a, b in edges]
+    poles = [normal(a, b) for a, b in edges]
     along, across = (_extents(edges, direction) for direction in _directions(ring, edges))
     active: list[tuple[float, float, float, int]] = []
     for index in sorted(range(len(edges)), key=along.__getitem__):
@@ -167,7 +176,9 @@ def _check_simple(ring: Sequence[Vector], numbers: Sequence[int]) -> None:
             # Most pairs end here or in the next lines, and there may be many.
             if other_left > right or other_right < left:
                 continue
-            if _on_one_side(poles[index], *edges[other]) or _on_one_side(poles[other], *edges[index]):
+            if _on_one_side(poles[index], edges[index], edges[other]):
+                continue
+            if _on_one_side(poles[other], edges[other], edges[index]):
                 continue
             first, second = sorted((index, other))
             if _meet(edges, first, second):
@@ -211,26 +222,50 @@ def _directions(ring: Sequence[Vector], edges: Sequence[_Arc]) -> tuple[Vector, 
     return candidates[lengths.index(best)], candidates[lengths.index(other)]
 
 
-def _on_one_side(pole: Vector, c: Vector, d: Vector) -> bool:
-    """Whether the arc c d keeps away from the great circle about `pole`, which need not have length 1."""
-    x, y, z = pole
-    to_c, to_d = x * c[0] + y * c[1] + z * c[2], x * d[0] + y * d[1] + z * d[2]
+def _on_one_side(pole: Vector, arc: _Arc, other: _Arc) -> bool:
+    """Whether the arc `other` keeps away from the great circle of `arc`, about `pole`.
+
+    From differences, so that the distance of an end from the circle is exact to 1e-16 of its distance from `arc`.
+    """
+    (x, y, z), (a, _), (c, d) = pole, arc, other
+    to_c = x * (c[0] - a[0]) + y * (c[1] - a[1]) + z * (c[2] - a[2])
+    to_d = x * (d[0] - a[0]) + y * (d[1] - a[1]) + z * (d[2] - a[2])
     return (to_c > _TOUCH and to_d > _TOUCH) or (to_c < -_TOUCH and to_d < -_TOUCH)
 
 
-def _meet(edges: Sequence[tuple[Vector, Vector]], i: int, j: int) -> bool:
+def _meet(edges: Sequence[_Arc], i: int, j: int) -> bool:
     """Whether edges i < j meet anywhere but at the vertex that neighbours share."""
     (a, b), (c, d) = edges[i], edges[j]
     if j == i + 1:  # b is c
         return _arc_distance(d, a, b) < _TOUCH or _arc_distance(a, c, d) < _TOUCH
     if i == 0 and j == len(edges) - 1:  # d is a
         return _arc_distance(c, a, b) < _TOUCH or _arc_distance(b, c, d) < _TOUCH
-    n, m = cross(a, b), cross(c, d)
-    # On which side of one edge the ends of the other lie: two arcs cross if a, c, b, d turn the same way all around.
-    to_c, to_d, to_a, to_b = dot(n, c), dot(n, d), dot(m, a), dot(m, b)
-    if (to_c < 0 < to_d and to_a > 0 > to_b) or (to_d < 0 < to_c and to_b > 0 > to_a):
+    if _cross_each_other(_whole(a), _whole(b), _whole(c), _whole(d)):
         return True
     return min(_arc_distance(c, a, b), _arc_distance(d, a, b), _arc_distance(a, c, d), _arc_distance(b, c, d)) < _TOUCH
+
+
+def _whole(p: Vector) -> _Whole:
+    """The point of the lattice where `p` is; the scaling is by a power of two, so only digits below 2^-62 are lost."""
+    return (round(p[0] * _FINE), round(p[1] * _FINE), round(p[2] * _FINE))
+
+
+def _cross_each_other(a: _Whole, b: _Whole, c: _Whole, d: _Whole) -> bool:
+    """Whether the arcs a b and c d cross at a point within both: exactly, whatever their sizes.
+
+    They do if a, c, b, d turn the same way all around: the ends of each lie on different sides of the other's great
+    circle, and on the near side of the earth.  An end on the circle itself crosses nothing, and may touch.
+    """
+    to_c, to_d = _triple(a, b, c), _triple(a, b, d)
+    if not (to_c < 0 < to_d or to_d < 0 < to_c):
+        return False
+    to_a, to_b = _triple(c, d, a), _triple(c, d, b)
+    return to_b < 0 < to_a if to_c < 0 else to_a < 0 < to_b
+
+
+def _triple(p: _Whole, q: _Whole, r: _Whole) -> int:
+    """(p × q) · r: positive where r lies to the left of the arc from p to q."""
+    return (p[1] * q[2] - p[2] * q[1]) * r[0] + (p[2] * q[0] - p[0] * q[2]) * r[1] + (p[0] * q[1] - p[1] * q[0]) * r[2]
 
 
 def _arc_distance(p: Vector, a: Vector, b: Vector) -> float:

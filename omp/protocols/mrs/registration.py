@@ -167,12 +167,11 @@ def _service_point(text: str) -> str:
 # A record, little-endian: the centre of the space's bounding cap as a unit vector (3 doubles), its reach in metres,
 # the volume in m³; whether it is a polygon; 0 if it originated elsewhere, 1 if here, 2 if its owner made it here (not
 # imported: it counts for the owner); its place in the change feed (64 bits), its version (32), the length of the part
-# that searches show (32), the digest of the claim; then the JSON text.  Searches show the members of §6.4; the owner
-# and the times come after them.
+# before the owner and the times (32), the digest of the claim; then the JSON text.
 
 HEADER = Struct("<5d?BQII16s")
-_SHOWN = Struct("<I")
-_SHOWN_AT = Struct("<5d?BQI").size
+_CLAIM_SIZE = Struct("<I")
+_CLAIM_SIZE_AT = Struct("<5d?BQI").size
 
 # Bound methods: a search calls each of them once for every row that it compares.
 unpack_centre = Struct("<3d").unpack_from
@@ -193,7 +192,7 @@ class Header(NamedTuple):
     origin: int
     sequence: int
     version: int
-    shown: int
+    claim_size: int
     digest: bytes
 
     @property
@@ -223,7 +222,7 @@ class Registration(NamedTuple):
 
     def record(self, sequence: int) -> bytes:
         """The bytes of its row, `sequence` being its place in the change feed."""
-        shown = {
+        claim = {
             "id": self.id,
             "space": self.claim.space,
             "service_point": self.claim.service_point,
@@ -232,7 +231,7 @@ class Registration(NamedTuple):
             "origin_id": self.origin_id,
             "version": self.version,
         }
-        head = compact(shown)[:-1].encode()
+        head = compact(claim)[:-1].encode()
         tail = compact({"owner": self.owner, "created": self.created, "updated": self.updated})[1:].encode()
         space = self.claim.geometry
         place = (*space.centre, space.reach, space.volume, not isinstance(space, Sphere))
@@ -258,8 +257,7 @@ def document(record: bytes) -> dict[str, Any]:
 
 def result_text(record: bytes, metres: float) -> bytes:
     """The registration as a search shows it, `metres` away (§6.4)."""
-    (shown,) = _SHOWN.unpack_from(record, _SHOWN_AT)
-    return b'%b,"distance":%r}' % (record[HEADER.size : HEADER.size + shown], metres)
+    return b'%b,"distance":%r}' % (record[HEADER.size : -1], metres)
 
 
 _AFTER_SPACE = b',"service_point":'
@@ -274,8 +272,8 @@ def space_size(record: bytes) -> int:
 
 def record_tail(record: bytes) -> dict[str, str]:
     """The owner and the times, without reading the space."""
-    (shown,) = _SHOWN.unpack_from(record, _SHOWN_AT)
-    tail: dict[str, str] = json.loads(b"{" + record[HEADER.size + shown + 1 :])
+    (size,) = _CLAIM_SIZE.unpack_from(record, _CLAIM_SIZE_AT)
+    tail: dict[str, str] = json.loads(b"{" + record[HEADER.size + size + 1 :])
     return tail
 
 
@@ -292,20 +290,21 @@ def space_of(record: bytes) -> Space:
 def read_registration(value: dict[str, Any], here: str) -> Registration:
     """An exported registration that fits the schema ``REGISTRATION``, `here` being this server's URL.
 
-    One without `origin_server` is taken to originate here, one without `origin_id` to have its `id` for one.  Raises
+    One without `origin_server` (or with an empty one, as published servers have them) is taken to originate here, one
+    without `origin_id` to have its `id` for one, one without `version` to be the first.  Raises
     :class:`BadRegistration` or :class:`GeometryError`.
     """
     claim = read_claim(value)
     for member in ("created", "updated"):
         _check_time(value, member)
-    origin = value.get("origin_server", here)
+    origin = value.get("origin_server") or here
     return Registration(
         claim=claim,
         id=value["id"],
         owner=value["owner"],
         origin_server=origin,
         origin_id=value.get("origin_id", value["id"]),
-        version=int(value["version"]),
+        version=int(value.get("version", 1)),
         created=value["created"],
         updated=value["updated"],
         local=origin == here,

@@ -71,6 +71,11 @@ class NotTheOwner(RegistryError):
 class OriginatedElsewhere(RegistryError):
     """The registration is a copy of another server's: it is changed and released there (§4.4)."""
 
+    def __init__(self, origin_server: str, origin_id: str) -> None:
+        super().__init__(f"This registration is a copy: change or release it at {origin_server}, as {origin_id}.")
+        self.origin_server = origin_server
+        self.origin_id = origin_id
+
 
 class IdenticalRegistration(RegistryError):
     """The owner already has a registration of the same space, service point and foad (§4.3)."""
@@ -85,7 +90,14 @@ class NoFreeId(RegistryError):
 
 
 class BadSince(RegistryError):
-    """`since` is neither a cursor nor a time (§11.2)."""
+    """`since` is neither a cursor of this feed nor a time (§11.2)."""
+
+
+class Since(NamedTuple):
+    """A place in the feed: the number of the first change to tell, and whether the feed itself gave out the place."""
+
+    first: int
+    is_cursor: bool = True
 
 
 class Changes(NamedTuple):
@@ -210,12 +222,17 @@ class Registry:
                 last = name.decode()
         return page.texts, None
 
-    def changes(self, first: int, limit: int) -> Changes:
-        """A page of changes whose sequence numbers are `first` or more."""
+    def changes(self, since: Since, limit: int) -> Changes:
+        """A page of changes.
+
+        No place lies beyond the newest change, or the changes that come next would be skipped: a time that does is
+        taken as the newest, a cursor is :class:`BadSince`, since only an older state of this store can be the reason.
+        """
         page = _Page(limit)
         tombstones: list[bytes] = []
-        last = first - 1
         with self._store.read() as tx:
+            first = _not_beyond(since, _newest(tx))
+            last = first - 1
             for row, value in tx.scan(CHANGES, key(first)):
                 is_tombstone = value.startswith(b"{")
                 taken = True
@@ -233,21 +250,24 @@ class Registry:
         registrations = [json_text(record) for record in _rows_named(tx, IDS, PLACES)]
         return registrations, list(_rows_named(tx, TOMBSTONES, CHANGES))
 
-    def adopt(self, tx: Writer, registrations: Iterable[Registration], tombstones: Iterable[dict[str, Any]]) -> None:
+    def adopt(
+        self, tx: Writer, registrations: Iterable[Registration], tombstones: Iterable[dict[str, Any]]
+    ) -> tuple[int, int]:
         """Take in what another server exported, all in the caller's write block (§12.4).
 
-        Of one registration the higher version wins, whether it is a registration or a tombstone.  Raises
-        :class:`BadRegistration` where an id is taken by a registration of another origin.
+        Of one registration the higher version wins, whether it is a registration or a tombstone.  Returns how many
+        registrations and how many tombstones were taken.  Raises :class:`BadRegistration` where an id is taken by a
+        registration of another origin.
         """
-        for registration in registrations:
-            self._adopt_registration(tx, registration)
-        for value in tombstones:
-            self._adopt_tombstone(tx, value)
+        return (
+            sum([self._adopt_registration(tx, registration) for registration in registrations]),
+            sum([self._adopt_tombstone(tx, value) for value in tombstones]),
+        )
 
-    def _adopt_registration(self, tx: Writer, new: Registration) -> None:
+    def _adopt_registration(self, tx: Writer, new: Registration) -> bool:
         origin = key(new.origin_server, new.origin_id)
         if _tombstone_version(tx, origin) >= new.version:
-            return
+            return False
         # Whoever may import must not be able to overwrite a registration by choosing its id.
         taken = record_at(tx, new.id.encode())
         if taken is not None and not _came_from(taken, new.origin_server, new.origin_id):
@@ -256,20 +276,22 @@ class Registry:
         record = _of_origin(tx, new.origin_server, new.origin_id)
         if record is not None:
             if header(record).version >= new.version:
-                return
+                return False
             self._drop(tx, document(record), record)
         self._delete_tombstone(tx, origin)
         self._keep(tx, new)
+        return True
 
-    def _adopt_tombstone(self, tx: Writer, value: dict[str, Any]) -> None:
+    def _adopt_tombstone(self, tx: Writer, value: dict[str, Any]) -> bool:
         if _tombstone_version(tx, key(value["origin_server"], value["origin_id"])) >= value["version"]:
-            return
+            return False
         record = _of_origin(tx, value["origin_server"], value["origin_id"])
         if record is not None:
             if header(record).version >= value["version"]:
-                return
+                return False
             self._drop(tx, document(record), record)
         self._put_tombstone(tx, value)
+        return True
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
@@ -447,10 +469,11 @@ def _owned(tx: Reader, owner: str, name: str) -> bytes:
     record = record_at(tx, name.encode())
     if record is None:
         raise NoSuchRegistration("There is no registration of this id.")
-    if document(record)["owner"] != owner:
+    value = document(record)
+    if value["owner"] != owner:
         raise NotTheOwner("This registration belongs to somebody else.")
     if not header(record).local:
-        raise OriginatedElsewhere("This registration originated on another server; change or release it there.")
+        raise OriginatedElsewhere(value["origin_server"], value["origin_id"])
     return record
 
 
@@ -499,16 +522,39 @@ def _came_from(record: bytes, server: str, origin_id: str) -> bool:
 # --- the feed by time (§11.2) ---------------------------------------------------------------------------------------
 
 
-def first_change(since: str) -> int:
-    """The sequence number to begin with: one after a cursor, the first from a time on, 1 for the empty text.
+def read_since(text: str) -> Since:
+    """The place that a query names: after a cursor, from a time on, or for the empty text the beginning.
 
     Raises :class:`BadSince`.
     """
-    if not since:
-        return 1
-    if since.isascii() and since.isdecimal() and len(since) < 19:
-        return int(since) + 1
-    epoch = epoch_of(since.replace(" ", "+"))  # a + that a client did not encode arrives as a space
-    if epoch is None or epoch > 2**40:
+    if not text:
+        return Since(1)
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        return Since(int(text) + 1)
+    epoch = epoch_of(text.replace(" ", "+"))  # a + that a client did not encode arrives as a space
+    if epoch is None:
         raise BadSince("since must be a next_cursor or an ISO 8601 time, or empty for the beginning")
-    return int(epoch * 1_000_000)
+    return Since(max(int(epoch * 1_000_000), 1), is_cursor=False)
+
+
+def _not_beyond(since: Since, newest: int | None) -> int:
+    """The number of the first change to tell, which is at most one after the `newest`, where that is known."""
+    if newest is None or since.first <= newest + 1:
+        return since.first
+    if since.is_cursor:
+        raise BadSince(
+            "since is beyond the newest change of this server, so its data are older than the cursor: "
+            "begin again with an empty since, and drop what is not told again"
+        )
+    return newest + 1
+
+
+def _newest(tx: Reader) -> int | None:
+    """The number of the last change, 0 before the first one; None if the row that says it is damaged."""
+    try:
+        kept = tx.get(STATE, _SEQUENCE)
+    except DamagedRow:
+        return None
+    if kept is None:  # before the first change, and in the files of earlier versions
+        kept = next((row for row, _ in tx.scan(CHANGES, reverse=True)), b"")
+    return int.from_bytes(kept, "big")

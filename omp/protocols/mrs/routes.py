@@ -9,7 +9,8 @@ not fit its schema is 400 (§13).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omp.protocols.mrs import schemas
 from omp.protocols.mrs.accounts import (
@@ -40,11 +41,12 @@ from omp.protocols.mrs.registry import (
     NotTheOwner,
     OriginatedElsewhere,
     TooManyRegistrations,
-    first_change,
+    read_since,
 )
 from omp.protocols.mrs.searching import find
-from omp.protocols.mrs.service import BadImport, Mrs, service
-from omp.web.errors import DETAIL_ERRORS, ApiError, Refusal, Refusals
+from omp.protocols.mrs.service import HALF_WAY_ROUND, BadImport, Mrs, service
+from omp.protocols.mrs.whitelist import BadAddress, NoSuchAddress, NotWhitelisted
+from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
 from omp.web.messages import (
     JSON,
     BadCursor,
@@ -58,7 +60,6 @@ from omp.web.messages import (
 )
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount, Route
 
-VERSION = "0.5.0"
 _KEY_ID = re.compile("[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -69,9 +70,10 @@ def register(request: Request, mrs: Mrs) -> Response:
     """``POST /register`` (§4.3); with `id` it updates, as ``PUT`` does (§4.4)."""
     identity = mrs.authenticator.identify(request)
     body = request.valid_body()
+    claim = _claim(mrs, body)
     if "id" in body:
-        return _updated(mrs, identity, body["id"], read_claim(body))
-    text = mrs.registry.register(identity.id, read_claim(body))
+        return _updated(mrs, identity, body["id"], claim)
+    text = mrs.registry.register(identity.id, claim)
     return Response(201, b'{"status":"registered","registration":%b}' % text, JSON)
 
 
@@ -81,7 +83,16 @@ def update(request: Request, mrs: Mrs) -> Response:
     body = request.valid_body()
     if body.get("id", request.params["id"]) != request.params["id"]:
         raise ApiError(400, "id: the body and the path name different registrations.")
-    return _updated(mrs, identity, request.params["id"], read_claim(body))
+    return _updated(mrs, identity, request.params["id"], _claim(mrs, body))
+
+
+def _claim(mrs: Mrs, body: Any) -> Claim:
+    """The claim in a body, if its space is no larger than this server takes (§5.9)."""
+    claim = read_claim(body)
+    most = mrs.settings["max_radius"]
+    if min(claim.geometry.reach, HALF_WAY_ROUND) > most:
+        raise ApiError(400, f"space: it must not reach farther than {most:,} metres from its middle")
+    return claim
 
 
 def _updated(mrs: Mrs, identity: Identity, name: str, claim: Claim) -> Response:
@@ -135,7 +146,7 @@ def well_known(request: Request, mrs: Mrs) -> Response:
     """``GET /.well-known/mrs`` (§8.1)."""
     known = b",".join(peer.referral for peer in mrs.peers.known())
     about = {
-        "mrs_version": VERSION,
+        "mrs_version": schemas.VERSION,
         "server": mrs.settings["url"],
         "operator": mrs.settings["admin_email"],
         "authoritative_regions": list(mrs.settings["regions"]),
@@ -218,16 +229,17 @@ def snapshot(request: Request, mrs: Mrs) -> Response:
     """``GET /sync/snapshot``: every registration once, in the order of the ids; `next_cursor` is null at the end."""
     query = request.valid_query()
     texts, cursor = mrs.registry.snapshot(query["cursor"], query["limit"])
-    return Response(200, b'{"registrations":[%b],"next_cursor":%b}' % (b",".join(texts), json_bytes(cursor)), JSON)
+    body = b'{"status":"ok","registrations":[%b],"next_cursor":%b}' % (b",".join(texts), json_bytes(cursor))
+    return Response(200, body, JSON)
 
 
 def changes(request: Request, mrs: Mrs) -> Response:
     """``GET /sync/changes``: what changed since; `next_cursor` is where to go on, also when nothing has changed."""
     query = request.valid_query()
-    page = mrs.registry.changes(first_change(query["since"]), query["limit"])
+    page = mrs.registry.changes(read_since(query["since"]), query["limit"])
     return Response(
         200,
-        b'{"registrations":[%b],"tombstones":[%b],"next_cursor":"%d"}'
+        b'{"status":"ok","registrations":[%b],"tombstones":[%b],"next_cursor":"%d"}'
         % (b",".join(page.registrations), b",".join(page.tombstones), page.last),
         JSON,
     )
@@ -258,6 +270,26 @@ def change_peers(request: Request, mrs: Mrs) -> Response:
     return json_response({"status": "added", "server_url": url})
 
 
+def list_emails(request: Request, mrs: Mrs) -> Response:
+    """``GET /admin/whitelist`` (§12.5)."""
+    require_admin(request, mrs.settings["admin_token"])
+    return json_response({"emails": mrs.whitelist.listed()})
+
+
+def add_emails(request: Request, mrs: Mrs) -> Response:
+    """``POST /admin/whitelist`` (§12.5)."""
+    require_admin(request, mrs.settings["admin_token"])
+    body = request.valid_body()
+    single = [body["email"]] if "email" in body else []
+    return json_response({"status": "added", "added": mrs.whitelist.add([*single, *body.get("emails", ())])}, 201)
+
+
+def remove_email(request: Request, mrs: Mrs) -> Response:
+    """``DELETE /admin/whitelist/{email}`` (§12.5)."""
+    require_admin(request, mrs.settings["admin_token"])
+    return json_response({"status": "removed", "email": mrs.whitelist.remove(request.params["email"])})
+
+
 def export(request: Request, mrs: Mrs) -> Response:
     """``GET /admin/export`` (§12.3)."""
     require_admin(request, mrs.settings["admin_token"])
@@ -277,11 +309,35 @@ def _challenge(error: Exception) -> Sequence[tuple[str, str]]:
     return [("WWW-Authenticate", "Bearer")]  # RFC 9110 §15.5.2: a 401 bears a challenge
 
 
+_NOT_AUTHORITATIVE = "not_authoritative"
+
+
+def _origin(error: OriginatedElsewhere) -> Mapping[str, str]:
+    """Where to ask instead (§4.4): for programs, and as a sentence."""
+    return {
+        "error": _NOT_AUTHORITATIVE,
+        "origin_server": error.origin_server,
+        "origin_id": error.origin_id,
+        "message": str(error),
+    }
+
+
+def _rendered(error: ApiError) -> Any:
+    return {"detail": error.details} if error.code == _NOT_AUTHORITATIVE else DETAIL_ERRORS.render(error)
+
+
+ERRORS = ErrorStyle(
+    _rendered,
+    {"type": "object", "required": ["detail"], "properties": {"detail": {"type": ["string", "object"]}}},
+)
+"""``{"detail": …}``: one sentence, or an object where the registration is another server's."""
+
 REFUSALS: Refusals = {
     GeometryError: Refusal(400),
     BadRegistration: Refusal(400),
     BadPeer: Refusal(400),
     BadImport: Refusal(400),
+    BadAddress: Refusal(400),
     BadSince: Refusal(400),
     BadCursor: Refusal(400, "cursor must be a next_cursor of this list, unchanged."),
     NameUnavailable: Refusal(400),
@@ -290,11 +346,13 @@ REFUSALS: Refusals = {
     WrongCredentials: Refusal(401, headers=_challenge),
     NotTheOwner: Refusal(403),
     NotTheOperator: Refusal(403),
+    NotWhitelisted: Refusal(403),
     NoSuchRegistration: Refusal(404),
     NoSuchKey: Refusal(404),
     NoSuchPeer: Refusal(404),
+    NoSuchAddress: Refusal(404),
     IdenticalRegistration: Refusal(409),
-    OriginatedElsewhere: Refusal(409),
+    OriginatedElsewhere: Refusal(409, code=_NOT_AUTHORITATIVE, details=_origin),
     TooManyKeys: Refusal(409),
     TooManyRegistrations: Refusal(429),
     TooManyFailures: Refusal(429, headers=lambda error: [("Retry-After", str(error.seconds))]),
@@ -342,6 +400,7 @@ ROUTES = (
            503: "the server has no key of its own: the package cryptography is missing"}),
     Route("POST", "/auth/register", create_account, "Make an account",
           {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken",
+           403: "the server asks for a listed e-mail address, and this is none",
            429: "ten attempts within a minute from this address", 503: "too many passwords at once"},
           body=schemas.ACCOUNT, example=_MARK),
     Route("POST", "/auth/login", login, "Log in",
@@ -367,6 +426,14 @@ ROUTES = (
           {200: ("done", schemas.PEER_CHANGED), 400: "no such address", 403: _NO_ADMIN, 404: "no such peer"},
           body=schemas.PEER_CHANGE, auth=_ADMIN,
           example={"action": "add", "server_url": "https://sydney.mrs.example", "hint": "Sydney metropolitan area"}),
+    Route("GET", "/admin/whitelist", list_emails, "Who may make an account, where the server asks for a listed address",
+          {200: ("all addresses", schemas.WHITELISTED), 403: _NO_ADMIN}, auth=_ADMIN),
+    Route("POST", "/admin/whitelist", add_emails, "List e-mail addresses",
+          {201: ("how many were not listed before", schemas.EMAILS_ADDED), 400: "no address: none was listed",
+           403: _NO_ADMIN},
+          body=schemas.EMAILS, example={"email": "mark@example.com"}, auth=_ADMIN),
+    Route("DELETE", "/admin/whitelist/{email}", remove_email, "Take an e-mail address from the list",
+          {200: ("removed", schemas.EMAIL_REMOVED), 403: _NO_ADMIN, 404: "it is not listed"}, auth=_ADMIN),
     Route("GET", "/admin/export", export, "All registrations, tombstones and peers",
           {200: ("the document", schemas.EXPORT), 403: _NO_ADMIN}, auth=_ADMIN),
     Route("POST", "/admin/import", import_document, "Take in what another server exported, or nothing",
@@ -398,12 +465,12 @@ def mount(context: Context) -> Mount:
     mrs = service(context)
     return Mount(
         name="mrs",
-        version=VERSION,
+        version=schemas.VERSION,
         title="MRS: the spatial registry",
         routes=ROUTES,
         state=mrs,
         owns=("/register", "/release", "/search", "/registrations", "/auth", "/admin", "/sync", "/.well-known/mrs"),
-        errors=DETAIL_ERRORS,
+        errors=ERRORS,
         refusals=REFUSALS,
         check_head=lambda request: check_head(request, mrs),
         cors=(*CORS_ANY_ORIGIN, *_EXPOSED),

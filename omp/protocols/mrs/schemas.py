@@ -60,8 +60,12 @@ ID = "reg_[A-Za-z0-9_-]{1,60}"
 IDENTITY = r"[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9.:\[\]_-]{1,255}"
 SPACE_TYPES = ("sphere", "polygon")
 MAX_VERSION = 2**31
+VERSION = "0.5.0"
 MAX_REGIONS = 100
 MAX_HINT = 500
+MAX_EMAIL = 254
+MAX_EMAILS = 1000
+"""Addresses in one request: they are written in one block."""
 
 
 # --- what callers send ----------------------------------------------------------------------------------------------
@@ -115,7 +119,14 @@ _CREDENTIALS: Schema = {
 ACCOUNT: Schema = {
     "type": "object",
     "required": ["username", "password"],
-    "properties": {**_CREDENTIALS, "email": {"type": ["string", "null"], "maxLength": 254}},
+    "properties": {
+        **_CREDENTIALS,
+        "email": {
+            "type": ["string", "null"],
+            "maxLength": MAX_EMAIL,
+            "description": "needed where MRS_REGISTRATION_REQUIRES_WHITELIST is 1: one that the operator has listed",
+        },
+    },
 }
 LOGIN: Schema = {
     "type": "object",
@@ -136,6 +147,7 @@ KEY: Schema = {
 }
 LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 SNAPSHOT_QUERY: Schema = {"cursor": {"type": "string", "maxLength": 100, "default": ""}, "limit": LIMIT}
+MAX_CHANGES = 5000
 CHANGES_QUERY: Schema = {
     "since": {
         "type": "string",
@@ -143,14 +155,14 @@ CHANGES_QUERY: Schema = {
         "default": "",
         "description": "a next_cursor, an ISO 8601 time, or empty for the beginning",
     },
-    "limit": LIMIT,
+    "limit": {**LIMIT, "maximum": MAX_CHANGES},
 }
 
 
 # --- what is stored and exchanged between servers -------------------------------------------------------------------
 
 _ORIGIN: Schema = {
-    "origin_server": {"type": "string", "minLength": 1, "maxLength": 2048},
+    "origin_server": {"type": "string", "maxLength": 2048},
     "origin_id": {"type": "string", "pattern": ID},
     "version": {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
 }
@@ -181,7 +193,7 @@ PEER: Schema = {
         "hint": {"type": ["string", "null"], "maxLength": MAX_HINT},
         "last_seen": {"type": ["string", "null"], "maxLength": 40},
         "is_configured": {"type": "boolean"},
-        "authoritative_regions": {"type": "array", "maxItems": MAX_REGIONS},
+        "authoritative_regions": {"type": ["array", "null"], "maxItems": MAX_REGIONS},
     },
 }
 PEER_CHANGE: Schema = {
@@ -189,10 +201,20 @@ PEER_CHANGE: Schema = {
     "required": ["action", "server_url"],
     "properties": {"action": {"enum": ["add", "remove"]}, **PEER["properties"]},
 }
+EMAILS: Schema = {
+    "type": "object",
+    "properties": {
+        "email": {"type": "string", "description": "an address to list"},
+        "emails": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_EMAILS},
+    },
+}
 IMPORT: Schema = {
     "type": "object",
     "properties": {
-        "registrations": {"type": "array", "items": REGISTRATION},
+        "registrations": {
+            "type": "array",
+            "items": {**REGISTRATION, "required": [name for name in REGISTRATION["required"] if name != "version"]},
+        },
         "tombstones": {"type": "array", "items": TOMBSTONE},
         "peers": {"type": "array", "items": PEER},
     },
@@ -219,7 +241,7 @@ _HIT: Schema = {
     **REGISTRATION,
     "required": ["id", "space", "service_point", "foad", "distance"],
     "properties": {
-        **{name: REGISTRATION["properties"][name] for name in ("id", "space", "service_point", "foad")},
+        **REGISTRATION["properties"],
         "distance": {"type": "number", "description": "metres to the centre of a sphere; to a polygon, 0 inside it"},
     },
 }
@@ -265,14 +287,29 @@ OWN: Schema = {
 PUBLISHED = _answer(key_id={"type": "string"}, type={"const": "Ed25519"}, key={"type": "string"}, created=_TIME)
 PEER_CHANGED = _answer(status=_STATUS, server_url={"type": "string"})
 PEERS = _answer(peers=_list_of(PEER))
-SNAPSHOT = _answer(registrations=_list_of(REGISTRATION), next_cursor=_CURSOR)
-CHANGES = _answer(registrations=_list_of(REGISTRATION), tombstones=_list_of(TOMBSTONE), next_cursor={"type": "string"})
+WHITELISTED = _answer(emails=_list_of(_answer(email={"type": "string"}, added_at=_TIME)))
+EMAILS_ADDED = _answer(status=_STATUS, added={"type": "integer"})
+EMAIL_REMOVED = _answer(status=_STATUS, email={"type": "string"})
+SNAPSHOT = _answer(status=_STATUS, registrations=_list_of(REGISTRATION), next_cursor=_CURSOR)
+CHANGES = _answer(
+    status=_STATUS,
+    registrations=_list_of(REGISTRATION),
+    tombstones=_list_of(TOMBSTONE),
+    next_cursor={"type": "string"},
+)
 EXPORT = _answer(
+    mrs_version={"type": "string"},
     exported_at=_TIME,
+    server={"type": "string"},
     registrations=_list_of(REGISTRATION),
     tombstones=_list_of(TOMBSTONE),
     peers=_list_of(PEER),
 )
+_COUNT: Schema = {"type": "integer"}
 IMPORTED = _answer(
-    status=_STATUS, registrations={"type": "integer"}, tombstones={"type": "integer"}, peers={"type": "integer"}
+    status=_STATUS,
+    registrations=_COUNT,
+    tombstones=_COUNT,
+    peers=_COUNT,
+    skipped=_answer(registrations=_COUNT, tombstones=_COUNT),
 )

@@ -22,7 +22,8 @@ from omp.protocols.mrs.keys import KeyRing, RemoteKeys
 from omp.protocols.mrs.peers import BadPeer, Peer, Peers, read_peer
 from omp.protocols.mrs.registration import BadRegistration, Registration, read_registration, read_space, tombstone
 from omp.protocols.mrs.registry import Registry
-from omp.protocols.mrs.schemas import RegistryError, iso_time
+from omp.protocols.mrs.schemas import VERSION, RegistryError, iso_time
+from omp.protocols.mrs.whitelist import Whitelist
 from omp.store.port import Store
 from omp.web.messages import json_bytes
 from omp.web.routes import Context
@@ -31,7 +32,7 @@ from omp.web.signature_guard import NonceTable
 
 # --- settings (§2.1) ------------------------------------------------------------------------------------------------
 
-_HALF_WAY_ROUND = int(pi * EARTH_RADIUS_M)
+HALF_WAY_ROUND = int(pi * EARTH_RADIUS_M)
 
 
 def _domain(text: str) -> str:
@@ -69,13 +70,6 @@ def _region(value: Any) -> Any:
         raise ValueError(f"must hold spheres and polygons: {error}") from None
 
 
-def _off(text: str) -> bool:
-    # Published servers refuse strangers' accounts with it.  Ignoring it would open the registry to everybody.
-    if switch(text):
-        raise ValueError("is not supported here yet: leave it out, or set it to 0, if anybody may make an account")
-    return False
-
-
 def _peers(text: str) -> list[str]:
     """The addresses in a JSON list, or between commas."""
     if text.lstrip().startswith("["):
@@ -101,7 +95,11 @@ SETTINGS = (
     ),
     Setting("admin_email", "MRS_ADMIN_EMAIL", str, None, "the operator's address that /.well-known/mrs shows"),
     Setting(
-        "max_radius", "MRS_MAX_RADIUS", whole_number(1, _HALF_WAY_ROUND), 1_000_000, "largest range of a search, metres"
+        "max_radius",
+        "MRS_MAX_RADIUS",
+        whole_number(1, HALF_WAY_ROUND),
+        1_000_000,
+        "largest range of a search, and extent of a registration, metres",
     ),
     Setting("max_results", "MRS_MAX_RESULTS", whole_number(1, 10_000), 100, "most results of a search"),
     Setting(
@@ -137,7 +135,11 @@ SETTINGS = (
         "1: fetch keys by http:// and from addresses that are not public, for tests",
     ),
     Setting(
-        "whitelist", "MRS_REGISTRATION_REQUIRES_WHITELIST", _off, False, "only 0: lists of users are not supported"
+        "whitelist",
+        "MRS_REGISTRATION_REQUIRES_WHITELIST",
+        switch,
+        False,
+        "1: only whoever names a listed e-mail address may make an account",
     ),
     Setting("admin_token", "OMP_ADMIN_TOKEN", str, None, "bearer token of /admin; without it, loopback only"),
 )
@@ -162,6 +164,7 @@ class Mrs:
     clock: Callable[[], float]
     registry: Registry
     accounts: Accounts
+    whitelist: Whitelist
     throttle: Throttle
     nonces: NonceTable
     authenticator: Authenticator
@@ -179,27 +182,36 @@ class Mrs:
         with self.store.read() as tx:
             registrations, tombstones = self.registry.everything(tx)
             peers = sorted(self.peers.listed(tx), key=lambda peer: peer["server_url"])
-        parts = (iso_time(self.clock()).encode(), b",".join(registrations), b",".join(tombstones), json_bytes(peers))
-        return b'{"exported_at":"%b","registrations":[%b],"tombstones":[%b],"peers":%b}' % parts
+        about = {"mrs_version": VERSION, "exported_at": iso_time(self.clock()), "server": self.settings["url"]}
+        parts = (json_bytes(about)[:-1], b",".join(registrations), b",".join(tombstones), json_bytes(peers))
+        return b'%b,"registrations":[%b],"tombstones":[%b],"peers":%b}' % parts
 
-    def take_in(self, exported: Mapping[str, list[Any]]) -> dict[str, int]:
+    def take_in(self, exported: Mapping[str, list[Any]]) -> dict[str, Any]:
         """Import a document that fits the schema ``IMPORT`` (§12.4): all of it, or nothing if one entry is bad.
 
-        Returns how many entries of each kind the document has.  Raises :class:`BadImport`, or
+        Returns how many entries of each kind the document has, and how many of them were skipped, being older than what
+        is kept.  Raises :class:`BadImport`, or
         :class:`BadRegistration` where an id is taken by a registration of another origin.
         """
         registrations = _each(exported, "registrations", self._registration)
-        tombstones = _each(exported, "tombstones", _checked_tombstone)
+        tombstones = _each(exported, "tombstones", self._tombstone)
         peers = _each(exported, "peers", _learned_peer)
         # Everything was read before the block: in it, only a taken id can fail, and that rolls all of it back.
         with self.store.write() as tx:
-            self.registry.adopt(tx, registrations, tombstones)
+            taken = self.registry.adopt(tx, registrations, tombstones)
             for peer in peers:
                 self.peers.put(tx, peer)
-        return {"registrations": len(registrations), "tombstones": len(tombstones), "peers": len(peers)}
+        found = {"registrations": len(registrations), "tombstones": len(tombstones)}
+        skipped = {name: found[name] - kept for name, kept in zip(found, taken, strict=True)}
+        return {**found, "peers": len(peers), "skipped": skipped}
 
     def _registration(self, value: dict[str, Any]) -> Registration:
         return read_registration(value, self.settings["url"])
+
+    def _tombstone(self, value: dict[str, Any]) -> dict[str, Any]:
+        here = {**value, "origin_server": value["origin_server"] or self.settings["url"]}
+        tombstone(here)
+        return here
 
 
 def _each(exported: Mapping[str, list[Any]], member: str, read: Callable[[Any], _Entry]) -> list[_Entry]:
@@ -213,11 +225,6 @@ def _each(exported: Mapping[str, list[Any]], member: str, read: Callable[[Any], 
     return found
 
 
-def _checked_tombstone(value: dict[str, Any]) -> dict[str, Any]:
-    tombstone(value)
-    return value
-
-
 def _learned_peer(value: dict[str, Any]) -> Peer:
     return read_peer(value, is_configured=False)
 
@@ -229,8 +236,15 @@ def service(context: Context) -> Mrs:
     domain = settings["domain"] = settings["domain"] or domain_of(url)
     settings["admin_email"] = settings["admin_email"] or f"admin@{urlsplit(f'//{domain}').hostname}"
     store, clock = context.store, context.clock
-    throttle = Throttle(store, clock)
-    accounts = Accounts(store, clock, context.random_bytes, throttle, settings["token_hours"] * 3600)
+    throttle, whitelist = Throttle(store, clock), Whitelist(store, clock)
+    accounts = Accounts(
+        store,
+        clock,
+        context.random_bytes,
+        throttle,
+        settings["token_hours"] * 3600,
+        whitelist if settings["whitelist"] else None,
+    )
     ring = KeyRing(store, clock, domain)  # identities are of the domain, which may differ from the URL's
     ring.make_server_key()
     insecure = settings["insecure_keys"]
@@ -248,6 +262,7 @@ def service(context: Context) -> Mrs:
         clock=clock,
         registry=Registry(store, clock, context.random_bytes, url, settings["max_registrations"]),
         accounts=accounts,
+        whitelist=whitelist,
         throttle=throttle,
         nonces=nonces,
         authenticator=Authenticator(clock, context.engine, accounts, ring, remote, nonces, domain),

@@ -53,12 +53,12 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 22
+SERVER_FILES = 80 + 23
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
 names), ``web/capacity`` (the shares of clients), ``nexus/turns`` (how many checks at a time), and of MRS ``addresses``
-(which ones are public), ``outlines`` (polygons prepared for searching) and ``searching``; of the log ``core/steps``
+(which ones are public), ``outlines`` (polygons prepared for searching), ``searching`` and ``whitelist``; of the log ``core/steps``
 (work that can be interrupted, since one operation may change all that is stored), ``core/outcomes`` (what is told of
 it), ``core/trusted`` and ``loading`` (what has been stored comes back into memory, is not verified again, and nobody
 waits for it who does not ask for it).  So has ``web/clock``: that

@@ -283,6 +283,40 @@ class Bounded(RegistryCase):
                 user.register(claim(1, number))
 
 
+class Extents(unittest.TestCase):
+    """``MRS_MAX_RADIUS`` bounds what is registered (§5.9)."""
+
+    def polygon(self, lat: float, lon: float, degrees: float) -> Any:
+        """A square whose corners are so many degrees from its middle."""
+        around = ((degrees, 0), (0, degrees), (-degrees, 0), (0, -degrees))
+        vertices = [{"lat": lat + up, "lon": (lon + right + 180) % 360 - 180} for up, right in around]
+        return {**claim(), "space": {"type": "polygon", "vertices": vertices}}
+
+    def test_spheres_and_polygons_up_to_the_setting(self) -> None:
+        with running_server({"MRS_MAX_RADIUS": "1000"}) as server, User.new(server.port, "a") as user:
+            reach = 1000 / 111194.93  # degrees
+            fits = (claim(1, 1, 1000), self.polygon(0, 0, reach * 0.999), self.polygon(0, 180, reach * 0.999))
+            too_large = (claim(1, 1, 1000.5), self.polygon(0, 0, reach * 1.001), self.polygon(0, 180, reach * 1.001))
+            made = [user.register(body) for body in fits]
+            for body in (*too_large, {**claim(1, 1, 1001), "foad": True}):
+                for method, path in (("POST", "/register"), ("PUT", f"/register/{made[0]['id']}")):
+                    answer = user.request(method, path, body)
+                    self.assertEqual(answer.status, 400)
+                    self.assertIn("1,000 metres", answer.json["detail"])
+            taken = {**made[0], "space": too_large[1]["space"], "version": 2}
+            self.assertEqual(user.request("POST", "/admin/import", {"registrations": [taken]}).status, 200)
+            self.assertEqual(user.search(0, 0, 1)["results"][-1]["version"], 2)
+
+    def test_the_largest_setting_refuses_none(self) -> None:
+        octant = [{"lat": 0, "lon": 0}, {"lat": 0, "lon": 90}, {"lat": 90, "lon": 0}]
+        half = [{"lat": -1, "lon": 0}, {"lat": -1, "lon": 120}, {"lat": -1, "lon": -120}]
+        for most, statuses in (("20015086", [201, 201]), ("6100000", [201, 400]), ("1000000", [400, 400])):
+            with running_server({"MRS_MAX_RADIUS": most}) as server, User.new(server.port, "a") as user:
+                spaces = [{"type": "polygon", "vertices": vertices} for vertices in (octant, half)]
+                answers = [user.request("POST", "/register", {**claim(), "space": space}) for space in spaces]
+                self.assertEqual([answer.status for answer in answers], statuses)
+
+
 class Searching(RegistryCase):
     environ: ClassVar[dict[str, str]] = {"MRS_MAX_RESULTS": "5", "MRS_MAX_RADIUS": "50000"}
 
@@ -292,9 +326,7 @@ class Searching(RegistryCase):
         self.assertEqual(list(answer), ["status", "results", "referrals"])
         (hit,) = answer["results"]
         self.assertAlmostEqual(hit.pop("distance"), 85.18, places=2)
-        self.assertNotIn("owner", hit)
-        self.assertEqual(hit, {name: made[name] for name in hit})
-        self.assertLessEqual({"id", "space", "service_point", "foad"}, hit.keys())
+        self.assertEqual(hit, made)
 
     def test_smallest_first_then_nearest_and_cut_at_the_limit(self) -> None:
         for number in range(8):

@@ -13,13 +13,13 @@ from typing import Any
 from urllib.parse import quote
 
 from omp.protocols.mrs.registration import read_claim
-from omp.protocols.mrs.registry import Registry
+from omp.protocols.mrs.registry import BadSince, Registry, Since, read_since
 from omp.store import open_store
 from omp.store.memory import MemoryStore
 from omp.store.port import Store
 from omp.tests import long
 from omp.tests.harness import running_server
-from omp.tests.mrs.parties import RegistryCase, User, claim
+from omp.tests.mrs.parties import OPERA, RegistryCase, User, claim
 
 
 class Follower:
@@ -103,13 +103,44 @@ class Feed(RegistryCase):
             self.assertNotIn(before["id"], told)
         self.assertEqual(self.stranger.request("GET", "/sync/changes?since=2099-01-01").json["registrations"], [])
 
+    def test_nothing_is_skipped_after_a_time_that_is_ahead(self) -> None:
+        self.mark.register(claim(25, 1))
+        ahead = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        for number, moment in enumerate((ahead, "2099-01-01", "9999-12-31T23:59:59Z")):
+            page = self.stranger.request("GET", f"/sync/changes?since={moment}").json
+            self.assertEqual((page["registrations"], page["tombstones"]), ([], []))
+            one = self.mark.register(claim(25, 2 + number))
+            page = self.stranger.request("GET", f"/sync/changes?since={page['next_cursor']}").json
+            self.assertEqual([each["id"] for each in page["registrations"]], [one["id"]])
+
+    def test_a_cursor_that_is_ahead_is_400_and_says_how_to_go_on(self) -> None:
+        follower = self.follower()
+        newest = int(follower.cursor)
+        for cursor in (newest + 1, newest + 3_600_000_000, 10**18 - 1):
+            sentence = self.refused(self.stranger.request("GET", f"/sync/changes?since={cursor}"), 400, "begin again")
+            self.assertIn("empty since", sentence)
+        page = self.stranger.request("GET", f"/sync/changes?since={newest}").json
+        self.assertEqual((page["registrations"], page["next_cursor"]), ([], str(newest)))
+
+    def test_a_page_has_up_to_5000_changes(self) -> None:
+        page = self.stranger.request("GET", "/sync/changes?limit=5000")
+        self.assertEqual((page.status, next(iter(page.json)), page.json["status"]), (200, "status", "ok"))
+        self.refused(self.stranger.request("GET", "/sync/changes?limit=5001"), 400)
+        self.refused(self.stranger.request("GET", "/sync/snapshot?limit=1001"), 400)
+
+    def test_an_empty_position_is_the_beginning(self) -> None:
+        self.mark.register(claim(26, 1))
+        for path in ("/sync/changes?since=", "/sync/snapshot?cursor=", "/registrations?cursor="):
+            whole = self.mark.request("GET", path.partition("?")[0])
+            self.assertEqual((whole.status, self.mark.request("GET", path).body), (200, whole.body))
+
     def test_bad_queries_are_400(self) -> None:
         for query in (
             "since=yesterday",
             "since=-1",
             "since=" + "9" * 30,
             "limit=0",
-            "limit=1001",
+            "limit=5001",
             "limit=x",
             "since=1&since=2",
         ):
@@ -126,6 +157,7 @@ class Feed(RegistryCase):
             cursor = page["next_cursor"]
         self.assertEqual(len(seen), len(set(seen)))
         self.assertLessEqual(made, set(seen))
+        self.assertEqual(self.stranger.request("GET", "/sync/snapshot").json["status"], "ok")
 
 
 class FeedUnderLoad(unittest.TestCase):
@@ -197,11 +229,30 @@ class SequenceNumbers(unittest.TestCase):
                 lambda: registry.release(mark, name),  # noqa: B023
             ):
                 change()
-                page = registry.changes(cursor + 1, 10)
+                page = registry.changes(Since(cursor + 1), 10)
                 told.append((len(page.registrations), len(page.tombstones)))
                 self.assertGreater(page.last, cursor)
                 cursor = page.last
         self.assertEqual(told, [(1, 0), (1, 0), (0, 1)] * 7)
+
+    def test_before_the_first_change_every_position_is_the_beginning(self) -> None:
+        registry = Registry(MemoryStore(), lambda: 1_800_000_000.0, random.Random(1).randbytes, "https://a.example")
+        for text in ("", "0", "1970-01-01", "1970-01-01T00:00:00Z", "2099-01-01"):
+            self.assertEqual(registry.changes(read_since(text), 10), ([], [], 0), text)
+        with self.assertRaises(BadSince):
+            registry.changes(read_since("1"), 10)
+        made = json.loads(registry.register("mark@a.example", read_claim(claim(1, 1))))["id"]
+        page = registry.changes(Since(1), 10)
+        self.assertEqual([json.loads(text)["id"] for text in page.registrations], [made])
+
+    def test_the_feed_is_bounded_where_its_last_number_is_not_kept_apart(self) -> None:
+        store = MemoryStore()
+        registry = Registry(store, lambda: 1_800_000_000.0, random.Random(1).randbytes, "https://a.example")
+        registry.register("mark@a.example", read_claim(claim(1, 1)))
+        with store.write() as tx:  # a file of an earlier version
+            tx.delete("mrs_state", b"sequence")
+        for text in ("2099-01-01", "1800000000000000"):
+            self.assertEqual(registry.changes(read_since(text), 10), ([], [], 1_800_000_000_000_000))
 
     def test_they_rise_whatever_the_clock_does(self) -> None:
         self.follow(MemoryStore())
@@ -216,7 +267,10 @@ class SequenceNumbers(unittest.TestCase):
 class ExportAndImport(unittest.TestCase):
     def exported(self, user: User) -> Any:
         document = user.request("GET", "/admin/export").json
+        self.assertEqual(list(document)[:3], ["mrs_version", "exported_at", "server"])
         self.assertRegex(document.pop("exported_at"), r"Z\Z")
+        self.assertRegex(document.pop("server"), r"\Ahttp://127.0.0.1:\d+\Z")
+        self.assertEqual(document["mrs_version"], "0.5.0")
         return document
 
     def filled(self, user: User) -> Any:
@@ -250,9 +304,16 @@ class ExportAndImport(unittest.TestCase):
             document = self.exported(user)
         with running_server({"MRS_SERVER_DOMAIN": "a.example"}) as second, User.new(second.port, "mark") as user:
             user.request("POST", "/admin/import", document)
-            self.assertEqual(user.request("PUT", f"/register/{made['id']}", claim(1, 2)).status, 409)
-            self.assertEqual(user.request("POST", "/register", {**claim(1, 2), "id": made["id"]}).status, 409)
-            self.assertEqual(user.request("POST", "/release", {"id": made["id"]}).status, 409)
+            for answer in (
+                user.request("PUT", f"/register/{made['id']}", claim(1, 2)),
+                user.request("POST", "/register", {**claim(1, 2), "id": made["id"]}),
+                user.request("POST", "/release", {"id": made["id"]}),
+            ):
+                self.assertEqual((answer.status, list(answer.json)), (409, ["detail"]))
+                detail = answer.json["detail"]
+                self.assertIn(f"at {first.url}, as {made['id']}", detail.pop("message"))
+                where = {"origin_server": first.url, "origin_id": made["id"]}
+                self.assertEqual(detail, {"error": "not_authoritative", **where})
             (hit,) = user.search(1, 1, 10)["results"]
             self.assertEqual((hit["origin_server"], hit["origin_id"]), (first.url, made["id"]))
 
@@ -300,6 +361,97 @@ class ExportAndImport(unittest.TestCase):
             self.assertEqual((document["registrations"], document["tombstones"]), ([], [tombstone]))
             self.assertEqual(user.search(1, 1, 10)["results"], [])
 
+    def test_the_export_of_a_published_server_is_imported(self) -> None:
+        # As its GET /admin/export writes it: rows of its earlier versions have an empty origin; regions may be null.
+        exported = {
+            "mrs_version": "0.5.0",
+            "exported_at": "2026-03-07T12:00:00.000000+00:00",
+            "server": "https://owen.iz.net",
+            "registrations": [
+                {
+                    "id": "reg_a1b2c3d4e5f6",
+                    "owner": "mark@owen.iz.net",
+                    "space": {"type": "sphere", "center": {"lat": -33.8594, "lon": 151.2, "ele": 10.0}, "radius": 50.0},
+                    "service_point": "https://example.com/spaces/opera",
+                    "foad": False,
+                    "origin_server": "",
+                    "origin_id": "reg_a1b2c3d4e5f6",
+                    "version": 1,
+                    "created": "2026-01-15T10:30:00.123456+00:00",
+                    "updated": "2026-01-15T10:30:00.123456+00:00",
+                },
+                {
+                    "id": "reg_test12345678",
+                    "owner": "admin@owen.iz.net",
+                    "space": {"type": "sphere", "center": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "radius": 50},
+                    "service_point": None,
+                    "foad": True,
+                    "created": "2026-03-07T00:00:00+00:00",
+                    "updated": "2026-03-07T00:00:00+00:00",
+                },
+            ],
+            "tombstones": [
+                {
+                    "origin_server": "",
+                    "origin_id": "reg_gone",
+                    "version": 2,
+                    "deleted_at": "2026-02-01T08:00:00+00:00",
+                }
+            ],
+            "peers": [
+                {
+                    "server_url": "https://sydney.mrs.example",
+                    "hint": None,
+                    "last_seen": None,
+                    "is_configured": True,
+                    "authoritative_regions": None,
+                }
+            ],
+        }
+        environ = {"MRS_SERVER_URL": "https://owen.iz.net"}
+        with running_server(environ) as server, User(server.port) as operator:
+            answer = operator.request("POST", "/admin/import", exported)
+            counts = {"registrations": 2, "tombstones": 1, "peers": 1}
+            none = {"registrations": 0, "tombstones": 0}
+            self.assertEqual((answer.status, answer.json), (200, {"status": "imported", **counts, "skipped": none}))
+            document = operator.request("GET", "/admin/export").json
+            self.assertEqual(document["server"], "https://owen.iz.net")
+            for one in (*document["registrations"], *document["tombstones"]):
+                self.assertEqual(one["origin_server"], "https://owen.iz.net")
+            self.assertEqual([one["version"] for one in document["registrations"]], [1, 1])
+            (peer,) = document["peers"]
+            self.assertEqual((peer["hint"], peer["last_seen"], peer["authoritative_regions"]), (None, None, []))
+            again = operator.request("POST", "/admin/import", exported).json
+            self.assertEqual(again["skipped"], {"registrations": 2, "tombstones": 1})
+            self.assertEqual({name: again[name] for name in counts}, counts)
+
+    def test_what_an_import_does_not_say_of_a_peer_stays(self) -> None:
+        with running_server() as server, User(server.port) as operator:
+            url = {"server_url": "https://p.example"}
+            known = {**url, "hint": "p", "last_seen": "2026-01-01T00:00:00Z", "authoritative_regions": [OPERA]}
+            operator.request("POST", "/admin/peers", {"action": "add", **known})
+            nulls = {"hint": None, "last_seen": None, "authoritative_regions": None}
+            for said in (url, {**url, **nulls}, {**url, **nulls, "is_configured": False}):
+                self.assertEqual(operator.request("POST", "/admin/import", {"peers": [said]}).status, 200)
+                self.assertEqual(self.exported(operator)["peers"], [{**known, "is_configured": True}])
+            operator.request("POST", "/admin/import", {"peers": [{**url, "hint": "q", "authoritative_regions": []}]})
+            (peer,) = self.exported(operator)["peers"]
+            self.assertEqual((peer["hint"], peer["authoritative_regions"]), ("q", []))
+
+    def test_what_is_older_than_what_is_kept_is_counted_apart(self) -> None:
+        with running_server() as server, User.new(server.port, "mark") as user:
+            made, other = user.register(claim(1, 1)), user.register(claim(2, 2))
+            user.request("POST", "/release", {"id": made["id"]})
+            (stone,) = self.exported(user)["tombstones"]
+            fresh = {**other, "id": "reg_fresh", "origin_id": "reg_fresh"}
+            document = {
+                "registrations": [made, other, {**other, "version": 2}, fresh],
+                "tombstones": [stone, {**stone, "version": 3}, {**stone, "origin_id": "reg_fresh", "version": 1}],
+            }
+            answer = user.request("POST", "/admin/import", document).json
+            self.assertEqual((answer["registrations"], answer["tombstones"]), (4, 3))
+            self.assertEqual(answer["skipped"], {"registrations": 2, "tombstones": 2})
+
     def test_an_id_that_another_servers_registration_has_is_400(self) -> None:
         with running_server() as server, User.new(server.port, "mark") as user:
             made = user.register(claim(1, 1))
@@ -327,7 +479,7 @@ class ExportAndImport(unittest.TestCase):
                 {"created": "yesterday"},
                 {"updated": 5},
                 {"foad": 1},
-                {"origin_server": ""},
+                {"origin_server": 5},
             )
         ]
         tombstone = document["tombstones"][0]

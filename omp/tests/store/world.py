@@ -119,6 +119,7 @@ def _registry(server: Running) -> list[Ask]:
         }
         imported = mark.request("POST", "/admin/import", taken, OPERATOR)
         assert imported.status == 200, imported.body
+        assert mark.request("POST", "/admin/whitelist", {"email": "mark@example.com"}, OPERATOR).status == 201
     return [
         Ask("search", "POST", "/search", {}, around(1.0, 0.0, 300_000)),
         Ask("search a polygon", "POST", "/search", {}, around(10.1, 10.1, 10)),
@@ -127,6 +128,7 @@ def _registry(server: Running) -> list[Ask]:
         Ask("changes", "GET", "/sync/changes?since=", {}),
         Ask("export", "GET", "/admin/export", OPERATOR),
         Ask("peers", "GET", "/admin/peers", OPERATOR),
+        Ask("whitelist", "GET", "/admin/whitelist", OPERATOR),
         Ask("keys", "GET", "/.well-known/mrs/keys/Mark", {}),
         Ask("who am I", "GET", "/auth/me", bearer),
     ]
