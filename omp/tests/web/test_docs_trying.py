@@ -96,8 +96,12 @@ class WithoutSignatures(Trying):
         route = self.id_of("GET", "/logs/{log}/events")
         self.open(route)
         self.browser.evaluate(f"document.getElementById('{route}-path-log').value = '{LOG}'")
-        self.browser.evaluate(f"document.querySelector('#{route} button[type=submit]').click()")
+        send = f"document.querySelector('#{route} button[type=submit]')"
+        self.browser.evaluate(f"{send}.focus()")
+        self.browser.evaluate(f"{send}.click()")
         self.browser.wait_for(f"document.querySelector('#{route} .status')?.textContent.startsWith('200')")
+        self.browser.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+        self.assertTrue(self.browser.evaluate(f"document.activeElement === {send}"), "the keyboard keeps its place")
         self.assertTrue(self.browser.evaluate(f"document.querySelector('#{route} [aria-disabled=true]') !== null"))
         self.browser.evaluate(f"document.querySelector('#{route} .buttons .plain').click()")
         self.browser.wait_for(f"document.querySelector('#{route} .status').textContent.endsWith(', stopped')")
@@ -127,6 +131,7 @@ class WithoutSignatures(Trying):
         self.browser.wait_for(f"document.getElementById('{route}-path-log').value !== ''")
         status, body = self.send(route)
         self.assertTrue(status.startswith("201 "), (status, body))
+        self.assertEqual(self.browser.evaluate(LEFT_BEHIND), [])
 
     def test_token_of_the_vault_is_got_with_the_key_and_used(self) -> None:
         route = self.id_of("POST", "/v1/repos/{repoId}/pull")
