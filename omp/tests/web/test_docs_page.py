@@ -244,7 +244,7 @@ class Reading(DocsInABrowser):
                 "parent": ["Tree, as above", None],
                 "fruit": [
                     "Apple | string",
-                    {"Apple": ["Apple", {"seeds": ["array of Tree", {"each element": ["Tree, as above", None]}]}],
+                    {"Apple": ["object", {"seeds": ["array of Tree", {"each element": ["Tree, as above", None]}]}],
                      "either 2": ["string", None]},
                 ],
                 "labels": ["object", {"any name": ["string | null", None]}],

@@ -46,7 +46,7 @@ class Home(unittest.TestCase):
                 self.assertEqual(answer.headers["vary"], "Accept")
 
     def test_page_leads_to_every_protocol_and_document_and_no_link_is_dead(self) -> None:
-        page = self.client.request("GET", "/", headers={"Accept": BROWSER}).body.decode()
+        page = re.sub("</?code>", "`", self.client.request("GET", "/", headers={"Accept": BROWSER}).body.decode())
         links = re.findall('href="(/[^"]*)"', page)
         for wanted in ("/docs", "/openapi.json", "/health", "/.well-known/omp-configuration", "/.well-known/mrs"):
             self.assertIn(wanted, links)
@@ -67,7 +67,7 @@ class Home(unittest.TestCase):
         self.assertEqual(set(re.findall("https?://[^'\" )]+", page)), {"http://www.w3.org/2000/svg"})
 
     def test_what_the_document_says_is_text_and_never_html(self) -> None:
-        hostile = '"><script>alert(1)</script>$title'
+        hostile = '"><script>alert(1)</script>$title `<script>`'
         page = home_page(
             {
                 "info": {"title": hostile, "version": hostile, "description": hostile},

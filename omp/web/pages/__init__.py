@@ -75,17 +75,22 @@ def home_page(document: Mapping[str, Any]) -> Response:
     info = document["info"]
     tags = [
         f'<dt><a href="/docs#protocol-{escape(tag["name"])}">{escape(tag["name"])}</a></dt>'
-        f"<dd>{escape(tag.get('description', ''))}</dd>\n"
+        f"<dd>{_prose(tag.get('description', ''))}</dd>\n"
         for tag in document["tags"]
     ]
     documents = [
-        f'<dt><a href="{escape(path)}">{escape(path)}</a></dt><dd>{escape(item["get"]["summary"])}</dd>\n'
+        f'<dt><a href="{escape(path)}">{escape(path)}</a></dt><dd>{_prose(item["get"]["summary"])}</dd>\n'
         for path, item in document["paths"].items()
         if path.startswith("/.well-known/") and "get" in item and "{" not in path
     ]
     facts = {name: escape(info.get(name, "")) for name in ("title", "description", "version")}
     filled = Template(_assembled("home.html")).substitute(facts, protocols="".join(tags), documents="".join(documents))
     return _page(filled, (("Vary", "Accept"),))
+
+
+def _prose(text: str) -> str:
+    """A description as HTML: text with `code` in it."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 # --- Assembly -----------------------------------------------------------------------------------------------------

@@ -46,22 +46,24 @@ const KINDS = {
   unsent: () => ({ inputs: [], filled: () => true, apply: async () => {} }),
 };
 
+/** The scheme of HTTP signatures: a key, its name, and fields that are sent along. */
 function signatureScheme(id) {
   const seed = textInput({ placeholder: "64 hexadecimal digits, or base64url" });
   const keyid = textInput();
   const extra = element("textarea", { rows: 1, spellcheck: false, placeholder: "MRS-Identity: ann@example.org" });
-  const about = element("p", { className: "hint", role: "status" }, "The browser signs with it; it stays in this page.");
+  const unused = "The browser signs with it; it stays in this page. Operations of the log and the nonce of the vault are signed with the first key that is entered.";
+  const about = element("p", { className: "hint", role: "status" }, unused);
   const fresh = plainButton("New key");
   const show = async () => {
     seed.removeAttribute("aria-invalid");
     keyid.placeholder = "";
-    about.textContent = "The browser signs with it; it stays in this page.";
+    about.textContent = unused;
     if (!seed.value.trim()) return;
     try {
       const key = await keyOf(seed.value.trim());
       keyid.placeholder = key.id;
-      about.replaceChildren("Public key ", code(key.publicKey), ". A server in mode strict knows it by ", code(`OMP_SIG_PUB_${keyid.value.trim() || "NAME"}=${key.publicKey}`),
-        " and this name; on /logs it needs no name.");
+      about.replaceChildren("Public key ", code(key.publicKey), ". For mode strict the operator sets ", code(`OMP_SIG_PUB_${keyid.value.trim() || "NAME"}`),
+        " to it; on /logs its owner needs no name. For MRS the name is the address of the user's keys.");
     } catch (error) {
       seed.setAttribute("aria-invalid", "true");
       about.textContent = `Not a key yet: ${error.message}.`;

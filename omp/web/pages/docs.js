@@ -32,7 +32,7 @@ function show(api) {
 
 function section({ tag, routes }) {
   return element("section", { id: `protocol-${tag.name}`, "data-protocol": tag.name, "aria-label": tag.name },
-    element("h2", {}, tag.name, element("small", {}, tag.description ?? "")), ...routes.map(routeCard));
+    element("h2", {}, tag.name, element("small", {}, ...inline(tag.description ?? ""))), ...routes.map(routeCard));
 }
 
 function contents({ tag, routes }) {
@@ -85,7 +85,7 @@ function answersTable(responses) {
 }
 
 function answerView(answer) {
-  const made = element("div", {}, ...prose(answer.description ?? "").map((one) => element("div", {}, ...one.childNodes)));
+  const made = element("div", {}, element("div", {}, ...inline(answer.description ?? "")));
   const fields = Object.entries(answer.headers ?? {}).map(([name, one]) => ({ in: "field", ...resolved(one), name }));
   if (fields.length) made.append(opening({ className: "more" }, element("summary", {}, "Header fields"), () => [element("ul", { className: "rows" }, ...fields.map(parameterRow))]));
   for (const [type, media] of Object.entries(answer.content ?? {})) {

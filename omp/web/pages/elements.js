@@ -27,6 +27,9 @@ function prose(text) {
     (piece, at) => at % 2 ? [code(piece)] : piece.split(/(\S{24,})/).flatMap((word, odd) => odd % 2 ? breakable(word) : [word]))));
 }
 
+/** The same without paragraphs, for where a line is. */
+const inline = (text) => prose(text).flatMap((paragraph, at) => [...(at ? [" "] : []), ...paragraph.childNodes]);
+
 /** A labelled input; `input` gets the id by which the label and the tests find it. */
 function field(id, title, hint, input) {
   input.id = id;

@@ -104,7 +104,7 @@ function memberRows(schema, seen) {
   return element("ul", { className: "rows" }, ...below(schema, seen).map(([name, one, required]) => {
     const { value, names } = followed(one, seen);
     const again = value?.$ref !== undefined;  // it is inside itself: shown above
-    const title = nameRow(name, again ? `${typeOf(one)}, as above` : typeOf(one), required);
+    const title = nameRow(name, again ? `${typeOf(one)}, as above` : typeOf(one) === name ? typeOf(value) : typeOf(one), required);
     const path = [...seen, ...names];
     if (again || !below(value, path).length) return element("li", {}, element("div", { className: "leaf" }, ...title), notes(again ? {} : value));
     return element("li", {}, opening({}, element("summary", {}, ...title), () => [notes(value) ?? "", memberRows(value, path)]));
