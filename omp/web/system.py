@@ -4,25 +4,24 @@
 ``/openapi.json`` and the page ``/docs`` are made from the same route table that dispatches, so the documentation cannot
 differ from what is served.
 
-Laid out: the routes and their mount, the OpenAPI document, the page.
+Laid out: the routes and their mount, the OpenAPI document.  The pages are in ``pages``.
 
 Handled here: nothing that is shown depends on a secret; the storage is named by its kind, never by its address.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from omp import __version__
 from omp.store.port import Store
 from omp.web.messages import JSON, Request, Response, json_bytes, json_response
+from omp.web.pages import HTML, docs_page, home_page, prefers_html
 from omp.web.routes import Context, Mount, Route
 
 
@@ -47,12 +46,18 @@ class System:
         """The OpenAPI document, made when it is first requested: most servers in tests never need it."""
         return json_bytes(openapi_document(self.mounts, __version__))
 
+    @functools.cached_property
+    def home(self) -> Response:
+        """The page that a browser is shown at ``/``."""
+        return home_page(json.loads(self.openapi))
+
 
 def index(request: Request, system: System) -> Response:
-    """``GET /``."""
-    return json_response(
-        {"status": "OMP reference server running", "version": __version__, "protocols": system.protocols()}
-    )
+    """``GET /``: facts for programs, and a page for browsers."""
+    if prefers_html(request.headers.get("accept", "")):
+        return system.home
+    facts = {"status": "OMP reference server running", "version": __version__, "protocols": system.protocols()}
+    return json_response(facts, headers=(("Vary", "Accept"),))
 
 
 def health(request: Request, system: System) -> Response:
@@ -99,7 +104,14 @@ _HEALTH = {
     },
 }
 ROUTES = (
-    Route("GET", "/", index, "What this server is and speaks", {200: ("The protocols and their routes", _OBJECT)}),
+    Route(
+        "GET",
+        "/",
+        index,
+        "What this server is and speaks",
+        {200: ("The protocols and their routes; for a browser a page that leads to everything", _OBJECT)},
+        produces=(JSON, HTML),
+    ),
     Route(
         "GET",
         "/health",
@@ -124,7 +136,7 @@ ROUTES = (
         docs,
         "A page to read about each route and try it",
         {200: "The page; it needs no file from any other host"},
-        produces=("text/html; charset=utf-8",),
+        produces=(HTML,),
     ),
 )
 
@@ -272,49 +284,3 @@ def _published(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_published(part) for part in value]
     return value
-
-
-# --- The docs page ----------------------------------------------------------------------------------------------
-#
-# The page is docs.html beside this module: one file with its own style and script, which loads nothing but
-# /openapi.json from the server it came from.  So it needs no other host, and the answer's Content-Security-Policy makes
-# the browser enforce that: nothing runs or styles the page but the two blocks whose SHA-256 the policy names, and
-# nothing is fetched from elsewhere.  The script shows what servers say as text, never as HTML.
-
-_PAGE = Path(__file__).with_name("docs.html")
-
-
-@functools.cache
-def docs_page() -> Response:
-    """The page with its headers, read from the disk once."""
-    page = _PAGE.read_bytes()
-    return Response(
-        200,
-        page,
-        "text/html; charset=utf-8",
-        headers=(
-            ("Content-Security-Policy", content_security_policy(page)),
-            ("Referrer-Policy", "no-referrer"),
-        ),
-    )
-
-
-def content_security_policy(page: bytes) -> str:
-    """The policy (CSP level 3) under which the inline blocks of `page`, and nothing else, take effect."""
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {_sources(page, b'script')}",
-            f"style-src {_sources(page, b'style')}",
-            "connect-src 'self'",
-            "img-src data:",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        ]
-    )
-
-
-def _sources(page: bytes, tag: bytes) -> str:
-    blocks = re.findall(rb"<%b>(.*?)</%b>" % (tag, tag), page, re.DOTALL)
-    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(block).digest()).decode()}'" for block in blocks)

@@ -53,7 +53,7 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 23
+SERVER_FILES = 80 + 24
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
@@ -66,7 +66,7 @@ nothing is forgotten too early, and nothing is malformed, whatever the clock doe
 is in ``store/audit`` and a module ``audit`` of each protocol.  What keeps a client of AVP from believing a server has
 two: ``vouching`` (the bytes that members sign) and ``witness`` (what follows from what).  ``rules/large_json`` writes
 large values in little memory.  What accidents do to the store's files has ``store/sqlite_guard`` (locks and the watch)
-and ``store/sqlite_readers`` (reads go on).
+and ``store/sqlite_readers`` (reads go on).  ``web/pages`` is what people are shown.
 """
 
 LOG = "omp.protocols.oplog"

@@ -28,6 +28,7 @@ FLAGS = (
     "--disable-extensions",
     "--disable-dev-shm-usage",
 )
+MODIFIERS = {"Alt": 1, "Control": 2, "Meta": 4, "Shift": 8}
 PATIENCE = 30.0  # seconds for any one answer: a loaded machine starts a browser slowly
 
 
@@ -135,6 +136,13 @@ class Page:
         """Press a key, as a person would."""
         self.command("Input.dispatchKeyEvent", type="keyDown", text=text, key=text)
         self.command("Input.dispatchKeyEvent", type="keyUp", key=text)
+
+    def press(self, key: str, *modifiers: str) -> None:
+        """Press a key that writes nothing, or ``Enter``, with modifiers: names of :data:`MODIFIERS`."""
+        held = sum(MODIFIERS[one] for one in modifiers)
+        text = {"text": "\r", "windowsVirtualKeyCode": 13} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self.command("Input.dispatchKeyEvent", type=kind, key=key, code=key, modifiers=held, **text)
 
     def close(self) -> None:
         """End the browser."""

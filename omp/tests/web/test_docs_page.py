@@ -8,14 +8,92 @@ import hashlib
 import json
 import re
 import unittest
-from typing import ClassVar
+from typing import Any
 
-from omp.tests.harness import Client, Running, running_server
-from omp.tests.oplog.world import LOG, first_operation
-from omp.tests.web.browser import Page, chromium
-from omp.web.messages import JSON
+from omp.tests.harness import Client, running_server
+from omp.tests.web.docs_browser import BROKEN_WORDS, FAINT_TEXT, PROGRAM, WITHOUT, DocsInABrowser
 
-PROGRAM = chromium()
+USED = {
+    "button",
+    "checkbox",
+    "combobox",
+    "DisclosureTriangle",
+    "link",
+    "navigation",
+    "region",
+    "searchbox",
+    "textbox",
+}
+"""Roles in the accessibility tree of what a person moves to or acts on."""
+
+DOCUMENT: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "info": {"title": "A wood", "version": "1"},
+    "paths": {
+        "/trees/{id}": {
+            "parameters": [{"$ref": "#/components/parameters/id"}],
+            "put": {
+                "operationId": "plant",
+                "tags": ["trees"],
+                "summary": "Plant a tree",
+                "security": [{"card": []}, {"gate": [], "ticket": []}],
+                "requestBody": {"$ref": "#/components/requestBodies/tree"},
+                "responses": {"201": {"$ref": "#/components/responses/planted"}},
+            },
+        }
+    },
+    "components": {
+        "parameters": {"id": {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}},
+        "requestBodies": {
+            "tree": {
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/Tree"},
+                        "examples": {
+                            "oak": {"summary": "An oak", "value": {"name": "oak"}},
+                            "elm": {"$ref": "#/components/examples/elm"},
+                        },
+                    }
+                }
+            }
+        },
+        "examples": {"elm": {"value": {"name": "elm"}}},
+        "responses": {
+            "planted": {
+                "description": "It stands",
+                "headers": {"Location": {"$ref": "#/components/headers/Location"}},
+                "content": {"application/json": {"example": {"state": "planted already"}}},
+            }
+        },
+        "headers": {"Location": {"description": "Where it stands", "schema": {"type": "string"}}},
+        "securitySchemes": {
+            "card": {"type": "http", "scheme": "bearer"},
+            "gate": {"type": "apiKey", "in": "header", "name": "X-Gate"},
+            "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
+        },
+        "schemas": {
+            "Tree": {
+                "type": "object",
+                "required": ["name"],
+                "allOf": [{"properties": {"name": {"type": "string", "pattern": "^[a-z]+$"}}}],
+                "properties": {
+                    "height": {"$ref": "#/components/schemas/Height"},
+                    "rings": {"type": "array", "items": {"$ref": "#/components/schemas/Ring"}},
+                    "parent": {"$ref": "#/components/schemas/Tree"},
+                    "fruit": {"oneOf": [{"$ref": "#/components/schemas/Apple"}, {"type": "string"}]},
+                    "labels": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+                },
+            },
+            "Height": {"type": "integer", "minimum": 0, "maximum": 130, "default": 3, "description": "In metres"},
+            "Ring": {"type": "object", "properties": {"year": {"type": "integer"}}},
+            "Apple": {
+                "type": "object",
+                "properties": {"seeds": {"type": "array", "items": {"$ref": "#/components/schemas/Tree"}}},
+            },
+        },
+    },
+}
+"""What OpenAPI 3.1 allows and the server's own document may not use."""
 
 
 class Served(unittest.TestCase):
@@ -54,50 +132,9 @@ class Served(unittest.TestCase):
         self.assertEqual(addresses, {"http://www.w3.org/2000/svg"}, "only the name of a vocabulary")
 
 
-@unittest.skipUnless(PROGRAM, "Chromium is not installed: apt-get install chromium")
-class InABrowser(unittest.TestCase):
-    """The page as a person uses it."""
-
-    stack: ClassVar[contextlib.ExitStack]
-    server: ClassVar[Running]
-    browser: ClassVar[Page]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.stack = contextlib.ExitStack()
-        cls.server = cls.stack.enter_context(running_server())
-        cls.browser = Page(PROGRAM or "")
-        cls.stack.callback(cls.browser.close)
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.stack.close()
-
-    def setUp(self) -> None:
-        self.browser.complaints.clear()
-        self.browser.requested.clear()
-        self.browser.visit("about:blank")
-        self.browser.visit(f"{self.server.url}/docs")
-        self.browser.wait_for("document.querySelectorAll('.route').length > 0")
-
-    def tearDown(self) -> None:
-        self.assertEqual(self.browser.complaints, [])
-
-    def open(self, route: str) -> None:
-        """Open a route by its operation id."""
-        self.browser.evaluate(f"document.getElementById('{route}').open = true")
-        self.browser.wait_for(f"document.querySelector('#{route} form') !== null")
-
-    def send(self, route: str, **inputs: str) -> tuple[str, str]:
-        """Fill the form of a route and send it: the status line and the body that are shown then."""
-        self.open(route)
-        for name, value in inputs.items():
-            self.browser.evaluate(f"document.getElementById('{route}-{name}').value = {json.dumps(value)}")
-        self.browser.evaluate(f"document.querySelector('#{route} button[type=submit]').click()")
-        self.browser.wait_for(f"document.querySelector('#{route} .result')?.textContent.includes('with curl')")
-        status = self.browser.evaluate(f"document.querySelector('#{route} .status').textContent")
-        body = self.browser.evaluate(f"document.querySelectorAll('#{route} .result pre')[1]?.textContent ?? ''")
-        return status, body
+@unittest.skipUnless(PROGRAM, WITHOUT)
+class Reading(DocsInABrowser):
+    """The page as a person reads it."""
 
     def test_shows_every_route_under_its_protocol(self) -> None:
         with Client(self.server.port) as client:
@@ -115,8 +152,7 @@ class InABrowser(unittest.TestCase):
         self.assertEqual(sorted(shown), expected)
 
     def test_explains_every_route_when_it_is_opened(self) -> None:
-        self.browser.evaluate("document.querySelectorAll('.route').forEach((card) => { card.open = true; })")
-        self.browser.wait_for("[...document.querySelectorAll('.route')].every((card) => card.querySelector('form'))")
+        self.open_everything()
         without_answers = self.browser.evaluate(
             """[...document.querySelectorAll('.route')].filter((card) =>
                !card.querySelector('table') || card.textContent.includes('undefined')).map((card) => card.id)"""
@@ -124,62 +160,12 @@ class InABrowser(unittest.TestCase):
         self.assertEqual(without_answers, [])
 
     def test_every_field_has_a_label(self) -> None:
-        self.browser.evaluate("document.querySelectorAll('.route').forEach((card) => { card.open = true; })")
-        self.browser.wait_for("[...document.querySelectorAll('.route')].every((card) => card.querySelector('form'))")
+        self.open_everything()
         unlabelled = self.browser.evaluate(
             """[...document.querySelectorAll('input, textarea, select')]
                .filter((one) => !one.labels.length).map((one) => one.id)"""
         )
         self.assertEqual(unlabelled, [])
-
-    def test_trying_a_get_shows_status_headers_body_and_the_command(self) -> None:
-        status, body = self.send("get_health")
-        self.assertRegex(status, r"^200 OK, \d+ ms$")
-        self.assertEqual(json.loads(body), {"status": "ok"})
-        shown = self.browser.evaluate("document.querySelector('#get_health .result').textContent")
-        self.assertIn("content-type: application/json", shown)
-        self.assertIn(f"curl -i '{self.server.url}/health'", shown)
-
-    def test_trying_a_post_sends_the_example_body(self) -> None:
-        status, body = self.send("post_objects")
-        self.assertTrue(status.startswith("201 "), status)
-        with Client(self.server.port) as client:
-            self.assertEqual(client.request("GET", f"/objects/{json.loads(body)['id']}").status, 200)
-
-    def test_trying_a_route_fills_in_path_query_and_header_fields(self) -> None:
-        with Client(self.server.port) as client:
-            made = client.request("POST", "/objects", {"namespace": "a b&c", "key": "k", "content": {}}).json
-            etag = client.request("GET", f"/objects/{made['id']}").headers["etag"]
-        status, body = self.send("get_objects_search", **{"query-namespace": "a b&c"})
-        self.assertEqual([item["id"] for item in json.loads(body)["items"]], [made["id"]], status)
-        status, _ = self.send("get_objects_by_id", **{"path-id": made["id"], "headers": f"If-None-Match: {etag}"})
-        self.assertTrue(status.startswith("304 "), status)
-
-    def test_trying_a_route_wrongly_shows_the_refusal(self) -> None:
-        status, body = self.send("post_objects", body="{")
-        self.assertTrue(status.startswith("400 "), status)
-        self.assertEqual(json.loads(body)["error"]["code"], "bad_request")
-
-    def test_what_the_server_says_is_text_and_never_html(self) -> None:
-        hostile = '<img src="x" onerror="document.title=1"><script>document.title=2</script>'
-        with Client(self.server.port) as client:
-            made = client.request("POST", "/objects", {"namespace": "n", "content": {"text": hostile}}).json
-        _, body = self.send("get_objects_by_id", **{"path-id": made["id"]})
-        self.assertEqual(json.loads(body)["content"]["text"], hostile)
-        self.assertEqual(self.browser.evaluate("document.querySelectorAll('img').length"), 0)
-
-    def test_a_stream_is_shown_until_it_is_stopped(self) -> None:
-        with Client(self.server.port) as client:
-            client.request("POST", f"/logs/{LOG}/operations", body=first_operation(), headers={"Content-Type": JSON})
-        route = "get_logs_by_log_events"
-        self.open(route)
-        self.browser.evaluate(f"document.getElementById('{route}-path-log').value = '{LOG}'")
-        self.browser.evaluate(f"document.querySelector('#{route} button[type=submit]').click()")
-        self.browser.wait_for(f"document.querySelector('#{route} .status')?.textContent.startsWith('200')")
-        self.assertTrue(self.browser.evaluate(f"document.querySelector('#{route} button[type=submit]').disabled"))
-        self.browser.evaluate(f"document.querySelector('#{route} .buttons .plain').click()")
-        self.browser.wait_for(f"document.querySelector('#{route} .status').textContent.endsWith(', stopped')")
-        self.assertFalse(self.browser.evaluate(f"document.querySelector('#{route} button[type=submit]').disabled"))
 
     def test_filter_keeps_what_matches_every_word(self) -> None:
         self.browser.evaluate("document.body.focus()")
@@ -189,25 +175,144 @@ class InABrowser(unittest.TestCase):
             """document.getElementById('filter').value === 'post search' &&
                [...document.querySelectorAll('.route:not([hidden])')].map((card) => card.id)"""
         )
-        self.assertIn("post_objects_search", shown)
-        self.assertNotIn("get_objects_search", shown)
-        self.assertEqual(self.browser.evaluate("document.getElementById('found').textContent"), f"{len(shown)} found")
+        self.assertIn(self.id_of("POST", "/objects/search"), shown)
+        self.assertNotIn(self.id_of("GET", "/objects/search"), shown)
+        self.assertEqual(self.text("#found"), f"{len(shown)} found")
+
+    def found(self, words: str) -> set[str]:
+        """The routes that the filter leaves."""
+        self.fill("filter", words)
+        return set(self.browser.evaluate("[...document.querySelectorAll('.route:not([hidden])')].map((one) => one.id)"))
+
+    def test_filter_reads_path_summary_tag_and_descriptions(self) -> None:
+        operations = [one for item in self.document["paths"].values() for one in item.values()]
+        of_nexus = {one["operationId"] for one in operations if one["tags"] == ["nexus"]}
+        self.assertEqual(self.found("nexus"), of_nexus, "the tag")
+        self.assertEqual(
+            self.found("why derivation"), {self.id_of("GET", "/logs/{log}/claims/{id}/why")}, "the summary"
+        )
+        self.assertIn(self.id_of("POST", "/v1/repos"), self.found("/v1/repos access"), "the description")
+        document = {
+            **DOCUMENT,
+            "tags": [{"name": "trees", "description": "Oaks and elms"}],
+        }
+        self.show(document)
+        self.assertEqual(self.found("elms"), {"plant"}, "the description of the tag")
+        self.assertEqual(self.found("elms birch"), set())
+        self.assertEqual(self.text("#found"), "0 found")
 
     def test_an_address_with_a_route_opens_it(self) -> None:
-        self.browser.visit("about:blank")
-        self.browser.visit(f"{self.server.url}/docs#get_health")
-        self.browser.wait_for("document.getElementById('get_health')?.open")
+        health = self.id_of("GET", "/health")
+        self.load(f"#{health}")
+        self.browser.wait_for(f"document.getElementById('{health}')?.open")
+
+    def test_the_address_follows_what_is_opened_on_a_phone_too(self) -> None:
+        self.on_a_phone()
+        health = self.id_of("GET", "/health")
+        for expected in (f"#{health}", ""):
+            self.browser.evaluate(f"document.querySelector('#{health} > summary').click()")
+            self.assertEqual(self.browser.evaluate("location.hash"), expected)
+
+    def test_a_link_opens_its_route_again_and_one_that_the_filter_hides(self) -> None:
+        health = self.id_of("GET", "/health")
+        opened = f"document.getElementById('{health}').open && !document.getElementById('{health}').hidden"
+        self.load(f"#{health}")
+        self.browser.evaluate(f"document.getElementById('{health}').open = false")
+        self.browser.evaluate(f"""document.querySelector('.toc a[href="#{health}"]').click()""")
+        self.browser.wait_for(opened)
+        self.fill("filter", "nexus")
+        self.browser.evaluate("location.hash = ''")
+        self.browser.evaluate(f"location.hash = '{health}'")
+        self.browser.wait_for(opened)
+
+    def test_schemas_open_down_to_the_last_member(self) -> None:
+        self.show(DOCUMENT)
+        self.open("plant")
+        self.browser.evaluate("document.querySelector('#plant .schema button').click()")
+        shown = self.browser.evaluate(
+            """(function read(list) { return Object.fromEntries([...list.children].map((row) => [
+                 row.querySelector('code').textContent, [row.querySelector('.type').textContent,
+                 row.querySelector('.rows') ? read(row.querySelector('.rows')) : null]])); })(
+               document.querySelector('#plant .schema > .rows'))"""
+        )
+        self.assertEqual(
+            shown,
+            {
+                "name": ["string", None],
+                "height": ["Height", None],
+                "rings": ["array of Ring", {"each element": ["Ring", {"year": ["integer", None]}]}],
+                "parent": ["Tree, as above", None],
+                "fruit": [
+                    "Apple | string",
+                    {"Apple": ["object", {"seeds": ["array of Tree", {"each element": ["Tree, as above", None]}]}],
+                     "either 2": ["string", None]},
+                ],
+                "labels": ["object", {"any name": ["string | null", None]}],
+            },
+        )  # fmt: skip
+        said = self.text("#plant .schema")
+        for part in ("required", "≥ 0, ≤ 130, default 3", "matches ^[a-z]+$", "In metres"):
+            self.assertIn(part, said)
+
+    def test_examples_headers_and_schemes_of_any_document_are_shown(self) -> None:
+        self.show(DOCUMENT)
+        self.browser.evaluate("openAll(document.body)")
+        options = "[...document.querySelectorAll('#plant-example option')].map((one) => one.textContent)"
+        self.assertEqual(self.browser.evaluate(options), ["An oak", "elm"])
+        self.fill("plant-example", "elm")
+        self.assertEqual(
+            json.loads(self.browser.evaluate("document.getElementById('plant-body').value")), {"name": "elm"}
+        )
+        answers = self.text("#plant .answers")
+        for part in ("Location", "Where it stands", "planted already"):
+            self.assertIn(part, answers)
+        self.assertIn("Credentials: card, or gate with ticket.", self.text("#plant"))
+        fields = self.browser.evaluate("[...document.querySelectorAll('.access input')].map((one) => one.id)")
+        self.assertEqual(fields, ["access-card", "access-gate", "access-ticket", "access-key-seed", "access-key-keyid"])
+
+    def test_every_body_has_an_example(self) -> None:
+        self.open_everything()
+        bodies = """[...document.querySelectorAll('textarea[id$="-body"]')]"""
+        self.assertGreater(self.browser.evaluate(f"{bodies}.length"), 20)
+        self.assertEqual(self.browser.evaluate(f"{bodies}.filter((one) => !one.value.trim()).map((one) => one.id)"), [])
 
     def test_nothing_is_wider_than_a_phone(self) -> None:
-        self.browser.resize(360, 740)
-        self.addCleanup(self.browser.command, "Emulation.clearDeviceMetricsOverride")
-        self.browser.evaluate("document.querySelectorAll('.route').forEach((card) => { card.open = true; })")
-        self.browser.wait_for("[...document.querySelectorAll('.route')].every((card) => card.querySelector('form'))")
-        self.send("get_health")
+        self.on_a_phone(360)
+        self.open_everything()
+        self.send(self.id_of("GET", "/health"))
         self.assertLessEqual(self.browser.evaluate("document.documentElement.scrollWidth"), 360)
 
+    def test_nothing_breaks_inside_a_word_on_a_phone(self) -> None:
+        self.on_a_phone()
+        self.open_everything()
+        self.send(self.id_of("POST", "/objects"))
+        measured, broken = self.browser.evaluate(BROKEN_WORDS)
+        self.assertGreater(measured, 1000)
+        self.assertEqual(broken, [])
+
+    def test_contrast_is_enough_in_light_and_dark(self) -> None:
+        self.open_everything()
+        self.send(self.id_of("GET", "/health"))
+        self.addCleanup(self.browser.command, "Emulation.setEmulatedMedia", features=[])
+        for scheme in ("light", "dark"):
+            with self.subTest(scheme):
+                self.browser.command(
+                    "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+                )
+                measured, faint = self.browser.evaluate(FAINT_TEXT)
+                self.assertGreater(measured, 1000)
+                self.assertEqual(faint, [])
+
+    def test_everything_that_is_used_has_a_name_for_a_screen_reader(self) -> None:
+        self.open_everything()
+        self.send(self.id_of("GET", "/health"))
+        nodes = self.browser.command("Accessibility.getFullAXTree")["nodes"]
+        used = [node for node in nodes if not node["ignored"] and node["role"]["value"] in USED]
+        self.assertGreater(len(used), 200)
+        self.assertEqual([node["role"]["value"] for node in used if not node["name"]["value"].strip()], [])
+
     def test_asks_no_other_host_for_anything(self) -> None:
-        self.send("get_health")
+        self.send(self.id_of("GET", "/health"))
         own = [url for url in self.browser.requested if url.startswith(f"{self.server.url}/")]
         foreign = [url for url in self.browser.requested if not url.startswith((self.server.url, "data:", "about:"))]
         self.assertIn(f"{self.server.url}/openapi.json", own)
