@@ -73,6 +73,13 @@ SETTINGS = (
     Setting(
         "access_log", "OMP_ACCESS_LOG", switch, False, "1: log each request, a line on standard error", "--access-log"
     ),
+    Setting(
+        "admin_token",
+        "OMP_ADMIN_TOKEN",
+        str,
+        None,
+        "bearer token of /admin and /metrics; without it, they answer this machine only",
+    ),
 )
 """The server's own; the signature guard and the protocols list theirs beside the code that reads them."""
 
@@ -190,6 +197,8 @@ def build(
             url=http.url,
             log=log,
             max_body=settings["payload_mb"] * 1024 * 1024,
+            metrics=http.metrics,
+            admin_token=settings["admin_token"],
         )
         mounts = _mounts(context)
         urls = [http.url, *(url for mount in mounts for url in mount.urls)]

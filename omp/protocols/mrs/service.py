@@ -139,7 +139,6 @@ SETTINGS = (
     Setting(
         "whitelist", "MRS_REGISTRATION_REQUIRES_WHITELIST", _off, False, "only 0: lists of users are not supported"
     ),
-    Setting("admin_token", "OMP_ADMIN_TOKEN", str, None, "bearer token of /admin; without it, loopback only"),
 )
 
 
@@ -227,6 +226,7 @@ def service(context: Context) -> Mrs:
     settings = read_settings(SETTINGS, context.environ)
     url = settings["url"] = settings["url"] or context.url
     domain = settings["domain"] = settings["domain"] or domain_of(url)
+    settings["admin_token"] = context.admin_token
     settings["admin_email"] = settings["admin_email"] or f"admin@{urlsplit(f'//{domain}').hostname}"
     store, clock = context.store, context.clock
     throttle = Throttle(store, clock)

@@ -45,6 +45,7 @@ from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import Feed
 from omp.rules.engines import Engine
 from omp.store.port import Reader, Store, Writer, after, key, leaving_out, required
+from omp.web.metrics import Family, single
 from omp.web.signature_guard import SignatureGuard
 
 OPERATIONS = "oplog_operations"
@@ -216,6 +217,13 @@ class Node:
         with self._store.read() as tx:
             # key() ends a text with the bytes 00 01: what stands before them is the identity ID.
             return [row[:-2].decode() for row, _ in tx.scan(LOGS)]
+
+    def numbers(self) -> Iterator[Family]:
+        """What the operator may watch (omp §6.1)."""
+        waiting, weight = self._pool.held
+        yield single("omp_oplog_logs_in_memory", "gauge", "Logs that are held in memory.", len(self._logs))
+        yield single("omp_oplog_waiting_operations", "gauge", "Operations that wait for ancestors.", waiting)
+        yield single("omp_oplog_waiting_bytes", "gauge", "What these weigh (oplog section 3.2).", weight)
 
     def close(self) -> None:
         """End the event streams: the server stops."""

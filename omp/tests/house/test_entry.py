@@ -80,14 +80,16 @@ class Embedding(unittest.TestCase):
         ):
             client.request("GET", "/health")
         self.assertEqual((said.getvalue(), complained.getvalue()), ("", ""))
-        self.assertEqual(server.log, ["127.0.0.1 GET /health 200 15"])
+        self.assertIn(" 127.0.0.1 GET /health 200 15 ", "\n".join(server.log))
+        self.assertEqual(len(server.log), 1)
         self.assertIn("Ed25519 verification", server.notices[0])
 
     def test_the_log_goes_to_a_function_where_one_is_given(self) -> None:
         lines: list[str] = []
         with omp.running(access_log=True, log=lines.append) as server, Client(server.port) as client:
             client.request("GET", "/health")
-        self.assertEqual((lines, server.log), (["127.0.0.1 GET /health 200 15"], []))
+        self.assertIn(" 127.0.0.1 GET /health 200 15 ", "\n".join(lines))
+        self.assertEqual((len(lines), server.log), (1, []))
 
     def test_every_flag_of_the_server_is_a_keyword(self) -> None:
         keywords = set(inspect.signature(omp.running).parameters) - {"settings", "log"}
