@@ -189,6 +189,19 @@ class Settings(unittest.TestCase):
         self.assertLessEqual(named, known)
         self.assertGreater(len(named), 8)
 
+    def test_the_container_for_operators_is_made_of_what_is_there(self) -> None:
+        (text,) = re.findall(
+            r"^```dockerfile\n(.*?)^```", (TOP / "omp" / "OPERATING.md").read_text(), re.MULTILINE | re.DOTALL
+        )
+        copied = [source for words in re.findall(r"^COPY (.*)$", text, re.MULTILINE) for source in words.split()[:-1]]
+        self.assertEqual(sorted(copied), ["LICENSE", "omp", "server.py"])
+        for source in copied:
+            self.assertTrue((TOP / source).exists(), source)
+        (line,) = re.findall(r"^ENV (.*)$", text, re.MULTILINE)
+        given = dict(pair.split("=") for pair in line.split())
+        self.assertLessEqual(set(given), {setting.variable for setting in entry.all_settings()})
+        read_settings(entry.all_settings(), given)
+
     def test_an_empty_environment_gives_every_default(self) -> None:
         settings = entry.all_settings()
         self.assertEqual(read_settings(settings, {}), {setting.name: setting.default for setting in settings})
