@@ -13,6 +13,7 @@ from unittest import mock
 
 from omp.store.port import StoreUnavailable
 from omp.tests.harness import Client, Running, exchange, running_server
+from omp.web.messages import Response
 from omp.web.metrics import (
     BOUNDS,
     NO_ROUTE,
@@ -310,15 +311,18 @@ class AccessLog(unittest.TestCase):
         self.assertIn(line[-1].encode(), told.body)
 
     def test_the_bytes_and_the_time_of_a_stream_are_those_of_all_of_it(self) -> None:
-        def pieces() -> Iterator[Family]:
+        def pieces() -> Iterator[bytes]:
+            yield b"ab"
             time.sleep(0.02)
-            yield Family("late", "gauge", "Late.", [Sample(1)])
+            yield b""  # still there: nothing is sent
+            yield b"cde"
 
         with running_server({"OMP_ACCESS_LOG": "1"}) as server, Client(server.port) as client:
-            server.http.metrics.sources.append(pieces)
-            size = len(client.request("GET", "/metrics").body)
+            answer = Response(200, stream=pieces())
+            with mock.patch.object(server.http.application, "answer", return_value=answer):
+                self.assertEqual(client.request("GET", "/health").body, b"abcde")
         (line,) = self.lines(server)
-        self.assertEqual(line[3], str(size))
+        self.assertEqual(line[3], "5")
         self.assertGreaterEqual(float(line[4]), 20)
 
     def test_the_line_can_be_split_again(self) -> None:
