@@ -81,6 +81,13 @@ SETTINGS = (
     Setting(
         "access_log", "OMP_ACCESS_LOG", switch, False, "1: log each request, a line on standard error", "--access-log"
     ),
+    Setting(
+        "admin_token",
+        "OMP_ADMIN_TOKEN",
+        str,
+        None,
+        "bearer token of /admin and /metrics; without it, they answer this machine only",
+    ),
 )
 """The server's own; the signature guard and the protocols list theirs beside the code that reads them."""
 
@@ -146,6 +153,20 @@ class Parts:
     application: Application
     clock: Clock
     notices: Sequence[str]
+    certificate: tuple[str | None, str | None]  # the files of the certificate and its key
+
+    def renew_certificate(self) -> None:
+        """Read the certificate again, for the connections that begin from now on (omp §1.2).
+
+        Where it cannot be used, perhaps because only one of the two files has been replaced so far, the one before
+        stays in use.  Either is a line in the log.
+        """
+        try:
+            self.http.tls = _tls_context(*self.certificate)
+        except SettingError as error:
+            self.http.log(f"the certificate was not renewed, and the one before stays in use: {error}")
+        else:
+            self.http.log("the certificate was read again; connections that begin from now on get it")
 
     def stop(self, seconds: float) -> bool:
         """Finish the requests under way for at most `seconds`, then close everything; whether all were finished."""
@@ -198,6 +219,8 @@ def build(
             url=http.url,
             log=log,
             max_body=settings["payload_mb"] * 1024 * 1024,
+            metrics=http.metrics,
+            admin_token=settings["admin_token"],
         )
         mounts = _mounts(context)
         urls = [http.url, *(url for mount in mounts for url in mount.urls)]
@@ -209,7 +232,7 @@ def build(
     http.application = application = Application(mounts, log, context.max_body, addressing, store.damage)
     application.start()
     notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
-    return Parts(http, store, application, clock, notices)
+    return Parts(http, store, application, clock, notices, (settings["tls_cert"], settings["tls_key"]))
 
 
 def _mounts(context: Context) -> list[Mount]:
@@ -293,9 +316,15 @@ def _embedded_environment(settings: Mapping[str, str], flags: Mapping[str, Any])
     return environ
 
 
-def _housekeep(parts: Parts, stopping: threading.Event) -> None:
-    """Look after the store and let the protocols drop what has expired, once a second, until `stopping` is set."""
+def _housekeep(parts: Parts, stopping: threading.Event, renewing: threading.Event | None = None) -> None:
+    """Look after the store and let the protocols drop what has expired, once a second, until `stopping` is set.
+
+    If `renewing` is set meanwhile, the certificate is read again.
+    """
     while not stopping.wait(HOUSEKEEPING_SECONDS):
+        if renewing is not None and renewing.is_set():
+            renewing.clear()
+            parts.renew_certificate()
         parts.store.look_after()
         parts.application.housekeep(parts.clock.past())
 
@@ -373,7 +402,10 @@ def default_text(setting: Setting) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until SIGTERM or Ctrl-C.  The exit status is 0, 1 if a request had to be cut off, 2 for bad settings."""
+    """Serve until SIGTERM or Ctrl-C; with TLS, SIGHUP renews the certificate.
+
+    The exit status is 0, 1 if a request had to be cut off, 2 for bad settings.
+    """
     flags = {name: value for name, value in vars(_parser().parse_args(arguments)).items() if value is not None}
     give_back = bound_heap()
     try:
@@ -385,10 +417,14 @@ def main(arguments: Sequence[str]) -> int:
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
+    renewing = threading.Event()
+    if parts.http.tls is not None and hasattr(signal, "SIGHUP"):  # Windows has none
+        # A handler interrupts this thread wherever it is, so it only leaves word.
+        signal.signal(signal.SIGHUP, lambda *_: renewing.set())
     threading.Thread(target=_trim, args=(stopping, give_back), name="trim", daemon=True).start()
     threading.Thread(target=parts.http.serve_forever, name="accept", daemon=True).start()
     print(f"OMP server listening on {parts.http.url}", *parts.notices, sep="\n", flush=True)
-    _housekeep(parts, stopping)
+    _housekeep(parts, stopping, renewing)
     # A second signal ends the waiting at once.
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, signal.SIG_DFL)

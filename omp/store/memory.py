@@ -164,6 +164,12 @@ class MemoryStore:
     def write(self) -> _WriteBlock:
         return _WriteBlock(self)
 
+    def tables(self) -> list[str]:
+        return sorted(list(self._tables))  # noqa: C414 - a copy in one step, since a writer may add one
+
+    def file_sizes(self) -> dict[str, int]:
+        return {}
+
     def check(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")

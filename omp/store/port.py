@@ -245,6 +245,14 @@ class Store(Protocol):
         """A transaction; the ``with`` statement ends when it is kept.  Raises :class:`StoreUnavailable`."""
         ...
 
+    def tables(self) -> list[str]:
+        """The names of the tables that are there, sorted."""
+        ...
+
+    def file_sizes(self) -> dict[str, int]:
+        """What the store takes on the disk: ``data`` and ``wal`` with their bytes; empty if it is in no file."""
+        ...
+
     def check(self) -> None:
         """Raise :class:`StoreUnavailable` if the store cannot be written to now: what ``GET /health`` asks."""
         ...

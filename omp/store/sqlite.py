@@ -129,6 +129,16 @@ class SqliteStore:
     def write(self) -> _WriteBlock:
         return _WriteBlock(self)
 
+    def tables(self) -> list[str]:
+        return sorted(list(self._made))  # noqa: C414 - a copy in one step, since a commit may add one
+
+    def file_sizes(self) -> dict[str, int]:
+        sizes = {}
+        for name, path in (("data", self._path), ("wal", f"{self._path}-wal")):
+            with suppress(OSError):  # removed under us, or not there yet
+                sizes[name] = os.stat(path).st_size
+        return sizes
+
     def check(self) -> None:
         # Only a write that reaches the disk shows that writes can.
         with self.write() as tx:

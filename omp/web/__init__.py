@@ -23,10 +23,12 @@ The files, in reading order:
 * ``routes``: routes, mounts, and the way from a request to its answer;
 * ``wire``: HTTP/1.1 on the wire, without a socket;
 * ``capacity``: what clients share of one server, and how much each may take;
+* ``metrics``: what is counted of all this, for the operator;
 * ``connection``: one connection, on a socket, in a thread of its own;
 * ``server``: accepting, counting and stopping connections;
 * ``settings``: every variable that the server reads, as tables;
-* ``system``: ``/``, ``/health``, the capability document and OpenAPI;
+* ``metrics``: what the operator may watch;
+* ``system``: ``/``, ``/health``, ``/metrics``, the capability document and OpenAPI;
 * ``pages``: what people are shown, at ``/docs`` and, in a browser, at ``/``;
 * ``signature_guard``: HTTP Message Signatures in front of routes; read it after ``signature_base`` and
   ``http_signatures`` in ``rules``.

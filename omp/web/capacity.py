@@ -77,6 +77,11 @@ class Share:
             self._by_network[network] = mine
             return True
 
+    @property
+    def taken(self) -> int:
+        """How much is taken now, by all together."""
+        return self._taken
+
     def give_back(self, network: str, amount: int = 1) -> None:
         """Give back `amount` of what was taken for `network`."""
         with self._lock:

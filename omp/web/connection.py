@@ -31,6 +31,7 @@ from omp.web.addressing import Destination, Local, plain_address
 from omp.web.capacity import UNCOUNTED, Shares
 from omp.web.errors import ApiError
 from omp.web.messages import Request, Response
+from omp.web.metrics import NO_ROUTE, Metrics, Tally, access_line
 from omp.web.routes import Application
 from omp.web.wire import (
     MAX_HEAD,
@@ -67,6 +68,7 @@ class Serving(Protocol):
     """How long a request may take to arrive, an idle connection to begin one, and each part of an answer to leave."""
     stopping: bool
     shares: Shares
+    metrics: Metrics
 
     def date(self) -> str:
         """The value of the Date field."""
@@ -93,6 +95,9 @@ class Connection:
         self._deadline = 0.0
         self._idle = True
         self._polls = False  # looks whether it is to end, so nobody need wake it
+        self._tally: Tally  # what it counts of its requests
+        self._began = 0.0  # when the first bytes of the present request came, on the monotonic clock
+        self._status = self._sent = 0  # of the answer: its status, and how many bytes of its body have been sent
         self._counted = 0  # bytes of the present body that it took of the server's share
         self.network = self._application.network(self._client)
         self._counted_for = self.network  # whose share that is: of the client, who may be behind a trusted proxy
@@ -105,6 +110,7 @@ class Connection:
 
     def serve(self) -> None:
         """Answer requests until the client leaves, the connection must close, or the server stops."""
+        self._tally = self._server.metrics.begin()
         try:
             self._prepare()
             while self._serve_one():
@@ -112,6 +118,7 @@ class Connection:
         except (OSError, _ClientGone):
             pass  # the client left or stalled: there is nobody to tell
         finally:
+            self._server.metrics.end(self._tally)
             self._return_share()
             self._say_goodbye()
             self._socket.close()
@@ -217,6 +224,7 @@ class Connection:
         """
         self.unused_since = time.monotonic()
         data = self._buffer or self._wait_for_request()
+        self._began = time.monotonic()
         self._idle = False
         self._deadline = 0.0
         while (end := data.find(b"\r\n\r\n")) < 0 or data.startswith(b"\r\n"):
@@ -339,10 +347,30 @@ class Connection:
             self._counted = 0
 
     def _send(self, request: Request | None, response: Response, connection: str, minor: int = 1) -> bool:
-        """Send `response`; whether the connection can go on.
+        """Send `response`, and count it; whether the connection can go on.
 
         `request` is None if its head could not be read; `connection` is the value of the Connection field, "" for none.
         """
+        self._sent = 0
+        try:
+            return self._transmit(request, response, connection, minor)
+        finally:  # also where the client is gone
+            self._report(request)
+
+    def _report(self, request: Request | None) -> None:
+        """Count the present request and, if that is asked for, write its line into the log."""
+        seconds = time.monotonic() - self._began
+        route = getattr(request, "route", None)  # none: no route was found, or no request
+        self._tally.count((route.method, route.path) if route else NO_ROUTE, self._status, seconds)
+        if self._server.access_log:
+            client, asked, name = self._client, "-", "-"
+            if request is not None:
+                client, asked, name = request.client, f"{request.method} {request.target}", request.id
+            line = access_line(time.time(), client, asked, self._status, self._sent, seconds, name)
+            self._server.log(line)
+
+    def _transmit(self, request: Request | None, response: Response, connection: str, minor: int) -> bool:
+        self._status = response.status
         body, stream = response.body, response.stream
         if stream is not None and minor == 0:
             connection = "close"  # HTTP/1.0 has no chunks: there a stream ends with the connection
@@ -350,23 +378,18 @@ class Connection:
             head = response_head(response, self._server.date(), connection, minor)
         except ValueError as error:  # a handler's bug: a value that no header field can hold
             _close(stream)
-            return self._send(request, self._application.failure(request, error), connection, minor)
+            return self._transmit(request, self._application.failure(request, error), connection, minor)
         if response.status == 304 or (request is not None and request.method == "HEAD"):
             _close(stream)
             body = b""
         elif stream is not None:
             return self._send_stream(request, response, head, connection, minor)
-        if self._server.access_log:
-            self._log(request, response)
         if len(body) <= _SEND:
             self._socket.sendall(head + body)
+            self._sent = len(body)
         else:
             self._send_pieces(head, body)
         return connection != "close"
-
-    def _log(self, request: Request | None, response: Response) -> None:
-        line = f"{request.client} {request.method} {request.target}" if request else f"{self._client} -"
-        self._server.log(f"{line} {response.status} {'-' if response.stream else len(response.body)}")
 
     def _send_pieces(self, head: bytes, body: bytes) -> None:
         """Send a large body with a deadline for each piece, so that a slow reader cannot hold the thread for ever."""
@@ -375,6 +398,7 @@ class Connection:
         view = memoryview(body)
         for start in range(0, len(body), _SEND):
             self._socket.sendall(view[start : start + _SEND])
+            self._sent = min(start + _SEND, len(body))
         self._socket.settimeout(self._timeout)
 
     def _send_stream(
@@ -388,10 +412,8 @@ class Connection:
         )
         if not streams.take(network):
             _close(response.stream)
-            return self._send(request, self._application.failure(request, _no_stream()), connection, minor)
+            return self._transmit(request, self._application.failure(request, _no_stream()), connection, minor)
         try:
-            if self._server.access_log:
-                self._log(request, response)
             return self._send_parts(request, head, response.stream, minor > 0) and connection != "close"
         finally:
             streams.give_back(network)
@@ -404,6 +426,7 @@ class Connection:
             for data in stream:
                 if data:
                     self._socket.sendall(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                    self._sent += len(data)
                 elif self._server.stopping or self._client_left():
                     return False
         except OSError:

@@ -13,6 +13,8 @@ check signatures and tokens, and give a resource its entity tag.
 
 from __future__ import annotations
 
+import hmac
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -36,6 +38,14 @@ An empty array takes 2 bytes as text and up to 88 in memory: a body of 5 MiB wou
 
 class Schemas(Protocol):
     """What a request needs of its route: which query and body it takes.  :class:`omp.web.routes.Route` has it."""
+
+    @property
+    def method(self) -> str:
+        """The method of the route."""
+
+    @property
+    def path(self) -> str:
+        """Its path, with ``{names}``."""
 
     @property
     def auth(self) -> str:
@@ -81,9 +91,12 @@ class Request:
         the route that matched; the dispatcher sets it before it calls the handler.
     ``client_left``
         says whether the client has gone; the connection sets it.  See :meth:`abandoned`.
+    ``id``
+        names the request in the log: 12 hexadecimal digits, made when they are first asked for.
     """
 
     __slots__ = (
+        "_id",
         "body",
         "client",
         "client_left",
@@ -130,6 +143,25 @@ class Request:
         self.params: dict[str, str] = {}
         self.place: Any = None
         """Where the routes lead for this path, once :class:`~omp.web.routes.Application` has looked."""
+        self._id = ""
+
+    @property
+    def id(self) -> str:
+        """The name of this request in the log."""
+        if not self._id:
+            self._id = os.urandom(6).hex()
+        return self._id
+
+    def is_by_the_operator(self, token: str | None) -> bool:
+        """Whether the operator sent it: with `token` (``OMP_ADMIN_TOKEN``) or, if that is None, from this machine.
+
+        omp §1.5; mrs §12.1.
+        """
+        if token is None:
+            return self.is_operators_own
+        scheme, _, given = self.headers.get("authorization", "").partition(" ")
+        # In constant time: how long the comparison takes must not tell how many characters were right.
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
 
     @property
     def is_operators_own(self) -> bool:

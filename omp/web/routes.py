@@ -29,6 +29,7 @@ from omp.web.addressing import SETTINGS as ADDRESS_SETTINGS
 from omp.web.addressing import Addressing, Local
 from omp.web.errors import OMP_ERRORS, ApiError, ErrorStyle, Refusals, translated
 from omp.web.messages import JSON, Request, Response, json_response, path_segments
+from omp.web.metrics import Metrics
 from omp.web.settings import read_settings
 from omp.web.signature_guard import SignatureGuard
 
@@ -131,7 +132,8 @@ class Context:
     The environment and the time of day reach a protocol in no other way, so that a test can fix them.  `clock` gives
     epoch seconds, never before 2020; `random_bytes` gives that many unpredictable bytes; `engine` verifies Ed25519;
     `signatures` guards routes with HTTP Message Signatures, in the configured mode; `url` is the server's own base URL;
-    `log` writes one line to the server's log; `max_body` is the server's limit for a body, in bytes.
+    `log` writes one line to the server's log; `max_body` is the server's limit for a body, in bytes; `metrics` are
+    what the operator may watch, to which a protocol can add; `admin_token` is the operator's bearer token, or None.
     """
 
     store: Store
@@ -143,6 +145,8 @@ class Context:
     url: str = "http://127.0.0.1:8787"
     log: Callable[[str], None] = print
     max_body: int = 5 * 1024 * 1024
+    metrics: Metrics = field(default_factory=Metrics)
+    admin_token: str | None = None
 
 
 # --- From a request to its answer -------------------------------------------------------------------------------
@@ -315,7 +319,7 @@ class Application:
             self._told.add(error.id)
             self._log(f"error {error.id} {where} {error.for_operator()}")
             return ApiError(503, f"{error} (error {error.id})")
-        error_id = os.urandom(6).hex()
+        error_id = request.id if request else os.urandom(6).hex()
         if isinstance(error, StoreUnavailable):
             self._log(f"error {error_id} {where} {error}")
             return ApiError(503, f"{error} (error {error_id})", headers=[("Retry-After", "5")])
@@ -339,7 +343,10 @@ class Application:
         except ApiError:
             return self._max_body
         entry = node.entries.get(request.method)
-        return (entry and entry[0].max_body) or self._max_body
+        if entry is None:
+            return self._max_body
+        request.route = entry[0]  # also of a request whose body will be refused
+        return entry[0].max_body or self._max_body
 
     def check_head(self, request: Request) -> None:
         """Raise what :meth:`failure` answers if the head alone shows that `request`, without a body so far, will be

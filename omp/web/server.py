@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from omp.web.capacity import Shares, shares
 from omp.web.connection import Connection
 from omp.web.errors import ApiError
+from omp.web.metrics import Family, Metrics, single
 from omp.web.routes import Application
 from omp.web.wire import http_date, response_head
 
@@ -78,6 +79,9 @@ class HttpServer(ThreadingHTTPServer):
         self._leaving = 0
         self._turned_away: deque[tuple[float, socket.socket]] = deque()
         self._date = (0, "")
+        self._accepted = self._refused = 0  # only the thread in serve_forever counts here
+        self.metrics = Metrics()
+        self.metrics.sources.append(self._numbers)
         # The stock handler class is never instantiated: process_request_thread serves the connection.
         super().__init__((host, port), BaseHTTPRequestHandler)
 
@@ -122,6 +126,7 @@ class HttpServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for the connection, or answer 503 at once if there is no place for it."""
+        self._accepted += 1
         connection = Connection(request, client_address, self)
         if not self._find_place(connection):
             self._turn_away(request)
@@ -184,6 +189,7 @@ class HttpServer(ThreadingHTTPServer):
             self._changed.notify_all()
 
     def _turn_away(self, connection: socket.socket) -> None:
+        self._refused += 1
         busy = f"All {self.max_connections} connections are in use; try again soon."
         refusal = ApiError(503, busy, headers=[("Retry-After", "1")])
         response = self.application.failure(None, refusal)
@@ -197,6 +203,18 @@ class HttpServer(ThreadingHTTPServer):
         self._turned_away.append((time.monotonic() + 1, connection))
         while len(self._turned_away) > _TURNED_AWAY:
             self._turned_away.popleft()[1].close()
+
+    def _numbers(self) -> Iterator[Family]:
+        """What the operator may watch of the connections: a source of :class:`Metrics` (omp §6.1)."""
+        connections, streams, body_bytes = self.shares
+        yield single("omp_connections_total", "counter", "Connections accepted.", self._accepted)
+        yield single("omp_connections_refused_total", "counter", "Answered 503: all were in use.", self._refused)
+        yield single("omp_connections", "gauge", "Connections open now.", connections.taken)
+        yield single("omp_connections_limit", "gauge", "Connections that may be open.", connections.whole)
+        yield single("omp_streams", "gauge", "Streams open now.", streams.taken)
+        yield single("omp_streams_limit", "gauge", "Streams that may be open.", streams.whole)
+        yield single("omp_body_bytes", "gauge", "Bytes of long bodies under way.", body_bytes.taken)
+        yield single("omp_body_bytes_limit", "gauge", "Bytes of bodies that may be under way.", body_bytes.whole)
 
     def service_actions(self) -> None:
         """Called by ``serve_forever`` between connections."""

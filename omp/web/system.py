@@ -20,7 +20,9 @@ from typing import Any
 
 from omp import __version__
 from omp.store.port import Store
+from omp.web.errors import ApiError
 from omp.web.messages import JSON, Request, Response, json_bytes, json_response
+from omp.web.metrics import CONTENT_TYPE, Metrics, StoreNumbers
 from omp.web.pages import HTML, docs_page, home_page, prefers_html
 from omp.web.routes import Context, Mount, Route
 
@@ -33,6 +35,8 @@ class System:
     store: Store
     signatures: Mapping[str, Any]
     limits: Mapping[str, Any]
+    metrics: Metrics
+    admin_token: str | None
 
     def protocols(self) -> dict[str, Any]:
         """name -> {version, routes}: the same at ``/`` and in the capability document."""
@@ -68,6 +72,20 @@ def health(request: Request, system: System) -> Response:
     system.store.check()
     damaged = system.store.damage.ids()
     return json_response({"status": "damaged", "damaged": damaged} if damaged else {"status": "ok"})
+
+
+def metrics(request: Request, system: System) -> Response:
+    """``GET /metrics``, for the operator only: it tells how much is kept here, and how busy the server is."""
+    if not request.is_by_the_operator(system.admin_token):
+        raise ApiError(403, _BEARER_ONLY if system.admin_token is not None else _FROM_HERE)
+    return Response(200, system.metrics.text().encode(), CONTENT_TYPE, headers=(("Cache-Control", "no-store"),))
+
+
+_BEARER_ONLY = "This needs the header Authorization: Bearer with the server's OMP_ADMIN_TOKEN."
+_FROM_HERE = (
+    "Without OMP_ADMIN_TOKEN the server tells this to its own machine only, "
+    "and neither through a proxy nor to a page of another site."
+)
 
 
 def configuration(request: Request, system: System) -> Response:
@@ -124,6 +142,15 @@ ROUTES = (
     ),
     Route(
         "GET",
+        "/metrics",
+        metrics,
+        "Numbers for the operator: requests, connections, the store",
+        {200: "The numbers, in the text format of Prometheus", 403: "Not the operator"},
+        auth="operator: OMP_ADMIN_TOKEN as bearer token, or the loopback address",
+        produces=(CONTENT_TYPE,),
+    ),
+    Route(
+        "GET",
         "/.well-known/omp-configuration",
         configuration,
         "The capability document",
@@ -147,7 +174,8 @@ def mount(context: Context, others: Sequence[Mount]) -> Mount:
     for other in others:
         limits.update(other.limits)
     signatures = context.signatures
-    state = System(others, context.store, signatures.capabilities(), limits)
+    context.metrics.sources.append(StoreNumbers(context.store))
+    state = System(others, context.store, signatures.capabilities(), limits, context.metrics, context.admin_token)
     made = Mount("system", __version__, "System", ROUTES, state, owns=("/",), housekeep=signatures.housekeep)
     state.mounts = (made, *others)
     return made

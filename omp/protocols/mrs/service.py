@@ -141,7 +141,6 @@ SETTINGS = (
         False,
         "1: only whoever names a listed e-mail address may make an account",
     ),
-    Setting("admin_token", "OMP_ADMIN_TOKEN", str, None, "bearer token of /admin; without it, loopback only"),
 )
 
 
@@ -234,6 +233,7 @@ def service(context: Context) -> Mrs:
     settings = read_settings(SETTINGS, context.environ)
     url = settings["url"] = settings["url"] or context.url
     domain = settings["domain"] = settings["domain"] or domain_of(url)
+    settings["admin_token"] = context.admin_token
     settings["admin_email"] = settings["admin_email"] or f"admin@{urlsplit(f'//{domain}').hostname}"
     store, clock = context.store, context.clock
     throttle, whitelist = Throttle(store, clock), Whitelist(store, clock)

@@ -114,6 +114,7 @@ def mount(context: Context) -> Mount:
     if is_open is False and not is_strict:
         raise SettingError("OMP_LOGS_OPEN=0 needs OMP_SIG_MODE=strict: the other modes verify no signature.")
     node = Node(context.store, context.log)
+    context.metrics.sources.append(node.numbers)
     return Mount(
         "oplog",
         VERSION,

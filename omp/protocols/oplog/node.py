@@ -69,6 +69,7 @@ from omp.protocols.oplog.feed import Feed
 from omp.protocols.oplog.loading import OPERATIONS, HeldLog, Loader, rows
 from omp.rules.engines import Engine
 from omp.store.port import Reader, Store, StoreUnavailable, Writer, key, leaving_out
+from omp.web.metrics import Family, single
 from omp.web.signature_guard import SignatureGuard
 
 T = TypeVar("T")
@@ -321,6 +322,13 @@ class Node:
                 # key() ends a text with the bytes 00 01: what stands before them is the identity ID.
                 yield row[:-2].decode(), _number(number)
             start = some[-1][0] + b"\0" if len(some) == _ROWS else None
+
+    def numbers(self) -> Iterator[Family]:
+        """What the operator may watch (omp §6.1)."""
+        waiting, weight = self._pool.held
+        yield single("omp_oplog_logs_in_memory", "gauge", "Logs that are held in memory.", len(self._logs))
+        yield single("omp_oplog_waiting_operations", "gauge", "Operations that wait for ancestors.", waiting)
+        yield single("omp_oplog_waiting_bytes", "gauge", "What these weigh (oplog section 3.2).", weight)
 
     def close(self) -> None:
         """End the loads and the event streams: the server stops."""

@@ -53,20 +53,23 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 24
+SERVER_FILES = 80 + 25
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
-Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
-names), ``web/capacity`` (the shares of clients), ``nexus/turns`` (how many checks at a time), and of MRS ``addresses``
-(which ones are public), ``outlines`` (polygons prepared for searching), ``searching`` and ``whitelist``; of the log ``core/steps``
-(work that can be interrupted, since one operation may change all that is stored), ``core/outcomes`` (what is told of
-it), ``core/trusted`` and ``loading`` (what has been stored comes back into memory, is not verified again, and nobody
-waits for it who does not ask for it).  So has ``web/clock``: that
-nothing is forgotten too early, and nothing is malformed, whatever the clock does.  What must hold of the rows in a file
-is in ``store/audit`` and a module ``audit`` of each protocol.  What keeps a client of AVP from believing a server has
-two: ``vouching`` (the bytes that members sign) and ``witness`` (what follows from what).  ``rules/large_json`` writes
-large values in little memory.  What accidents do to the store's files has ``store/sqlite_guard`` (locks and the watch)
-and ``store/sqlite_readers`` (reads go on).  ``web/pages`` is what people are shown.
+Five protocols took 80.  What came later has rooms of its own:
+
+* what keeps strangers' requests cheap: ``web/addressing`` (the server's own names), ``web/capacity`` (the shares of
+  clients), ``nexus/turns`` (how many checks at a time), of MRS ``addresses`` (which ones are public), ``outlines``
+  (polygons prepared for searching) and ``searching``, and ``rules/large_json`` (large values in little memory);
+* of the log ``core/steps`` (work that can be interrupted, since one operation may change all that is stored),
+  ``core/outcomes`` (what is told of it), ``core/trusted`` and ``loading`` (what has been stored comes back into memory,
+  is not verified again, and nobody waits for it who does not ask for it);
+* ``web/clock``: nothing is forgotten too early, and nothing is malformed, whatever the clock does;
+* ``store/audit`` and a module ``audit`` of each protocol: what must hold of the rows in a file;
+* ``store/sqlite_guard`` and ``store/sqlite_readers``: what accidents do to the store's files, and that reads go on;
+* of AVP ``vouching`` (the bytes that members sign) and ``witness`` (what follows from what), which keep a client from
+  believing a server; of MRS ``whitelist`` (who may make an account);
+* ``web/pages``, what people are shown, and ``web/metrics``, what the operator may watch.
 """
 
 LOG = "omp.protocols.oplog"

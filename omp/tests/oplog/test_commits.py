@@ -35,6 +35,7 @@ class FailingStore:
         self.full = False
         self.get, self.read, self.check, self.close = inner.get, inner.read, inner.check, inner.close
         self.damage, self.look_after = inner.damage, inner.look_after
+        self.tables, self.file_sizes = inner.tables, inner.file_sizes
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[Writer]:

@@ -531,9 +531,10 @@ class Clients(unittest.TestCase):
             with running_server({"OMP_ACCESS_LOG": "1", **environ}) as server, Client(server.port) as client:
                 for _ in range(2):
                     client.request("GET", "/health", headers=field)
-                self.assertEqual([line for line in server.log if "/health" in line], [f"{seen} GET /health 200 15"] * 2)
-                hints = [line for line in server.log if "OMP_TRUSTED_PROXIES" in line]
-                self.assertEqual(len(hints), 0 if environ else 1, "it is said once")
+            lines = [line.split() for line in server.log if "/health" in line]
+            self.assertEqual([line[1:6] for line in lines], [[seen, "GET", "/health", "200", "15"]] * 2)
+            hints = [line for line in server.log if "OMP_TRUSTED_PROXIES" in line]
+            self.assertEqual(len(hints), 0 if environ else 1, "it is said once")
 
     def test_a_loopback_address_in_the_field_makes_nobody_the_operator(self) -> None:
         for environ in ({}, {"OMP_TRUSTED_PROXIES": "127.0.0.1"}):

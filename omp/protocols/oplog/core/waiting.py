@@ -237,6 +237,11 @@ class WaitingPool:
         if not of_key:
             del log.by_author[rank][waiting.author]
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many operations wait, and what they weigh (:func:`weight`)."""
+        return len(self.raws), self._weight
+
     def get(self, log_id: str, operation_id: str) -> bytes | None:
         """The bytes of the operation that waits under this ID, or None."""
         return self.raws.get((log_id, operation_id))
