@@ -54,7 +54,7 @@ REFUSALS: Refusals = {
     NotAuthenticated: Refusal(401, headers=lambda error: [("WWW-Authenticate", "Bearer")]),  # RFC 9110 §11.6.1
     DoesNotFit: Refusal(422),
     NoTurn: Refusal(503, headers=lambda error: [("Retry-After", str(RETRY_SECONDS))]),
-    BadCursor: Refusal(400, "query.cursor: must be one that this server gave, for this owner, unchanged"),
+    BadCursor: Refusal(400, "cursor must be one that this server gave, for this owner, unchanged"),
 }
 """How each refusal is answered (§9.2)."""
 
