@@ -101,6 +101,9 @@ class Costs(unittest.TestCase):
             self.assertLessEqual(sum(hashed), MAX_SIGNED * 5 + MAX_BROKEN)
             self.assertEqual(len(hashed), 8 if size == 30_000 else 5)
 
+        # Here two with strings as sent still fit, and the third, in which each comma has a space, does not.
+        self.assertEqual(len(self.refuse(f'{eight},"x":[{",".join("1" * 17_000)}]')), 7)
+
     def test_a_text_that_is_written_in_few_ways_is_hashed_as_often(self) -> None:
         for members, count in (
             ('"a":"x"', 3),  # the A are one, B and W3 are one, and the broken form
