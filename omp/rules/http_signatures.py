@@ -117,15 +117,15 @@ class Verified(NamedTuple):
 
 # --- Parsing, §4.1 and §4.2 -------------------------------------------------------------------------------------
 
-_BYTES_BETWEEN_COLONS = re.compile(r":([A-Za-z0-9_\-+/]*=*):")
+_LABEL_AND_BYTES = re.compile(rf"({ANY_CASE_KEY.pattern})=:([A-Za-z0-9_\-+/]*=*):")
 _TO_BASE64 = str.maketrans("-_", "+/")
 
 
 def parse_signatures(request: SignedRequest, *, legacy: bool = False) -> list[Signature]:
     """The signatures of `request`, none of them verified; empty if it has neither field.
 
-    With `legacy`, labels in upper case and signatures in base64url are accepted too, if every signature of the request
-    is of the legacy form.  Raises :class:`SignatureError` with status 400 for anything malformed.
+    With `legacy`, a signature of the legacy form may have a label in upper case and a value in base64url, whatever
+    others the request has.  Raises :class:`SignatureError` with status 400 for anything malformed.
     """
     inputs, values = request.field("signature-input"), request.field("signature")
     if inputs is None and values is None:
@@ -142,13 +142,22 @@ def parse_signatures(request: SignedRequest, *, legacy: bool = False) -> list[Si
 
 
 def _legacy_signatures(inputs: str, values: str) -> list[Signature] | None:
-    """The two fields as published clients write them, which is not RFC 8941; None if a label is not legacy."""
-    values = _BYTES_BETWEEN_COLONS.sub(lambda match: match[0].translate(_TO_BASE64), values)
+    """The two fields, with legacy labels as published clients write them, which is not RFC 8941.
+
+    None if they are malformed in another way, or at a label that is not legacy.
+    """
     try:
-        signatures = _paired(parse_dictionary(inputs, key=ANY_CASE_KEY), parse_dictionary(values, key=ANY_CASE_KEY))
+        covered = parse_dictionary(inputs, key=ANY_CASE_KEY)
+        legacy = {label for label, member in covered.items() if isinstance(member, InnerList) and not member.items}
+
+        def in_base64(member: re.Match[str]) -> str:
+            return f"{member[1]}=:{member[2].translate(_TO_BASE64)}:" if member[1] in legacy else member[0]
+
+        signatures = _paired(covered, parse_dictionary(_LABEL_AND_BYTES.sub(in_base64, values), key=ANY_CASE_KEY))
     except StructuredFieldError:
         return None
-    return signatures if all(signature.covers_nothing for signature in signatures) else None
+    # Any other label must be one of RFC 8941: a key in lower case.
+    return signatures if all(one.covers_nothing or one.label == one.label.lower() for one in signatures) else None
 
 
 def _paired(inputs: Mapping[str, Member], values: Mapping[str, Member]) -> list[Signature]:
@@ -201,7 +210,8 @@ def verify(
 
     `ed25519(public_key, message, signature)` is the engine's; `fresh` is asked last, so that only a signature that
     verified uses a nonce up.  Raises :class:`SignatureError`: 400 for anything malformed in any label, or a
-    Content-Digest that is wrong; 401 if there is no signature, or none verifies.
+    Content-Digest that is wrong; 401 if there is no signature, or none verifies.  If one was compared with what it
+    should sign and is another, the error has the first such base, so that its client can find the line that differs.
     """
     signatures = parse_signatures(request, legacy=policy.legacy)
     if not signatures:
@@ -214,12 +224,23 @@ def verify(
         raise SignatureError(400, str(error)) from None
     verification = _Verification(request, policy, keys_of, ed25519, now, fresh, digests)
     reasons = []
+    base = None
     for signature, message in prepared:
         outcome = message if isinstance(message, str) else verification.outcome(signature, message)
         if isinstance(outcome, Verified):
             return outcome
+        if isinstance(outcome, _Differs) and isinstance(message, bytes):
+            base = base or message
         reasons.append(f"Signature {signature.label:.100}: {outcome}")
-    raise SignatureError(401, " ".join(reasons))
+        if policy.legacy and signature.covers_nothing:
+            reasons.append(f"It covers no component, so it counts as legacy; {verification.uncovered(frozenset())}")
+    raise SignatureError(401, " ".join(reasons), base)
+
+
+class _Differs(str):
+    """The reason why a signature does not count that is none of its base."""
+
+    __slots__ = ()
 
 
 def _message(request: SignedRequest, policy: Policy, signature: Signature) -> bytes | str:
@@ -265,7 +286,7 @@ class _Verification(NamedTuple):
         key = self.signing_key(keys, signature, message)
         if key is None:
             request = self.request
-            return (
+            return _Differs(
                 f"it does not verify, as a request to {request.scheme}://{request.authority:.100}; if it was sent to "
                 "another address, OMP_PUBLIC_URL must name that one at the server, and a proxy must pass Host on."
             )
@@ -304,17 +325,18 @@ class _Verification(NamedTuple):
         return "key" not in params
 
     def uncovered(self, components: frozenset[str]) -> str | None:
-        """A sentence that says which required component is not covered; None if all are."""
+        """A sentence that says which required components are not covered; None if all are."""
         request = self.request
         # What the request does not have need not be covered.
         parts = (("@query", request.question_mark), ("content-digest", request.body))
         absent = [name for name, part in parts if not part]
         held = components.union(absent)
+        lacking = []
         for alternatives in self.policy.required:
             if not any(map(held.issuperset, alternatives)):
                 wanted = [[name for name in alternative if name not in absent] for alternative in alternatives]
-                return f"it must cover {', or '.join(map(_enumerated, wanted))}."
-        return None
+                lacking.append(", or ".join(map(_enumerated, wanted)))
+        return f"it must cover {'; and '.join(lacking)}." if lacking else None
 
     def bad_age(self, signature: Signature) -> str | None:
         """A sentence if `created` is missing or outside its window; else None."""

@@ -49,12 +49,16 @@ from omp.rules.structured_fields import (
 
 
 class SignatureError(Exception):
-    """A signature that is malformed (`status` 400), or that is missing or does not verify (401)."""
+    """A signature that is malformed (`status` 400), or that is missing or does not verify (401).
 
-    def __init__(self, status: int, message: str) -> None:
+    If it is none of what the server thinks was signed, `base` is that.
+    """
+
+    def __init__(self, status: int, message: str, base: bytes | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.base = base
 
 
 class SignedRequest:

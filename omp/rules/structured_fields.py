@@ -28,6 +28,7 @@ import re
 from binascii import Error as _BinasciiError
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -256,6 +257,7 @@ def _unexpected(text: str, at: int) -> StructuredFieldError:
 
 # --- Serializing, §4.1 ------------------------------------------------------------------------------------------
 
+_THOUSANDTH = Decimal("0.001")
 _TOKEN_TEXT = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
 
 
@@ -316,8 +318,10 @@ def _serialize_integer(value: int) -> str:
 
 
 def _serialize_decimal(value: float) -> str:
-    text = f"{value:.3f}"  # three fractional digits, half to even (§4.1.5)
-    if value - value != 0 or len(text.lstrip("-")) > 16:  # not finite, or more than 12 integer digits
+    # §4.1.5: three fractional digits, rounded half to even from the decimal digits.  The double nearest to 0.0025 is a
+    # little more than that, so rounding the double itself would give 0.003.
+    text = f"{Decimal(repr(value)).quantize(_THOUSANDTH, ROUND_HALF_EVEN):f}" if abs(value) < 1e12 else ""
+    if not text or len(text.lstrip("-")) > 16:  # not finite, or more than 12 integer digits, also by rounding up
         raise StructuredFieldError("A Decimal has at most 12 digits before the point.")
     return text[:-2] + text[-2:].rstrip("0")  # at least one fractional digit stays
 

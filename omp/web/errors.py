@@ -66,19 +66,23 @@ class ApiError(Exception):
 class InvalidRequest(ApiError):
     """Input that does not fit its schema: `errors` is a list of ``{"loc": […], "msg", "type"}``.
 
-    If the input is a body, the protocol's :class:`ErrorStyle` says with which status it is answered.
+    `loc` is the path to the value, after ``body`` or ``query``.  `sentences` has the same in words, one for each.  If
+    the input is a body, the protocol's :class:`ErrorStyle` says with which status it is answered.
     """
 
-    def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__(400, "Invalid request", details={"errors": list(errors)})
+    def __init__(self, errors: Sequence[Mapping[str, Any]], message: str = "Invalid request") -> None:
+        self.sentences = [_in_words(error) for error in errors]
+        super().__init__(400, message, details={"summary": self.sentences[0], "errors": list(errors)})
         self.errors = errors
         self.in_body = errors[0]["loc"][:1] == ["body"]
 
-    def sentence(self) -> str:
-        """The first error as one sentence, for the protocols whose error shape holds one."""
-        first = self.errors[0]
-        where = ".".join(str(step) for step in first["loc"])
-        return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+def _in_words(error: Mapping[str, Any]) -> str:
+    """One problem as a sentence, the same in every protocol: ``content is required`` (omp §3.1)."""
+    place, *path = error["loc"]
+    if path:
+        return f"{'.'.join(map(str, path))} {error['msg']}"
+    return f"the {place}{':' if error['type'] == 'json_invalid' else ''} {error['msg']}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def _envelope(error: ApiError) -> Any:
 
 
 def _detail(error: ApiError) -> Any:
-    return {"detail": error.sentence() if isinstance(error, InvalidRequest) else error.message}
+    return {"detail": error.sentences[0] if isinstance(error, InvalidRequest) else error.message}
 
 
 OMP_ERRORS = ErrorStyle(

@@ -372,4 +372,21 @@ def _refusal(error: SignatureError, request: Request, has_body: bool = False) ->
         ("WWW-Authenticate", 'Signature realm="omp"'),
         ("Accept-Signature", f'sig1=({wanted});created;alg="ed25519"'),
     ]
-    return ApiError(401, error.message, headers=headers)
+    base = shown_base(error)
+    return ApiError(401, error.message, details={"signature_base": base} if base else None, headers=headers)
+
+
+SHOWN_BASE = 4096
+"""Characters of a signature base that an answer shows: a client chooses how long it is."""
+
+
+def shown_base(error: SignatureError) -> str | None:
+    """What a signature that does not verify should have signed, as the server sees it (omp §4.1); None if it was not
+    compared.
+
+    It is made of the request and holds nothing that the sender does not know.
+    """
+    if error.base is None:
+        return None
+    text = error.base.decode(errors="replace")
+    return text if len(text) <= SHOWN_BASE else text[:SHOWN_BASE] + "…"

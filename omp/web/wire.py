@@ -310,8 +310,10 @@ def response_head(response: Response, date: str, connection: str = "", minor: in
         head = f"{head}Content-Type: {response.content_type}\r\nX-Content-Type-Options: nosniff\r\n"
         if response.stream is None:
             head = f"{head}Content-Length: {len(response.body)}\r\n"
-        elif minor > 0:
-            head = f"{head}Transfer-Encoding: chunked\r\n"
+        else:
+            # nginx and proxies like it otherwise hold a stream back until they have a buffer full of it (omp §1.3).
+            chunked = "Transfer-Encoding: chunked\r\n" if minor > 0 else ""
+            head = f"{head}X-Accel-Buffering: no\r\n{chunked}"
     for name, value in response.headers:
         if "\n" in value or "\r" in value:  # response splitting: a handler let the peer's text into a field
             raise ValueError(f"line break in the value of {name}")

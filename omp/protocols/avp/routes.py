@@ -377,10 +377,9 @@ def _rendered(error: ApiError) -> dict[str, str]:
     """{`error`, `code`, `detail`?} (§6)."""
     if not isinstance(error, InvalidRequest):
         return {"error": error.message, "code": error.code}
-    value = {"error": error.sentence(), "code": error.code}
-    if len(error.errors) > 1:
-        sentences = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors)
-        value["detail"] = "; ".join(sentences)
+    value = {"error": error.sentences[0], "code": error.code}
+    if len(error.sentences) > 1:
+        value["detail"] = "; ".join(error.sentences)
     return value
 
 

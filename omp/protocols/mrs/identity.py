@@ -36,7 +36,7 @@ from omp.rules.engines import Engine
 from omp.rules.http_signatures import Policy, verify
 from omp.rules.signature_base import SignatureError
 from omp.web.messages import Request
-from omp.web.signature_guard import NonceTable, signed_request
+from omp.web.signature_guard import NonceTable, shown_base, signed_request
 
 KEY_PATH = "/.well-known/mrs/keys/"
 # §9.2: each row is a requirement, met by covering all components of one of its alternatives.
@@ -138,7 +138,8 @@ class Authenticator:
             verify(signed_request(request), POLICY, keys, self._engine.verify, self._clock(), self._nonces.fresh)
         except SignatureError as error:
             refusal = MalformedSignature if error.status == 400 else NotAuthenticated
-            raise refusal(str(error)) from None
+            base = shown_base(error)
+            raise refusal(f"{error}\nThe signature base is:\n{base}" if base else str(error)) from None
         except FetchError as error:
             raise NotAuthenticated(f"The key of {identity} could not be fetched: {error}.") from None
         return Identity(identity, user if domain == self._domain else None)

@@ -32,7 +32,7 @@ BUILT_IN: Mapping[str, Any] = {
     },
     "user_defaults": {
         "config": {
-            "model": "gemini-2.5-flash",
+            "model": "Gemini-2.5-Flash",
             "temperature": 0.8,
             "max_tokens": 4096,
             "history_context_size": 20,

@@ -166,7 +166,7 @@ class Recovery:
     """A checked signature, ready to say which key made it over a given hash.
 
     What depends on the signature alone (r⁻¹ · s · R) is computed once.  Each hash then costs about a quarter of a
-    whole recovery, and a refused request is tried with up to twelve.  Raises :class:`InvalidSignature`.
+    whole recovery, and a refused request is tried with up to 34.  Raises :class:`InvalidSignature`.
     """
 
     def __init__(self, signature: RecoverableSignature) -> None:

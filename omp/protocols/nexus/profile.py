@@ -93,14 +93,8 @@ class Defaults:
     @cached_property
     def field_options(self) -> Mapping[str, Any]:
         """Field → what a client offers for it; the choices of ``config.model`` always follow the catalog (§4.2)."""
-        model = {**self.static_options.get(MODEL_FIELD, {}), "type": "select", "options": self._models()}
+        model = {**self.static_options.get(MODEL_FIELD, {}), "type": "select", "options": _models(self.catalog)}
         return {**self.static_options, MODEL_FIELD: model}
-
-    def _models(self) -> list[str]:
-        aliases: set[str] = set()
-        for name, about in self.catalog.items():
-            aliases.update(about.get("aliases") or [name])
-        return sorted(aliases)
 
 
 def read_defaults(template: Any) -> Defaults:
@@ -118,6 +112,8 @@ def read_defaults(template: Any) -> Defaults:
         _check(_validate_prompt, f"user_defaults.prompts.{name}", prompt)
     for field, option in options.items():
         _check_option(field, option)
+    if "model" in config:
+        config = {**config, "model": _default_model(config["model"], catalog)}
     listed = template["ui"]["editable_fields"]
     # A prompt that the template calls editable, but that this API lets nobody write, is shown as not editable.
     open_prompts = {f"prompts.{name}" for name, prompt in prompts.items() if prompt.get("editable", True)}
@@ -129,6 +125,26 @@ def read_defaults(template: Any) -> Defaults:
         editable_fields=tuple(field for field in listed if field.startswith("config.") or field in open_prompts),
         static_options=options,
     )
+
+
+def _aliases(name: str, about: Mapping[str, Any]) -> list[str]:
+    return about.get("aliases") or [name]
+
+
+def _models(catalog: Mapping[str, Any]) -> list[str]:
+    """What an owner chooses from."""
+    return sorted({alias for name, about in catalog.items() for alias in _aliases(name, about)})
+
+
+def _default_model(model: Any, catalog: Mapping[str, Any]) -> str:
+    """The option that the template's default stands for: a client that shows the options must find it there (§4.2)."""
+    options = _models(catalog)
+    if isinstance(model, str) and model not in options and model in catalog:
+        return _aliases(model, catalog[model])[0]
+    try:
+        return _choice(MODEL_FIELD, model, options)
+    except DoesNotFit:
+        raise ValueError("user_defaults.config.model must be a name or an alias in llm.catalog") from None
 
 
 def _check_option(field: str, option: Any) -> None:

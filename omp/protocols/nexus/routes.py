@@ -1,9 +1,9 @@
 """The routes of NEXUS under ``/api/v1``, and what a handler does: authenticate, check, change, answer.
 
-Implements §5.2 (``GET /config``), §6.3 (``GET /messages``), §8 (commands) and §9 (errors and limits).  Authentication
-comes before anything else is looked at.  Reading asks for the owner's address as a bearer, which is an identifier and
-not a secret: whoever knows an address can read what is kept for it (§10.1).  Writing asks for the owner's signature
-over the body.
+Implements §5.2 (``GET /config``), §6.3 (``GET /messages``), §8 (commands, health) and §9 (errors and limits).
+Authentication comes before anything else is looked at.  Reading asks for the owner's address as a bearer, which is an
+identifier and not a secret: whoever knows an address can read what is kept for it (§10.1).  Writing asks for the
+owner's signature over the body.
 
 Layout: the state and the table of refusals; the handlers that read; the one that writes; commands; the route table.
 """
@@ -54,7 +54,7 @@ REFUSALS: Refusals = {
     NotAuthenticated: Refusal(401, headers=lambda error: [("WWW-Authenticate", "Bearer")]),  # RFC 9110 §11.6.1
     DoesNotFit: Refusal(422),
     NoTurn: Refusal(503, headers=lambda error: [("Retry-After", str(RETRY_SECONDS))]),
-    BadCursor: Refusal(400, "query.cursor: must be one that this server gave, for this owner, unchanged"),
+    BadCursor: Refusal(400, "cursor must be one that this server gave, for this owner, unchanged"),
 }
 """How each refusal is answered (§9.2)."""
 
@@ -97,7 +97,7 @@ def get_messages(request: Request, nexus: Nexus) -> Response:
     query = request.valid_query()
     limit, cursor = query["limit"], query["cursor"]
     listed = f"nexus messages of {owner}"
-    last = decode_cursor(cursor, listed, POSITION_BYTES) if cursor is not None else None
+    last = decode_cursor(cursor, listed, POSITION_BYTES) if cursor else None
     page, end = read_messages(nexus.store, owner, limit, last)
     more = () if end is None else (next_link(f"{BASE}/messages", {"limit": limit}, encode_cursor(end, listed)),)
     return Response(200, b"[" + b",".join(page) + b"]", JSON, more)
@@ -134,39 +134,58 @@ def _change(write: Write, body: bytes, owner: str, nexus: Nexus) -> Change:
 # --- Commands: §8 -----------------------------------------------------------------------------------------------
 
 _COMMANDS = (
-    # name, description, get, post, requiresGUI
-    ("identity", "View or change all that is kept for your key, in one step", "/config", "/batch", True),
-    ("config", "View or modify some configuration (model, temperature, etc.)", "/config", "/config", True),
-    ("prompt", "View or modify the prompt that tells the assistant about you", "/prompts", "/prompts", True),
-    ("messages", "Read your message history, or add a conversation to it", "/messages", "/messages", True),
-    ("help", "List the commands", "/commands", None, False),
+    # name, description, where it reads, where it writes (both below BASE)
+    ("identity", "View or change all that is kept for your key, in one step", "/config", "/batch"),
+    ("config", "View or modify some configuration (model, temperature, etc.)", "/config", "/config"),
+    ("prompt", "View or modify the prompt that tells the assistant about you", "/prompts", "/prompts"),
+    ("messages", "Read your message history, or add a conversation to it", "/messages", "/messages"),
 )
+_LOCAL_COMMANDS = (("help", "List the commands"),)
 
 
 def get_commands(request: Request, nexus: Nexus) -> Response:
-    """``GET /commands`` (§8.1)."""
-    return json_response(
-        [
-            {
-                "name": name,
-                "description": description,
-                "usage": f"/{name}",
-                "handler": "rest",
-                "requiresGUI": needs_panel,
-                "restOptions": {
-                    "getEndpoint": BASE + get,
-                    "postEndpoint": BASE + post if post else None,
-                    "method": "GET",
-                },
-            }
-            for name, description, get, post, needs_panel in _COMMANDS
-        ]
-    )
+    """``GET /commands`` (§8.1).
+
+    A published client calls its base, which ends in ``/api/v1``, followed by ``restOptions.endpoint``.
+    """
+    remote = [
+        {
+            **_command(name, description, "rest", needs_panel=True),
+            "restOptions": {
+                "endpoint": reads,
+                "getEndpoint": BASE + reads,
+                "postEndpoint": BASE + writes,
+                "method": "GET",
+            },
+        }
+        for name, description, reads, writes in _COMMANDS
+    ]
+    local = [_command(name, description, "client", needs_panel=False) for name, description in _LOCAL_COMMANDS]
+    return json_response(remote + local)
+
+
+def _command(name: str, description: str, handler: str, *, needs_panel: bool) -> dict[str, Any]:
+    """What every command says of itself."""
+    usage = f"/{name}"
+    return {
+        "name": name,
+        "description": description,
+        "usage": usage,
+        "handler": handler,
+        "requiresGUI": needs_panel,
+        "examples": [usage],
+    }
 
 
 def get_security(request: Request, nexus: Nexus) -> Response:
     """``GET /security`` (§8.2): a command whose writes must be signed is one that has writes."""
-    return json_response({"signature_required_commands": [name for name, _, _, post, _ in _COMMANDS if post]})
+    return json_response({"signature_required_commands": [name for name, *_ in _COMMANDS]})
+
+
+def get_health(request: Request, nexus: Nexus) -> Response:
+    """``GET /health`` (§8.3).  A store that cannot be written to raises, which is answered 503 with the reason."""
+    nexus.store.check()
+    return json_response({"status": "damaged" if nexus.store.damage.ids() else "ok"})
 
 
 # --- The table --------------------------------------------------------------------------------------------------
@@ -264,6 +283,16 @@ ROUTES = (
         get_security,
         "The commands whose writes must be signed",
         {200: ("Their names", {"type": "object", "required": ["signature_required_commands"]})},
+    ),
+    Route(
+        "GET",
+        f"{BASE}/health",
+        get_health,
+        "Whether the server can do its work",
+        {
+            200: ("It can; damaged: without some rows", {"type": "object", "required": ["status"]}),
+            503: "The storage fails; the detail says why",
+        },
     ),
     _read_profile("/config", "The owner's effective profile, for anybody who knows the address"),
     _read_profile("/prompts", "The same, for a client that looks at the prompts"),

@@ -82,8 +82,8 @@ def replace(request: Request, objects: Collection) -> Response:
     try:
         body = request.valid_body()
     except InvalidRequest as error:
-        if any(problem["loc"] == ["body", "content"] for problem in error.errors):
-            raise ApiError(400, "content must be an object", details=error.details) from None  # §3.3
+        if any(problem["loc"] == ["body", "content"] and problem["type"] == "type" for problem in error.errors):
+            raise InvalidRequest(error.errors, "content must be an object") from None  # §3.3
         raise
     record = objects.replace(
         request.params["id"],
@@ -143,7 +143,7 @@ def id_in_cursor(cursor: str) -> str:
 
 def _start(place: str, cursor: str | None) -> str | None:
     try:
-        return id_in_cursor(cursor) if cursor is not None else None
+        return id_in_cursor(cursor) if cursor else None  # an empty one is the beginning (omp §7.1)
     except BadCursor:
         problem = "is no cursor of this server; take the one in OMP-Next-Cursor as it is"
         raise InvalidRequest([{"loc": [place, "cursor"], "msg": problem, "type": "cursor"}]) from None

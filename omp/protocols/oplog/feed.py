@@ -29,7 +29,8 @@ KEPT = MOST_CHANGES_TOLD
 """How many events the buffer holds."""
 _BATCH = 100
 _WAIT_SECONDS = 0.5
-_HEARTBEAT_SECONDS = 15.0
+_HEARTBEAT_SECONDS = 14.0
+"""A comment comes at least every 15 seconds (§7.6): so long after the last bytes, and a wait may come on top."""
 
 
 class Position(NamedTuple):
@@ -104,7 +105,7 @@ class Feed:
         """``text/event-stream``: the events `after` a position as they come; with None, those from now on.
 
         The stream ends if the reader is too slow, or when the feed closes.  While nothing happens it yields ``b""`` at
-        least once a second, and now and then a comment, which finds out whether the reader is still there.
+        least once a second, and at least every 15 seconds a comment, which finds out whether the reader is still there.
         """
         # Not a generator itself: the start is fixed now, not when the first bytes are asked for.  So a reader who has
         # seen the answer begin misses nothing after that.

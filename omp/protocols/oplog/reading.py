@@ -382,7 +382,7 @@ def _shown(
             shown, last = look(last)
             yield from shown
 
-    return rest(*look(after))
+    return rest(*look(after or None))  # an empty one is the beginning (omp §7.1)
 
 
 def _page(

@@ -71,7 +71,7 @@ class CreateRepo(VaultCase):
         body = creation(self.repo, ALICE, schemeId=None)
         body["initialEnvelope"]["iv"] = 3
         value = self.answered(self.alice.create(body), 400, "bad_request")
-        for place in ("body.manifest.schemeId", "body.initialEnvelope.iv"):
+        for place in ("manifest.schemeId must be", "; initialEnvelope.iv must be"):
             self.assertIn(place, value["detail"])
 
 

@@ -114,6 +114,8 @@ def _names_times_objects() -> bytes:
     return _refused("{}", frame=f'{_ALL_FORMS},{names},"y":[%s]')
 
 
+# An escape that none of the forms by rule has makes three payloads more.
+_EIGHT_FORMS = '"x":{"\ue000":"\x7f","🦊":0,"\\/":0},"y":[%s]'
 _NESTED = partial(_refused, "[" * 90 + "]" * 90)
 _NUMBERS = partial(_refused, "1")
 _LONG_NUMBERS = partial(_refused, "12")
@@ -153,6 +155,7 @@ def _refusal(name: str, body: Callable[[], bytes], before: str) -> Row:
 ROWS = (
     _refusal("names at the top x nested objects", _names_times_objects, "42.7 s (374 KB)"),
     _refusal("nested lists", _NESTED, "0.71 s"),
+    _refusal("nested lists, eight payloads", partial(_refused, "[" * 90 + "]" * 90, ",", _EIGHT_FORMS), "new"),
     _refusal("numbers", _NUMBERS, "0.70 s, 9 MiB"),
     _refusal("objects", _OBJECTS, "0.60 s"),
     _refusal("DEL, which takes six bytes when it is escaped", _DELETE, "2.03 s"),

@@ -109,6 +109,7 @@ class FederatedIdentity(unittest.TestCase):
         forger = Signer(self.alice.identity, self.alice.key_url, bytes(32))
         answer = forger.request(self.client, self.away.url, "GET", "/auth/me")
         self.refused(answer, 401, "does not verify")
+        self.refused(answer, 401, '\nThe signature base is:\n"@method": ')
 
     def test_another_identity_with_her_key_is_refused(self) -> None:
         domain = domain_of(self.home.url)

@@ -92,8 +92,14 @@ class OnMemory(OneServer):
             "limit=1&limit=2",
         ):
             self.assert_refused(self.owner.get(self.client, f"/messages?{query}"), 400, "limit")
-        for query in ("cursor=", "cursor=x", "cursor=AAAA", "cursor=%F0%9F%A6%8A"):
+        for query in ("cursor=x", "cursor=AAAA", "cursor=%F0%9F%A6%8A"):
             self.assert_refused(self.owner.get(self.client, f"/messages?{query}"), 400, "cursor")
+
+    def test_an_empty_cursor_is_the_beginning(self) -> None:
+        self.say(self.owner, *({"run_id": "r", "role": "ai", "content": str(n)} for n in range(3)))
+        first = self.owner.get(self.client, "/messages?limit=2")
+        empty = self.owner.get(self.client, "/messages?limit=2&cursor=")
+        self.assertEqual((empty.status, empty.json, empty.headers["link"]), (200, first.json, first.headers["link"]))
 
     def test_owners_see_only_their_own(self) -> None:
         other = Owner(self.owner.secret + 5000)

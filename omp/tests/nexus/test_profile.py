@@ -43,6 +43,12 @@ class Templates(unittest.TestCase):
             ),
             ("user_defaults/prompts/friends_profile/content", 1, "friends_profile.content must be a string"),
             ("user_defaults/prompts/friends_profile/editable", 1, "friends_profile.editable must be a boolean"),
+            (
+                "user_defaults/config/model",
+                "gpt",
+                "user_defaults.config.model must be a name or an alias in llm.catalog",
+            ),
+            ("user_defaults/config/model", ["Kimi-K2"], "user_defaults.config.model must be a name"),
             ("ui/editable_fields", ..., "ui.editable_fields is required"),
             ("ui/editable_fields", ["model"], "ui.editable_fields.0 must be config.NAME or prompts.NAME"),
             ("ui/field_options/config.temperature", {"min": 0}, "config.temperature.type is required"),
@@ -69,12 +75,22 @@ class Templates(unittest.TestCase):
         self.assertFalse(shut["effective_prompts"]["friends_profile"]["editable"])
         self.assertNotIn("prompts.friends_profile", shut["editable_fields"])
 
+    def test_the_default_model_is_answered_as_it_is_offered(self) -> None:
+        for model, shown in (("kimi-k2", "Kimi-K2"), ("KIMI-K2", "Kimi-K2"), ("m-1", "Zeta"), ("ALPHA", "alpha")):
+            template = changed("user_defaults/config/model", model)
+            template["llm"]["catalog"]["m-1"] = {"aliases": ["Zeta", "alpha"]}
+            profile = effective_profile(read_defaults(template), {})
+            self.assertEqual(profile["effective_config"]["model"], shown)
+            self.assertIn(shown, profile["field_options"]["config.model"]["options"])
+        bare = effective_profile(read_defaults(changed("user_defaults/config/model", ...)), {})
+        self.assertNotIn("model", bare["effective_config"])
+
     def test_an_override_that_no_longer_fits_is_shown_and_does_not_count(self) -> None:
         stored: Overrides = {"config": {"model": "Kimi-K2", "temperature": 1.5}, "prompts": {"friends_profile": "x"}}
         template = changed("llm/catalog/kimi-k2", ...)
         template["ui"]["editable_fields"].remove("config.temperature")
         profile = effective_profile(read_defaults(template), stored)
-        self.assertEqual(profile["effective_config"]["model"], "gemini-2.5-flash")
+        self.assertEqual(profile["effective_config"]["model"], "Gemini-2.5-Flash")
         self.assertEqual(profile["effective_config"]["temperature"], 0.8)
         self.assertEqual(profile["effective_prompts"]["friends_profile"]["content"], "x")
         self.assertEqual(profile["user_overrides"]["config_overrides"], stored["config"])

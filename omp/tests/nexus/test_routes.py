@@ -13,11 +13,13 @@ from typing import Any
 from unittest import mock
 
 from omp.protocols.nexus.defaults import BUILT_IN
+from omp.protocols.nexus.ethereum import personal_message_hash, sign_slowly, signature_text
+from omp.protocols.nexus.keccak import keccak256
 from omp.protocols.nexus.routes import MAX_BODY, ROUTES, post
 from omp.protocols.nexus.turns import AT_ONCE, WAITING, NoTurn
 from omp.protocols.nexus.writes import WRITES
 from omp.tests import long
-from omp.tests.harness import Client, running_server
+from omp.tests.harness import Answer, Client, running_server
 from omp.tests.nexus.owner import BASE, OneServer, Owner
 from omp.tests.vectors.makers.nexus_requests import OWNER, request_cases
 from omp.web.messages import Request
@@ -34,12 +36,68 @@ class OnMemory(OneServer):
         self.assertEqual(answer.status, 200)
         self.assertLessEqual({"config", "prompt", "identity", "help"}, {command["name"] for command in answer.json})
         routes = {(route.method, route.path) for route in ROUTES}
+        members = ["name", "description", "usage", "handler", "requiresGUI", "examples"]
         for command in answer.json:
+            self.assertEqual(list(command)[:6], members)
+            self.assertTrue(all(example.startswith(command["usage"]) for example in command["examples"]))
+            self.assertEqual(command["handler"] == "rest", "restOptions" in command)
+            if command["handler"] == "client":
+                continue
             rest = command["restOptions"]
             self.assertIn((rest["method"], rest["getEndpoint"]), routes)
-            self.assertIn(("POST", rest["postEndpoint"]), routes | {("POST", None)})
-            self.assertEqual(list(command), ["name", "description", "usage", "handler", "requiresGUI", "restOptions"])
-            self.assertEqual(list(rest), ["getEndpoint", "postEndpoint", "method"])
+            self.assertIn(("POST", rest["postEndpoint"]), routes)
+            self.assertEqual(list(rest), ["endpoint", "getEndpoint", "postEndpoint", "method"])
+        self.assertEqual([command["name"] for command in answer.json if command["handler"] == "client"], ["help"])
+
+    def test_a_client_that_puts_its_base_before_the_endpoint_finds_every_command(self) -> None:
+        for command in self.client.request("GET", f"{BASE}/commands").json:
+            if command["handler"] == "rest":
+                rest = command["restOptions"]
+                url = f"{BASE}{rest['endpoint']}"
+                self.assertEqual(self.client.request(rest["method"], url, headers=self.owner.bearer).status, 200, url)
+
+    def test_health_needs_no_bearer(self) -> None:
+        answer = self.client.request("GET", f"{BASE}/health")
+        self.assertEqual((answer.status, answer.json), (200, {"status": "ok"}))
+        self.assertEqual(answer.headers["access-control-allow-origin"], "*")
+
+    def test_strings_may_be_signed_as_they_are_sent(self) -> None:
+        # PHP and .NET escape more than JSON asks for, in digits of either case.
+        owner = self.owner
+
+        def send(text: str, signature: str) -> Answer:
+            body = f'{text[:-1]},"auth":{{"publicKey":"{owner.address}","signature":"{signature}"}}}}'
+            return self.client.request("POST", f"{BASE}/prompts", body=body.encode(), headers=owner.bearer)
+
+        for written in (r"a\/b", r"R\u0026D \u003Cb\u003e", r"caf\u00E9 \uD83E\uDD8A", r"\u0027 \\u0027 \" \\"):
+            text = f'{{"overrides":{{"friends_profile":"{written}"}}}}'
+            spaced = (
+                f'{{"auth": {{"publicKey": "{owner.address}", "signature": ""}}, '
+                f'"overrides": {{"friends_profile": "{written}"}}}}'
+            )
+            for signed in (text, spaced):
+                with self.subTest(signed):
+                    signature = signature_text(sign_slowly(owner.secret, keccak256(signed.encode())))
+                    answer = send(text, signature)
+                    self.assertEqual(answer.status, 200, answer.body)
+                    stored = self.profile(owner)["effective_prompts"]["friends_profile"]["content"]
+                    self.assertEqual(stored, json.loads(f'"{written}"'))
+                    self.assert_refused(send(text.replace('":"', '":"x'), signature), 401)
+
+    def test_a_signature_over_the_hash_as_text_is_refused_with_the_reason(self) -> None:
+        text = '{"overrides":{"friends_profile":"a\\/b"}}'
+        for signed in (text, text.replace("\\/", "/")):
+            for prefix in ("0x", ""):
+                message = f"{prefix}{keccak256(signed.encode()).hex()}".encode()
+                signature = signature_text(sign_slowly(self.owner.secret, personal_message_hash(message)))
+                auth = json.dumps({"publicKey": self.owner.address, "signature": signature})
+                sent = f'{text[:-1]},"auth":{auth}}}'.encode()
+                answer = self.client.request("POST", f"{BASE}/prompts", body=sent, headers=self.owner.bearer)
+                self.assert_refused(answer, 401, "over the hash as text", "getBytes(hash)")
+
+    def test_the_default_model_is_among_the_options(self) -> None:
+        profile = self.profile(self.owner)
+        self.assertIn(profile["effective_config"]["model"], profile["field_options"]["config.model"]["options"])
 
     def test_the_commands_that_write_must_be_signed(self) -> None:
         names = {command["name"] for command in self.client.request("GET", f"{BASE}/commands").json}

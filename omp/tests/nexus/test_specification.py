@@ -20,7 +20,15 @@ from omp.protocols.nexus.ethereum import (
 )
 from omp.protocols.nexus.keccak import keccak256
 from omp.protocols.nexus.routes import ROUTES
-from omp.protocols.nexus.signatures import FORMS, NotAuthenticated, as_written, authenticate, broken_payload, payload
+from omp.protocols.nexus.signatures import (
+    FORM_B,
+    FORMS,
+    NotAuthenticated,
+    as_written,
+    authenticate,
+    broken_payload,
+    payload,
+)
 from omp.tests import TOP
 from omp.tests.harness import Client, running_server
 
@@ -67,7 +75,7 @@ class WorkedExample(unittest.TestCase):
 
     def test_payloads_hashes_and_signatures_follow_from_the_request(self) -> None:
         self.assertEqual(len(self.signed), 2)
-        for shown, form in zip(self.signed, (FORMS[0], FORMS[-1]), strict=True):
+        for shown, form in zip(self.signed, (FORMS[0], FORM_B), strict=True):
             signed = payload(self.body, form)
             self.assertEqual(signed.decode(), shown["payload"])
             self.assertIn(shown.get("payload in hex"), (None, signed.hex()))
@@ -102,11 +110,13 @@ class Payloads(unittest.TestCase):
 
     def test_every_form_of_the_example_body_is_as_shown(self) -> None:
         body = as_written(block(section("3.4"), "json example-body").encode())
-        _, shown = tables(section("3.4"))
-        self.assertEqual([form for form, _, _ in shown], ["A1", "A2", "A3", "A4", "B"])
+        rules, shown = tables(section("3.4"))
+        self.assertEqual([form for form, _, _ in shown], ["A1", "A2", "A3", "A4", "B", "W1", "W2", "W3"])
+        self.assertEqual([row[0] for row in rules], [form for form, _, _ in shown])
         for (_, text, digest), form in zip(shown, FORMS, strict=True):
             signed = payload(body, form)
-            text = text if form.escaped else text.replace("\\ue000", "\ue000").replace("\\u007f", "\x7f")
+            if form in FORMS[:2]:
+                text = text.replace("\\ue000", "\ue000").replace("\\u007f", "\x7f")
             self.assertEqual(signed.decode(), text)
             self.assertEqual(keccak256(signed).hex(), digest)
 
@@ -143,8 +153,11 @@ class Tables(unittest.TestCase):
         served = [
             [
                 command["name"],
-                command["restOptions"]["getEndpoint"],
-                command["restOptions"]["postEndpoint"] or "null",
+                command["handler"],
+                *(
+                    command.get("restOptions", {}).get(name, "none")
+                    for name in ("endpoint", "getEndpoint", "postEndpoint")
+                ),
                 str(command["requiresGUI"]).lower(),
             ]
             for command in commands

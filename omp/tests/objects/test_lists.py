@@ -156,10 +156,22 @@ class Lists(Api):
         for wrong in others:
             self.call("POST", "/objects/search", 400, {"limit": wrong})
 
+    def test_an_empty_cursor_is_the_beginning(self) -> None:
+        self.create_many(3)
+        plain = self.call("GET", "/objects?limit=2", 200)
+        for answer in (
+            self.call("GET", "/objects?limit=2&cursor=", 200),
+            self.call("GET", "/objects/search?limit=2&cursor=", 200),
+            self.call("POST", "/objects/search", 200, {"limit": 2, "cursor": ""}),
+        ):
+            self.assertEqual(
+                (answer.json, answer.headers["omp-next-cursor"]), (plain.json, plain.headers["omp-next-cursor"])
+            )
+
     def test_any_change_to_a_cursor_is_400(self) -> None:
         self.create_many(3)
         cursor = self.call("GET", "/objects?limit=1", 200).headers["omp-next-cursor"]
-        changed = {cursor[:-1], cursor + "A", cursor + "=", "", "x", cursor.lower(), cursor[::-1], "%00", cursor[:16]}
+        changed = {cursor[:-1], cursor + "A", cursor + "=", "x", cursor.lower(), cursor[::-1], "%00", cursor[:16]}
         for place, letter in enumerate(cursor):
             changed.add(cursor[:place] + ("A" if letter != "A" else "B") + cursor[place + 1 :])
         for other in changed - {cursor}:

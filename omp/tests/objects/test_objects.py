@@ -156,6 +156,7 @@ class CreateAndFetch(Api):
                 self.assertEqual((error["code"], error["message"]), ("bad_request", "Invalid request"))
                 (problem,) = error["details"]["errors"]
                 self.assertEqual((set(problem), problem["loc"]), ({"loc", "msg", "type"}, loc))
+                self.assertEqual(error["details"]["summary"], f"{'.'.join(loc[1:])} {problem['msg']}")
         self.assertEqual(self.call("GET", "/objects", 200).json, {"count": 0, "items": []})
 
     def test_a_body_that_is_not_an_object_is_400(self) -> None:
@@ -163,6 +164,7 @@ class CreateAndFetch(Api):
         for body in bodies:
             error = self.error(self.call("POST", "/objects", 400, body))
             self.assertEqual(error["details"]["errors"][0]["loc"], ["body"])
+            self.assertEqual(error["details"]["summary"], "the body must be an object")
 
     def test_what_cannot_be_stored_is_400(self) -> None:
         for value in (b"NaN", b"1e400", b'"\\ud800"', b'"\xff"', b"{", b"", b"9" * 400, b"[" * 101 + b"]" * 101):
@@ -213,9 +215,19 @@ class ReplaceAndDelete(Api):
 
     def test_content_that_is_not_an_object_is_400_with_its_own_message(self) -> None:
         path = "/objects/" + self.create()["id"]
-        for body in ({"content": [1]}, {"content": None}, {"content": "x"}, {}, {"content": 1, "metadata": 1}):
+        for body in ({"content": [1]}, {"content": None}, {"content": "x"}, {"content": 1, "metadata": 1}):
             error = self.error(self.call("PUT", path, 400, body))
             self.assertEqual((error["code"], error["message"]), ("bad_request", "content must be an object"))
+            self.assertEqual(error["details"]["summary"], "content must be an object")
+            self.assertEqual(error["details"]["errors"][0]["loc"], ["body", "content"])
+
+    def test_a_replacement_without_content_is_an_invalid_request(self) -> None:
+        path = "/objects/" + self.create()["id"]
+        for body, count in (({}, 1), ({"metadata": 1}, 2)):
+            error = self.error(self.call("PUT", path, 400, body))
+            self.assertEqual((error["code"], error["message"]), ("bad_request", "Invalid request"))
+            self.assertEqual(error["details"]["summary"], "content is required")
+            self.assertEqual(len(error["details"]["errors"]), count)
 
     def test_metadata_that_do_not_fit_are_400_on_replace(self) -> None:
         path = "/objects/" + self.create()["id"]

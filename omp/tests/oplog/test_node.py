@@ -6,6 +6,7 @@ import json
 import unittest
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import cast
 from unittest.mock import patch
 
@@ -14,6 +15,7 @@ from omp.protocols.oplog.core.operation import CLAIM, GRANT, REFUTATION, Operati
 from omp.protocols.oplog.core.outcomes import Event, Outcome
 from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.verify import check_bytes
+from omp.protocols.oplog.feed import Feed
 from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.posting import post_many, post_one
 from omp.protocols.oplog.routes import REFUSALS, ROUTES
@@ -181,6 +183,29 @@ class Locks(unittest.TestCase):
         node = CountingNode(MemoryStore())
         post_many(node, TRUSTING, LOG, b"\n".join(writers.raw()))
         self.assertEqual(node.sizes, [64, 64, 22])
+
+
+class Heartbeats(unittest.TestCase):
+    """A stream on which nothing happens (§7.6)."""
+
+    def test_a_comment_comes_at_least_every_fifteen_seconds(self) -> None:
+        now = 0.0
+        with (
+            patch("omp.protocols.oplog.feed.time.monotonic", lambda: now),
+            patch("omp.protocols.oplog.feed._WAIT_SECONDS", 0.0),
+        ):
+            stream = Feed().follow(None)
+            self.assertIn(b"retry: ", next(stream))
+            heard = [0.0]
+            for _ in range(200):
+                piece = next(stream)
+                if piece:
+                    self.assertTrue(piece.startswith(b": ") and piece.endswith(b"\n\n"), piece)
+                    heard.append(now)
+                now += 0.5  # how long a look waits for events
+        pauses = [later - earlier for earlier, later in pairwise(heard)]
+        self.assertGreater(len(pauses), 5)
+        self.assertLessEqual(max(pauses), 15.0)
 
 
 class Looks(unittest.TestCase):

@@ -297,6 +297,7 @@ class Reading(LogCase):
         self.assertEqual(seen, [json.loads(entry.raw)["sig"] for entry in WRITTEN.replica.operations()])
         self.assertEqual(len(ordered), len(seen))
         self.assertEqual(self.get(path("/operations?after=unknown")).status, 400)
+        self.assertEqual(self.get(path("/operations?after=")).body, self.get(path("/operations")).body)
         self.assertEqual(self.get(path("/operations?limit=1001")).status, 400)
 
     def test_lines_are_the_exact_bytes_and_the_definition_agrees(self) -> None:

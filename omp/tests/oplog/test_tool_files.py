@@ -10,6 +10,7 @@ import unittest
 
 from omp.tests import TOP
 from omp.tests.oplog.devices import ANOTHER_LOG, PROCESS, LogCase
+from omp.tools.log.files import numbered
 
 
 class Files(LogCase):
@@ -197,6 +198,17 @@ class Verifying(LogCase):
     def test_an_export_in_any_order_from_standard_input(self) -> None:
         data = b"\n\n".join(line.strip() for line in reversed(self.lines()))
         self.assertEqual(self.done("phone", "verify", "-", stdin=data), f"3 operations hold\n{self.state('phone')}")
+
+    def test_lines_that_end_as_on_windows(self) -> None:
+        data = b"\r\n".join(line.strip() for line in self.lines()) + b"\r\n"
+        self.assertEqual(self.done("phone", "verify", "-", stdin=data), f"3 operations hold\n{self.state('phone')}")
+        self.file().write_bytes(data)
+        self.done("phone", "claim", "a.b", "four")
+        self.assertEqual(self.done("phone", "verify"), f"4 operations hold\n{self.state('phone')}")
+
+    def test_another_carriage_return_belongs_to_its_line(self) -> None:
+        found = [(1, b"a\r"), (3, b"b\rc"), (4, b"\r")]
+        self.assertEqual(list(numbered(b"a\r\r\n\r\nb\rc\n\r")), found)
 
     def test_a_signature_of_another_operation_is_named(self) -> None:
         signatures = [json.loads(line)["sig"].encode() for line in self.lines()]

@@ -407,7 +407,8 @@ class Parsing(unittest.TestCase):
             (f"{good}\xe9", value),
             ('Sig1=("@method")', "Sig1=:AAAA:"),
             ('sig1=("@method")', "sig1=:AA-_:"),
-            ('Sig1=(), sig2=("@method")', "Sig1=:AAAA:, sig2=:AAAA:"),
+            ('Sig1=(), Sig2=("@method")', "Sig1=:AAAA:, Sig2=:AAAA:"),
+            ('Sig1=(), sig2=("@method")', "Sig1=:AAAA:, sig2=:AA-_:"),
         ]:
             for legacy in (False, True):
                 with self.subTest(text=text, signature=signature, legacy=legacy):
@@ -439,6 +440,13 @@ class Parsing(unittest.TestCase):
         self.assertEqual((one.label, one.value), ("Sig-A_b", b"\xff\xef"))
         with self.assertRaises(SignatureError):
             parse_signatures(with_signature('Sig-A_b=();keyid="K"', "Sig-A_b=:_-8:"), legacy=False)
+
+    def test_another_label_beside_them_is_judged_by_itself(self) -> None:
+        mixed = with_signature('Sig-A_b=();keyid="K", s=("@method")', "s=:+/8=:, Sig-A_b=:_-8:")
+        self.assertEqual([(one.label, one.value) for one in parse_signatures(mixed, legacy=True)],
+                         [("Sig-A_b", b"\xff\xef"), ("s", b"\xfb\xff")])  # fmt: skip
+        with self.assertRaises(SignatureError):
+            parse_signatures(mixed, legacy=False)
 
 
 class Signing(Verification):

@@ -62,6 +62,15 @@ class BareItems(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(serialize_bare_item(value), text)
 
+    def test_decimals_are_rounded_half_to_even_from_their_decimal_digits(self) -> None:
+        # As doubles, 0.0025 and 0.0005 are a little more, and 9.9995 is a little less, than they say.
+        for value, text in [(0.0025, "0.002"), (0.0035, "0.004"), (0.0005, "0.0"), (9.9995, "10.0"), (-1.0005, "-1.0")]:
+            with self.subTest(value):
+                self.assertEqual(serialize_bare_item(value), text)
+        for value in (999_999_999_999.9995, 1e12, -1e300, float("nan"), float("-inf")):
+            with self.subTest(value), self.assertRaises(StructuredFieldError):
+                serialize_bare_item(value)
+
     def test_every_decimal_of_fifteen_digits_survives_a_round_trip(self) -> None:
         rng = random.Random(8941)
         for _ in range(300):

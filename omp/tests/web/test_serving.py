@@ -561,6 +561,8 @@ class Handlers(unittest.TestCase):
     def test_a_stream_is_chunked(self) -> None:
         answer = self.get("/odd/stream")
         self.assertEqual((answer.headers["transfer-encoding"], answer.body), ("chunked", b"onetwo"))
+        self.assertEqual(answer.headers["x-accel-buffering"], "no")
+        self.assertNotIn("x-accel-buffering", self.get("/health").headers)
 
     def test_a_stream_to_http_1_0_ends_with_the_connection(self) -> None:
         with socket.create_connection(("127.0.0.1", self.server.port), 10) as sock:

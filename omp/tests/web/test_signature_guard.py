@@ -74,7 +74,7 @@ class OverSockets(unittest.TestCase):
         error = answer.json["error"]
         self.assertEqual((answer.status, error["status"]), (status, status), error)
         self.assertEqual(error["code"], {400: "bad_request", 401: "unauthorized"}[status])
-        self.assertIsNone(error["details"])
+        self.assertIn(list(error["details"] or {}), ([], ["signature_base"]))
         return str(error["message"])
 
     def signatures(self) -> Any:
@@ -239,6 +239,61 @@ class Strict(OverSockets):
                 self.refused(self.post(fields), 401)
         self.assertEqual(self.post(headers(port, created=now - 95)).status, 201)
 
+    def test_a_401_shows_the_base_that_the_server_computed(self) -> None:
+        port = self.server.port
+        error = self.post(headers(port, target="/objects/search")).json["error"]
+        lines = error["details"]["signature_base"].split("\n")
+        self.assertEqual(lines[0], '"@method": POST')
+        self.assertEqual(lines[1], f'"@target-uri": http://127.0.0.1:{port}/objects')
+        self.assertTrue(lines[2].startswith('"content-digest": sha-256=:'))
+        self.assertTrue(lines[3].startswith('"@signature-params": ("@method" "@target-uri" "content-digest");created='))
+        self.assertEqual(len(lines), 4)
+        legacy = self.client.request("GET", "/objects", headers=headers(port, legacy=True)).json["error"]
+        self.assertEqual(legacy["details"]["signature_base"], f"GET http://127.0.0.1:{port}/objects")
+        for fields in ({}, headers(port, keyid="sig2"), headers(port, created=1), headers(port, components=("@path",))):
+            self.assertIsNone(self.post(fields).json["error"]["details"])
+
+    def test_reading_a_log_shows_it_too(self) -> None:
+        fields = headers(self.server.port, "GET", "/other", b"", keyid=key_id(PUBLIC))
+        error = self.client.request("GET", "/logs", headers=fields).json["error"]
+        self.assertIn(f'"@target-uri": http://127.0.0.1:{self.server.port}/logs\n', error["details"]["signature_base"])
+
+    def test_a_long_base_is_cut(self) -> None:
+        fields = headers(self.server.port, "GET", "/other", b"")
+        shown = self.client.request("GET", "/objects?x=" + "y" * 7000, headers=fields).json["error"]["details"]
+        self.assertEqual(len(shown["signature_base"]), 4097)
+        self.assertTrue(shown["signature_base"].endswith("yyy…"))
+
+    def test_a_signature_without_components_is_told_what_to_cover(self) -> None:
+        lacking = "it must cover @method; and @target-uri, or @authority and @path; and content-digest."
+        for input_ in (f'sig1=();created={int(time.time())};keyid="sig1"', "sig1=()", 'sig1=();keyid="other"'):
+            fields = {"Signature-Input": input_, "Signature": f"sig1=:{'A' * 86}==:"}
+            self.assertIn(lacking, self.refused(self.post(fields), 401))
+
+    def test_legacy_and_other_labels_are_judged_one_by_one(self) -> None:
+        port = self.server.port
+        good = headers(port, nonce=str(time.time_ns()))
+        bad = headers(port, target="/objects/search", label="sig2")
+        value = b64u_encode(signer(f"POST http://127.0.0.1:{port}/objects".encode()))
+        legacy = {"Signature-Input": 'Leg-1=();keyid="sig1"', "Signature": f"Leg-1=:{value}:"}
+        wrong = {**legacy, "Signature": f"Leg-1=:{b64u_encode(bytes([255] * 64))}:"}
+
+        def both(*fields: Mapping[str, str]) -> dict[str, str]:
+            joined = {name: ", ".join(one[name] for one in fields) for name in ("Signature-Input", "Signature")}
+            return {**good, **joined}
+
+        self.assertEqual(self.post(both(legacy, bad)).status, 201)
+        self.assertEqual(self.post(both(bad, legacy)).status, 201)
+        self.assertEqual(self.post(both(wrong, good)).status, 201)
+        message = self.refused(self.post(both(wrong, bad)), 401)
+        self.assertIn("Signature Leg-1:", message)
+        self.assertIn("Signature sig2:", message)
+        # The spellings of the legacy form are for its own labels.
+        url = {**bad, "Signature": f"sig2=:{'-_' * 43}==:"}
+        self.refused(self.post(both(legacy, url)), 400)
+        upper = {name: value.replace("sig2", "Sig2") for name, value in bad.items()}
+        self.refused(self.post(both(legacy, upper)), 400)
+
     def test_unknown_and_repeated_components_and_parameters_of_the_query_are_400(self) -> None:
         port = self.server.port
         bad = ('"@method" "@method"', '"@nonsense"', '"X-Upper"', '"@method";req', '"@query-param";name="a"')
@@ -301,7 +356,8 @@ class WithoutLegacy(OverSockets):
 
     def test_the_legacy_form_covers_too_little_and_its_spellings_are_malformed(self) -> None:
         port = self.server.port
-        self.assertIn("@method", self.refused(self.post(headers(port, legacy=True)), 401))
+        message = self.refused(self.post(headers(port, legacy=True)), 401)
+        self.assertIn("it must cover @method; and @target-uri, or @authority and @path; and content-digest.", message)
         self.refused(self.post({"Signature-Input": 'Sig1=();keyid="sig1"', "Signature": "Sig1=:AAAA:"}), 400)
         self.assertEqual(self.post(headers(port)).status, 201)
 

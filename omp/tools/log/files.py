@@ -153,8 +153,11 @@ def whole_lines(data: bytes) -> bytes:
 
 
 def numbered(data: bytes) -> Iterable[tuple[int, bytes]]:
-    """The lines of ndjson with their numbers, from 1; empty lines count but are left out (oplog §7)."""
-    return ((number, line) for number, line in enumerate(data.split(b"\n"), 1) if line)
+    """The lines of ndjson with their numbers, from 1; empty lines count but are left out (oplog §7).
+
+    One CR before an LF belongs to the end of the line, as on Windows; any other CR to its line.
+    """
+    return ((number, line) for number, line in enumerate(data.replace(b"\r\n", b"\n").split(b"\n"), 1) if line)
 
 
 def _open(path: Path, write: bool) -> IO[bytes] | None:

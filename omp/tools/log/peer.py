@@ -21,7 +21,7 @@ from omp.protocols.oplog.core.outcomes import REJECTED
 from omp.rules.http_signatures import sign
 from omp.rules.signature_base import SignedRequest
 from omp.tools.http_client import Answer, Field, Server, ServerRefused
-from omp.tools.log.files import LogKey
+from omp.tools.log.files import LogKey, numbered
 
 BATCH_LINES = 500
 BATCH_BYTES = 900_000
@@ -108,7 +108,7 @@ class PeerLog:
             if refusal.status == 404:
                 return []
             raise
-        return [line for line in answer.body.split(b"\n") if line]
+        return [line for _, line in numbered(answer.body)]
 
     def send(self, raws: Iterable[bytes]) -> Sent:
         """``POST …/operations``, in batches."""

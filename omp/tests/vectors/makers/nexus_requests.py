@@ -20,7 +20,7 @@ from omp.protocols.nexus.ethereum import (
     signature_text,
 )
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.signatures import FORMS, Form, as_written, broken_payload, payload
+from omp.protocols.nexus.signatures import FORM_B, FORMS, Form, as_written, broken_payload, payload
 
 SECRET = 0x4646464646464646464646464646464646464646464646464646464646464646
 OWNER = "0x9d8A62f656a8d1615C1294fd71e9CFb3E4855A4F"
@@ -278,7 +278,10 @@ def _with_auth(text: str, owner: str, signature: str) -> str:
     return f'{text[:-1]},"auth":{{"publicKey":"{owner}","signature":"{signature}"}}}}'
 
 
-_SHAPES = ("literal", "literal, UTF-16 order", "escaped", "escaped, UTF-16 order", "whole body by json.dumps")
+_SHAPES = (
+    *("literal", "literal, UTF-16 order", "escaped", "escaped, UTF-16 order", "whole body by json.dumps"),
+    *("as sent", "as sent, UTF-16 order", "whole body as sent"),
+)
 
 
 def _form_cases() -> Iterable[dict[str, Any]]:
@@ -287,9 +290,13 @@ def _form_cases() -> Iterable[dict[str, Any]]:
         '{"messages" : [ {"run_id":"r","role":"ai","content":{"\ue000":-0,"é\\u0000":{},'
         '"🦊":[1.50,1E4,0.1e-9,12345678901234567890,true,null]}} ] }'
     )
+    sent = (
+        r'{"messages":[{"run_id":"r\/1","role":"ai","content":{"caf\u00E9 \uD83E\udd8a":"R\u0026D \u003cb\u003E",'
+        r'"\ue000":"\\u0026 \"","🦊":-0}}]}'
+    )
     for shape, form in zip(_SHAPES, FORMS, strict=True):
         for personal in (False, True):
-            body, signature = _sign(text, OWNER, form, personal)
+            body, signature = _sign(sent if form in FORMS[5:] else text, OWNER, form, personal)
             case = _request(f"{shape}{', personal' * personal}", "/messages", body, OWNER)
             yield {**case, **_signed_over(body, signature_text(signature))}
     body, signature = _sign(BODIES["config"][1], OWNER, FORMS[0], False)
@@ -313,7 +320,11 @@ def _refused_cases() -> Iterable[dict[str, Any]]:
     float_body, _ = _sign(BODIES["float"][1], OWNER, FORMS[0], False)
     foreign, _ = _sign(text, OWNER, FORMS[0], False, secret=7)
     theirs, _ = _sign(text, other, FORMS[0], False, secret=7)
-    python, _ = _sign(text, OWNER, FORMS[-1], False)
+    python, _ = _sign(text, OWNER, FORM_B, False)
+    shown = keccak256(payload(as_written(body.encode()), FORMS[0]))
+    text_hash = personal_message_hash(f"0x{shown.hex()}".encode())
+    as_text = _with_auth(text, OWNER, signature_text(sign_slowly(SECRET, text_hash)))
+    escaped, _ = _sign(r'{"overrides":{"friends_profile":"R\u0026D"}}', OWNER, FORMS[5], False)
     cases = [
         ("a value changed after signing", body.replace("0.9", "0.8"), OWNER),
         ("a member added after signing", body.replace('"model"', '"max_tokens":1,"model"'), OWNER),
@@ -324,6 +335,8 @@ def _refused_cases() -> Iterable[dict[str, Any]]:
         ("publicKey changed after signing the whole body", python.replace(OWNER, OWNER.lower()), OWNER),
         ("publicKey of another owner beside the right signature", body.replace(OWNER, other), OWNER),
         ("publicKey without 0x", body.replace(OWNER, OWNER[2:]), OWNER),
+        ("signMessage over the hash as text", as_text, OWNER),
+        ("an escape written otherwise than it was signed", escaped.replace("u0026", "u0027"), OWNER),
         ("s in the upper half", body.replace(written, high), OWNER),
         ("v = 29", body.replace(written, written[:-2] + "1d"), OWNER),
         ("no auth", text, OWNER),

@@ -14,10 +14,12 @@ from omp.rules.structured_fields import (
     Item,
     Member,
     Parameters,
+    StructuredFieldError,
     Token,
     parse_dictionary,
     parse_item,
     parse_list,
+    serialize_bare_item,
     serialize_dictionary,
     serialize_item,
     serialize_list,
@@ -32,7 +34,13 @@ def generate() -> dict[str, Any]:
             "description": "Texts as items, lists and dictionaries, and how they are serialized again.",
             "spec": "RFC 8941 §4",
             "cases": list(_cases()),
-        }
+        },
+        "structured_fields/decimals.json": {
+            "kind": "structured_fields/decimal",
+            "description": "Decimals as they are serialized: rounded half to even, from the digits of `number`.",
+            "spec": "RFC 8941 §4.1.5",
+            "cases": list(_decimal_cases()),
+        },
     }
 
 
@@ -83,6 +91,23 @@ def _cases() -> Iterator[dict[str, Any]]:
     for kind, texts in _BAD.items():
         for text in texts:
             yield {"name": f"no {kind} {text!r}", "kind": kind, "text": text, "value": None}
+
+
+_DECIMALS = (
+    *("1.0", "-0.5", "0.0625", "1.0009", "123456789012.0", "999999999999.999"),
+    # As doubles these are a little more or less than they say.
+    *("0.0005", "0.0015", "0.0025", "0.0035", "-0.0025", "1.0005", "2.6785", "9.9995", "1e-07"),
+    *("999999999999.9994", "999999999999.9995", "1000000000000.0", "1e+300"),
+)
+
+
+def _decimal_cases() -> Iterator[dict[str, Any]]:
+    for text in _DECIMALS:
+        try:
+            serialized: str | None = serialize_bare_item(float(text))
+        except StructuredFieldError:
+            serialized = None
+        yield {"name": text, "number": text, "serialized": serialized}
 
 
 def structure(value: Member | Sequence[Member] | Mapping[str, Member]) -> Any:

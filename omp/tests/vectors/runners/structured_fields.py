@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
-from omp.rules.structured_fields import StructuredFieldError
+from omp.rules.structured_fields import StructuredFieldError, serialize_bare_item
 from omp.tests.vectors.makers.structured_fields import KINDS, structure
 
 Case = dict[str, Any]
@@ -23,4 +24,20 @@ def _parse(test: unittest.TestCase, case: Case) -> None:
     test.assertEqual(serialize(value), case["serialized"])
 
 
-RUNNERS: dict[str, Callable[[unittest.TestCase, Case], None]] = {"structured_fields/parse": _parse}
+def _decimal(test: unittest.TestCase, case: Case) -> None:
+    if case["serialized"] is None:
+        with test.assertRaises(StructuredFieldError):
+            serialize_bare_item(float(case["number"]))
+        return
+    test.assertEqual(serialize_bare_item(float(case["number"])), case["serialized"])
+    # An independent reading of the rule: no other text with three digits is nearer, and of two the even one counts.
+    exact, rounded = Fraction(case["number"]), Fraction(case["serialized"])
+    test.assertLessEqual(abs(exact - rounded), Fraction(1, 2000))
+    if abs(exact - rounded) == Fraction(1, 2000):
+        test.assertEqual(rounded * 1000 % 2, 0)
+
+
+RUNNERS: dict[str, Callable[[unittest.TestCase, Case], None]] = {
+    "structured_fields/parse": _parse,
+    "structured_fields/decimal": _decimal,
+}
