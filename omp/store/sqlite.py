@@ -134,7 +134,7 @@ class SqliteStore:
 
     def file_sizes(self) -> dict[str, int]:
         sizes = {}
-        for name, path in (("data", self._files.own.path), ("wal", f"{self._path}-wal")):
+        for name, path in (("data", self._files.own.path), ("wal", f"{self._files.own.path}-wal")):
             with suppress(OSError):  # removed under us, or not there yet
                 sizes[name] = os.stat(path).st_size
         return sizes

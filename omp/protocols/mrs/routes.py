@@ -448,7 +448,7 @@ ROUTES = (
 )  # fmt: skip
 
 
-_EXPOSED = (("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Allow"),)
+_EXPOSED = (("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Allow, OMP-Incomplete"),)
 """What a page of another origin may read of an answer, beside what it always may (§1.2)."""
 
 

@@ -77,5 +77,5 @@ def mount(context: Context) -> Mount:
         errors=ERRORS,
         refusals=REFUSALS,
         check_head=check_head,
-        cors=(*CORS_ANY_ORIGIN, ("Access-Control-Expose-Headers", "Link, ETag, Retry-After")),
+        cors=(*CORS_ANY_ORIGIN, ("Access-Control-Expose-Headers", "Link, ETag, Retry-After, OMP-Incomplete")),
     )

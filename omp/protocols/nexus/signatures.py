@@ -71,13 +71,13 @@ class Escaped(str):
 
 
 def as_written(data: bytes) -> Any:
-    """The value of the JSON text `data`, with the characters of each number, as bytes, in place of the number.
+    r"""The value of the JSON text `data`, with the characters of each number, as bytes, in place of the number.
 
     No other JSON value is made of bytes.  A string or a name that is written with escapes is an :class:`Escaped`.
     Raises :class:`omp.rules.json_text.JsonError`.
 
     >>> as_written(b'[1e-7, 1.50, "x"]'), as_written(b'"a\\/b"').written
-    ([b'1e-7', b'1.50', 'x'], 'a\\\\/b')
+    ([b'1e-7', b'1.50', 'x'], 'a\\/b')
     """
     parse(data)  # what JSON may hold, the size of numbers included
     text = text_of(data)

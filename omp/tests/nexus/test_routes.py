@@ -295,7 +295,7 @@ class OnMemory(OneServer):
         self.assertIn("Authorization", preflight.headers["access-control-allow-headers"])
         for answer in (preflight, self.owner.get(self.client, "/config"), self.client.request("GET", f"{BASE}/config")):
             self.assertEqual(answer.headers["access-control-allow-origin"], "*")
-            self.assertEqual(answer.headers["access-control-expose-headers"], "Link, ETag, Retry-After")
+            self.assertEqual(answer.headers["access-control-expose-headers"], "Link, ETag, Retry-After, OMP-Incomplete")
 
     def test_a_profile_that_has_not_changed_is_304(self) -> None:
         tag = self.owner.get(self.client, "/config").headers["etag"]
