@@ -26,7 +26,8 @@ The files, in reading order:
 * ``connection``: one connection, on a socket, in a thread of its own;
 * ``server``: accepting, counting and stopping connections;
 * ``settings``: every variable that the server reads, as tables;
-* ``system``: ``/``, ``/health``, the capability document, OpenAPI and the docs page (``docs.html``);
+* ``openapi``: the OpenAPI document, made from the route tables;
+* ``system``: ``/``, ``/health``, the capability document and the docs page (``docs.html``);
 * ``signature_guard``: HTTP Message Signatures in front of routes; read it after ``signature_base`` and
   ``http_signatures`` in ``rules``.
 

@@ -122,13 +122,14 @@ def translated(error: Exception, refusals: Refusals) -> ApiError | None:
 class ErrorStyle:
     """How a protocol shows an :class:`ApiError`.
 
-    `render` makes the JSON value of the body; `schema` is the JSON Schema of that value, for OpenAPI;
-    `invalid_body` is the status for a body that does not fit its schema.
+    `render` makes the JSON value of the body; `schema` is the JSON Schema of that value, for OpenAPI, and `name` its
+    name there (that of the protocol if empty); `invalid_body` is the status for a body that does not fit its schema.
     """
 
     render: Callable[[ApiError], Any]
     schema: Mapping[str, Any]
     invalid_body: int = 400
+    name: str = ""
 
     def status_and_value(self, error: ApiError) -> tuple[int, Any]:
         """The status to answer `error` with, and the JSON value of the body."""
@@ -163,19 +164,29 @@ OMP_ERRORS = ErrorStyle(
                 "type": "object",
                 "required": ["code", "message", "status", "details"],
                 "properties": {
-                    "code": {"type": "string"},
-                    "message": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "details": {"type": ["object", "null"]},
+                    "code": {"type": "string", "description": "a word for programs, as in omp §3.2"},
+                    "message": {"type": "string", "description": "what was wrong, and what would be right"},
+                    "status": {"type": "integer", "description": "the HTTP status"},
+                    "details": {
+                        "type": ["object", "null"],
+                        "description": "what else there is to say; of a body that does not fit, errors",
+                        "additionalProperties": True,
+                    },
                 },
             }
         },
     },
+    name="Error",
 )
 """The envelope of the objects API and the operation log: omp §3.1."""
 
 DETAIL_ERRORS = ErrorStyle(
     _detail,
-    {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}},
+    {
+        "type": "object",
+        "required": ["detail"],
+        "properties": {"detail": {"type": "string", "description": "what was wrong, and what would be right"}},
+    },
+    name="Detail",
 )
 """``{"detail": …}``: MRS, and NEXUS with another status for invalid bodies."""

@@ -75,6 +75,28 @@ POINT: Schema = {
         "ele": {"type": "number", "description": "metres; kept, and not used in searching"},
     },
 }
+SPHERE: Schema = {
+    "type": "object",
+    "description": "What is at most radius metres from the centre.",
+    "required": ["type", "center", "radius"],
+    "properties": {
+        "type": {"const": "sphere"},
+        "center": POINT,
+        "radius": {"type": "number", "minimum": 0.001, "maximum": 1_000_000, "description": "metres"},
+    },
+}
+POLYGON: Schema = {
+    "type": "object",
+    "description": "What is inside edges that are great-circle arcs and do not cross.",
+    "required": ["type", "vertices"],
+    "properties": {
+        "type": {"const": "polygon"},
+        "vertices": {"type": "array", "items": POINT, "minItems": 3, "maxItems": 1000},
+        "height": {"type": "number", "minimum": 0.001, "maximum": 1_000_000, "description": "metres; 1 if left out"},
+    },
+}
+SPACE: Schema = {"description": "A sphere or a polygon.", "oneOf": [SPHERE, POLYGON]}
+"""For readers: :func:`~omp.protocols.mrs.registration.read_space` says better what is wrong with a space."""
 CLAIM: Schema = {
     "type": "object",
     "required": ["space"],
@@ -85,6 +107,7 @@ CLAIM: Schema = {
             "description": "a sphere (center, radius in metres) or a polygon (vertices, height in metres)",
             "required": ["type"],
             "properties": {"type": {"enum": list(SPACE_TYPES)}},
+            "oneOf": SPACE["oneOf"],
         },
         "service_point": {
             "type": ["string", "null"],
@@ -159,7 +182,7 @@ REGISTRATION: Schema = {
     "required": ["id", "space", "owner", "version", "created", "updated"],
     "properties": {
         "id": {"type": "string", "pattern": ID},
-        "space": {"type": "object"},
+        "space": {**SPACE, "type": "object"},
         "service_point": {"type": ["string", "null"]},
         "foad": {"type": "boolean"},
         **_ORIGIN,
@@ -181,7 +204,7 @@ PEER: Schema = {
         "hint": {"type": ["string", "null"], "maxLength": MAX_HINT},
         "last_seen": {"type": ["string", "null"], "maxLength": 40},
         "is_configured": {"type": "boolean"},
-        "authoritative_regions": {"type": "array", "maxItems": MAX_REGIONS},
+        "authoritative_regions": {"type": "array", "items": SPACE, "maxItems": MAX_REGIONS},
     },
 }
 PEER_CHANGE: Schema = {
@@ -237,12 +260,13 @@ FOUND: Schema = {
         "truncated": {"type": "boolean", "description": "true: the rest would be more than 1 MiB of spaces"},
     },
 }
+_CAPABILITIES = _answer(geometry_types=_list_of({"enum": list(SPACE_TYPES)}), max_radius={"type": "number"})
 ABOUT = _answer(
     mrs_version={"type": "string"},
     server={"type": "string"},
     operator={"type": "string"},
-    authoritative_regions={"type": "array"},
-    capabilities={"type": "object"},
+    authoritative_regions=_list_of(SPACE),
+    capabilities=_CAPABILITIES,
     known_peers=_list_of(_REFERRAL),
 )
 KEY_DOCUMENT: Schema = {
@@ -276,3 +300,44 @@ EXPORT = _answer(
 IMPORTED = _answer(
     status=_STATUS, registrations={"type": "integer"}, tombstones={"type": "integer"}, peers={"type": "integer"}
 )
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+NAMES: dict[str, Schema] = {
+    "Point": POINT,
+    "Sphere": SPHERE,
+    "Polygon": POLYGON,
+    "Space": SPACE,
+    "Claim": CLAIM,
+    "RegistrationId": ID_ONLY,
+    "PlaceSearch": SEARCH,
+    "NewAccount": ACCOUNT,
+    "Login": LOGIN,
+    "NewKey": KEY,
+    "Registration": REGISTRATION,
+    "Tombstone": TOMBSTONE,
+    "Peer": PEER,
+    "PeerChange": PEER_CHANGE,
+    "RegistryImport": IMPORT,
+    "Referral": _REFERRAL,
+    "FoundPlace": _HIT,
+    "FoundPlaces": FOUND,
+    "Registered": REGISTERED,
+    "Released": RELEASED,
+    "RegistryInfo": ABOUT,
+    "RegistryCapabilities": _CAPABILITIES,
+    "PublicKey": _PUBLIC_KEY,
+    "KeyDocument": KEY_DOCUMENT,
+    "RegistryToken": TOKEN,
+    "Caller": WHO,
+    "OwnRegistrations": OWN,
+    "PublishedKey": PUBLISHED,
+    "PeerChanged": PEER_CHANGED,
+    "PeerList": PEERS,
+    "Snapshot": SNAPSHOT,
+    "Changes": CHANGES,
+    "RegistryExport": EXPORT,
+    "RegistryImported": IMPORTED,
+}
+"""What OpenAPI calls them: one line for each schema that has a name."""

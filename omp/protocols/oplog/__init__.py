@@ -38,7 +38,8 @@ adds what a server needs: tables, locks, streams, HTTP.  Tests hold the core aga
 2. the rest of the core: ``replica`` with the one append, ``operation``, ``authority``, ``state``, ``blocks``,
    ``document``, ``waiting``, ``producer``;
 3. the shell: :mod:`.node` (tables and locks), :mod:`.posting` (operations on their way in), :mod:`.reading` (answers),
-   :mod:`.feed` (events), :mod:`.routes` (the two tables of what there is on the wire).
+   :mod:`.feed` (events), :mod:`.schemas` (bodies as JSON Schema), :mod:`.routes` (the two tables of what there is on
+   the wire).
 
 **An example.**  A ``Replica`` is one log as far as it has arrived, a ``Producer`` makes operations of one key in it,
 and an engine verifies Ed25519 signatures.  The laptop gets the refutation first: it waits for the claim.
@@ -92,9 +93,11 @@ from __future__ import annotations
 
 from omp.protocols.oplog.core.operation import VERSION
 from omp.protocols.oplog.node import Node, OpLog
-from omp.protocols.oplog.routes import MAX_PAGE, REFUSALS, ROUTES
+from omp.protocols.oplog.routes import BEGINS, MAX_PAGE, PROJECTED, READER, REFUSALS, ROUTES
+from omp.protocols.oplog.schemas import NAMES
 from omp.web.routes import Context, Mount
 from omp.web.settings import Setting, SettingError, read_settings, switch
+from omp.web.signature_guard import HTTP_SIGNATURE
 
 SETTINGS = (
     Setting(
@@ -127,6 +130,11 @@ def mount(context: Context) -> Mount:
         ),
         close=node.close,
         limits={"max_log_page_size": MAX_PAGE},
+        about="A log is everything that keys have signed about one identity: evidence (by its hash), claims derived "
+        "from it, corrections, refutations, grants of authority, their revocation, calls of models.",
+        schemas=NAMES,
+        schemes=context.signatures.schemes(),
+        access={READER: (HTTP_SIGNATURE,), PROJECTED: (HTTP_SIGNATURE,), BEGINS: (HTTP_SIGNATURE, "")},
     )
 
 

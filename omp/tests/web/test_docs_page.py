@@ -133,15 +133,15 @@ class InABrowser(unittest.TestCase):
         self.assertEqual(unlabelled, [])
 
     def test_trying_a_get_shows_status_headers_body_and_the_command(self) -> None:
-        status, body = self.send("get_health")
+        status, body = self.send("checkHealth")
         self.assertRegex(status, r"^200 OK, \d+ ms$")
         self.assertEqual(json.loads(body), {"status": "ok"})
-        shown = self.browser.evaluate("document.querySelector('#get_health .result').textContent")
+        shown = self.browser.evaluate("document.querySelector('#checkHealth .result').textContent")
         self.assertIn("content-type: application/json", shown)
         self.assertIn(f"curl -i '{self.server.url}/health'", shown)
 
     def test_trying_a_post_sends_the_example_body(self) -> None:
-        status, body = self.send("post_objects")
+        status, body = self.send("createObject")
         self.assertTrue(status.startswith("201 "), status)
         with Client(self.server.port) as client:
             self.assertEqual(client.request("GET", f"/objects/{json.loads(body)['id']}").status, 200)
@@ -150,13 +150,13 @@ class InABrowser(unittest.TestCase):
         with Client(self.server.port) as client:
             made = client.request("POST", "/objects", {"namespace": "a b&c", "key": "k", "content": {}}).json
             etag = client.request("GET", f"/objects/{made['id']}").headers["etag"]
-        status, body = self.send("get_objects_search", **{"query-namespace": "a b&c"})
+        status, body = self.send("searchObjects", **{"query-namespace": "a b&c"})
         self.assertEqual([item["id"] for item in json.loads(body)["items"]], [made["id"]], status)
-        status, _ = self.send("get_objects_by_id", **{"path-id": made["id"], "headers": f"If-None-Match: {etag}"})
+        status, _ = self.send("getObject", **{"path-id": made["id"], "headers": f"If-None-Match: {etag}"})
         self.assertTrue(status.startswith("304 "), status)
 
     def test_trying_a_route_wrongly_shows_the_refusal(self) -> None:
-        status, body = self.send("post_objects", body="{")
+        status, body = self.send("createObject", body="{")
         self.assertTrue(status.startswith("400 "), status)
         self.assertEqual(json.loads(body)["error"]["code"], "bad_request")
 
@@ -164,14 +164,14 @@ class InABrowser(unittest.TestCase):
         hostile = '<img src="x" onerror="document.title=1"><script>document.title=2</script>'
         with Client(self.server.port) as client:
             made = client.request("POST", "/objects", {"namespace": "n", "content": {"text": hostile}}).json
-        _, body = self.send("get_objects_by_id", **{"path-id": made["id"]})
+        _, body = self.send("getObject", **{"path-id": made["id"]})
         self.assertEqual(json.loads(body)["content"]["text"], hostile)
         self.assertEqual(self.browser.evaluate("document.querySelectorAll('img').length"), 0)
 
     def test_a_stream_is_shown_until_it_is_stopped(self) -> None:
         with Client(self.server.port) as client:
             client.request("POST", f"/logs/{LOG}/operations", body=first_operation(), headers={"Content-Type": JSON})
-        route = "get_logs_by_log_events"
+        route = "followEvents"
         self.open(route)
         self.browser.evaluate(f"document.getElementById('{route}-path-log').value = '{LOG}'")
         self.browser.evaluate(f"document.querySelector('#{route} button[type=submit]').click()")
@@ -189,25 +189,25 @@ class InABrowser(unittest.TestCase):
             """document.getElementById('filter').value === 'post search' &&
                [...document.querySelectorAll('.route:not([hidden])')].map((card) => card.id)"""
         )
-        self.assertIn("post_objects_search", shown)
-        self.assertNotIn("get_objects_search", shown)
+        self.assertIn("searchObjectsByBody", shown)
+        self.assertNotIn("searchObjects", shown)
         self.assertEqual(self.browser.evaluate("document.getElementById('found').textContent"), f"{len(shown)} found")
 
     def test_an_address_with_a_route_opens_it(self) -> None:
         self.browser.visit("about:blank")
-        self.browser.visit(f"{self.server.url}/docs#get_health")
-        self.browser.wait_for("document.getElementById('get_health')?.open")
+        self.browser.visit(f"{self.server.url}/docs#checkHealth")
+        self.browser.wait_for("document.getElementById('checkHealth')?.open")
 
     def test_nothing_is_wider_than_a_phone(self) -> None:
         self.browser.resize(360, 740)
         self.addCleanup(self.browser.command, "Emulation.clearDeviceMetricsOverride")
         self.browser.evaluate("document.querySelectorAll('.route').forEach((card) => { card.open = true; })")
         self.browser.wait_for("[...document.querySelectorAll('.route')].every((card) => card.querySelector('form'))")
-        self.send("get_health")
+        self.send("checkHealth")
         self.assertLessEqual(self.browser.evaluate("document.documentElement.scrollWidth"), 360)
 
     def test_asks_no_other_host_for_anything(self) -> None:
-        self.send("get_health")
+        self.send("checkHealth")
         own = [url for url in self.browser.requested if url.startswith(f"{self.server.url}/")]
         foreign = [url for url in self.browser.requested if not url.startswith((self.server.url, "data:", "about:"))]
         self.assertIn(f"{self.server.url}/openapi.json", own)

@@ -77,26 +77,33 @@ def preimage(envelope: Mapping[str, Any], encode: Callable[[Any], bytes] = canon
 
 
 class Grammar(NamedTuple):
-    """What a member may be: a test, and words that complete the sentence "… must be"."""
+    """What a member may be: a test, words that complete the sentence "… must be", and the same as JSON Schema.
+
+    The schema is for readers (:mod:`omp.protocols.oplog.schemas`); the test decides, and may ask for more.
+    """
 
     accepts: Callable[[Any], bool]
     words: str
+    schema: Mapping[str, Any]
 
 
 def _text(pattern: str, words: str) -> Grammar:
     # §1.1: a pattern is matched against the whole string and means ASCII.  "$" would let a line feed at the end pass,
     # and \d digits of every script.
     fullmatch = re.compile(pattern, re.ASCII | re.DOTALL).fullmatch
-    return Grammar(lambda value: type(value) is str and fullmatch(value) is not None, words)
+    schema = {"type": "string", "pattern": pattern}
+    return Grammar(lambda value: type(value) is str and fullmatch(value) is not None, words, schema)
 
 
 def _one_of(*values: str) -> Grammar:
-    return Grammar(lambda value: type(value) is str and value in values, "one of " + ", ".join(values))
+    schema = {"type": "string", "enum": values}
+    return Grammar(lambda value: type(value) is str and value in values, "one of " + ", ".join(values), schema)
 
 
 def _or_null(grammar: Grammar) -> Grammar:
     accepts = grammar.accepts
-    return Grammar(lambda value: value is None or accepts(value), f"{grammar.words}, or null")
+    schema = {**grammar.schema, "type": [grammar.schema["type"], "null"]}
+    return Grammar(lambda value: value is None or accepts(value), f"{grammar.words}, or null", schema)
 
 
 def _array(of: Grammar, *, empty: bool = False, ordered: bool = False) -> Grammar:
@@ -110,7 +117,10 @@ def _array(of: Grammar, *, empty: bool = False, ordered: bool = False) -> Gramma
 
     # Without duplicates, and sorted where order means nothing: so that one meaning has one form, and one ID.
     kind = "sorted list" if ordered else "list"
-    return Grammar(fits, f"a {'' if empty else 'non-empty '}{kind} without duplicates; each element {of.words}")
+    words = f"a {'' if empty else 'non-empty '}{kind} without duplicates; each element {of.words}"
+    return Grammar(
+        fits, words, {"type": "array", "items": of.schema, "minItems": 0 if empty else 1, "uniqueItems": True}
+    )
 
 
 _TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII).fullmatch
@@ -158,12 +168,19 @@ KEY_ID = _text(identifiers.KEY_ID.pattern, "a key ID, omp:key:ed25519:… with 4
 OPERATION_ID = _text(identifiers.OPERATION_ID.pattern, "an operation ID, omp:op:sha256:… with 64 hex digits")
 EVIDENCE_ID = _text(identifiers.EVIDENCE_ID.pattern, "an evidence ID, omp:ev:sha256:… with 64 hex digits")
 SIGNATURE = _text(identifiers.SIGNATURE.pattern, "a signature, 86 characters of base64url")
-TIMESTAMP = Grammar(is_timestamp, "a timestamp like 2024-05-17T09:30:00.000Z")
-INTEGER = Grammar(lambda value: type(value) is int, "an integer")  # isinstance would let true pass
-OBJECT = Grammar(lambda value: type(value) is dict, "an object")
-STRING = Grammar(lambda value: type(value) is str, "a string")
-NON_EMPTY = Grammar(lambda value: type(value) is str and value != "", "a string of 1 character or more")
-ANY_VALUE = Grammar(_names_are_plain, "a value whose member names match ^[a-z0-9_]+$")
+# Without "format": date-time: generated clients would read such a text as a time, and write it in another form.
+_TIMESTAMP_SCHEMA = {"type": "string", "pattern": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"}
+TIMESTAMP = Grammar(is_timestamp, "a timestamp like 2024-05-17T09:30:00.000Z", _TIMESTAMP_SCHEMA)
+# isinstance would let true pass.
+INTEGER = Grammar(lambda value: type(value) is int, "an integer", {"type": "integer", "format": "int64"})
+OBJECT = Grammar(lambda value: type(value) is dict, "an object", {"type": "object"})
+STRING = Grammar(lambda value: type(value) is str, "a string", {"type": "string"})
+NON_EMPTY = Grammar(
+    lambda value: type(value) is str and value != "",
+    "a string of 1 character or more",
+    {"type": "string", "minLength": 1},
+)
+ANY_VALUE = Grammar(_names_are_plain, "a value whose member names match ^[a-z0-9_]+$", {})
 PREDICATE = _text(_PREDICATE_PATTERN, "a predicate like calendar.event: names out of a-z 0-9 _ with points between")
 PATTERN = _text(rf"\*|{_PREDICATE_PATTERN}(?:\.\*)?", "*, a predicate, or a predicate followed by .*")
 MEDIA_TYPE = _text(f"{_RESTRICTED_NAME}/{_RESTRICTED_NAME}", "type/subtype, without parameters")
