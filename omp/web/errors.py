@@ -154,29 +154,28 @@ def _detail(error: ApiError) -> Any:
     return {"detail": error.sentence() if isinstance(error, InvalidRequest) else error.message}
 
 
+ERROR: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["code", "message", "status", "details"],
+    "properties": {
+        "code": {"type": "string", "description": "a word for programs, as in omp §3.2"},
+        "message": {"type": "string", "description": "what was wrong, and what would be right"},
+        "status": {"type": "integer", "description": "the HTTP status"},
+        "details": {
+            "type": ["object", "null"],
+            "description": "what else there is to say; of a body that does not fit, errors",
+            "additionalProperties": True,
+        },
+    },
+}
 OMP_ERRORS = ErrorStyle(
     _envelope,
     {
         "type": "object",
         "required": ["error"],
-        "properties": {
-            "error": {
-                "type": "object",
-                "required": ["code", "message", "status", "details"],
-                "properties": {
-                    "code": {"type": "string", "description": "a word for programs, as in omp §3.2"},
-                    "message": {"type": "string", "description": "what was wrong, and what would be right"},
-                    "status": {"type": "integer", "description": "the HTTP status"},
-                    "details": {
-                        "type": ["object", "null"],
-                        "description": "what else there is to say; of a body that does not fit, errors",
-                        "additionalProperties": True,
-                    },
-                },
-            }
-        },
+        "properties": {"error": ERROR},
     },
-    name="Error",
+    name="ErrorAnswer",
 )
 """The envelope of the objects API and the operation log: omp §3.1."""
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from omp import __version__
 from omp.store.port import Store
+from omp.web.errors import ERROR
 from omp.web.messages import Request, Response, json_bytes, json_response
 from omp.web.openapi import openapi_document
 from omp.web.routes import Context, Mount, Route
@@ -187,8 +188,9 @@ NAMES = {
     "Health": _HEALTH,
     "Capabilities": _CAPABILITIES,
     "SignatureRules": _SIGNATURES,
+    "Error": ERROR,
 }
-"""What OpenAPI calls the schemas above."""
+"""What OpenAPI calls them."""
 
 
 def mount(context: Context, others: Sequence[Mount]) -> Mount:

@@ -71,22 +71,23 @@ True
 For a real key give the producer a ``LogKey`` (``omp/tools/log/files.py``): it keeps the seed in a file and signs with
 the package `cryptography`.
 
-**From the route table to the stored entry** a posted operation crosses nine of these files::
+**From the route table to the stored entry** a posted operation crosses ten of these files::
 
     1  routes.py             the row POST /logs/{log}/operations names the handler, post
     2  posting.py            post → post_one, or post_many; each goes down twice, first for the bytes:
     3  core/verify.py          check_bytes: stages 1 to 7, without any lock
     4  core/operation.py       the tables behind stages 4, 5 and 6
+    5  core/grammar.py         what a member may be
                              then for the log:
-    5  node.py                 Node.admit: a write block of the store, then the lock
-    6  core/replica.py         Replica.admit; core/verify.py again, judge: stages 8 to 12
-    7  core/causality.py       past(O), for stage 11
-    8  core/authority.py       Auth(O), stage 12
-    9  core/entries.py         entry_of makes the entry, Replica._append puts it into the stored set
+    6  node.py                 Node.admit: a write block of the store, then the lock
+    7  core/replica.py         Replica.admit; core/verify.py again, judge: stages 8 to 12
+    8  core/causality.py       past(O), for stage 11
+    9  core/authority.py       Auth(O), stage 12
+   10  core/entries.py         entry_of makes the entry, Replica._append puts it into the stored set
 
 What follows is a second act, ``Replica._follow_up``: void, state, document, blocks, waiting.  Then the node writes the
-rows, commits, and tells the feed.  A test starts at ``Application.answer``, follows the calls, and finds eight of these
-files and no other before the entry is stored; the ninth, routes.py, is a table and runs no code of its own.
+rows, commits, and tells the feed.  A test starts at ``Application.answer``, follows the calls, and finds nine of these
+files and no other before the entry is stored; the tenth, routes.py, is a table and runs no code of its own.
 """
 
 from __future__ import annotations

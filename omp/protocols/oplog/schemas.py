@@ -12,24 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from omp.protocols.oplog.core.grammar import IDENTITY_ID, KEY_ID, OPERATION_ID, TIMESTAMP, Grammar
 from omp.protocols.oplog.core.operation import (
     BODIES,
     CLAIM,
     ENVELOPE,
     EVIDENCE,
     GRANT,
-    IDENTITY_ID,
     INFERENCE,
-    KEY_ID,
     LIMITS,
-    OPERATION_ID,
     RANGES,
     REFERENCES,
     SCOPE,
-    TIMESTAMP,
     TYPES,
     VERSION,
-    Grammar,
 )
 from omp.rules.identifiers import STATE_ID
 
@@ -305,8 +301,8 @@ NAMES: Members = {
     "GrantScope": SCOPE_SCHEMA,
     "Outcome": OUTCOME,
     "LineOutcome": LINE_OUTCOME,
-    "Outcomes": OUTCOMES,
-    "Heads": HEADS,
+    "OutcomeList": OUTCOMES,
+    "LogHeads": HEADS,
     "HeadsOfCaller": HAVE,
     "Log": LOG,
     "LogList": LOGS,

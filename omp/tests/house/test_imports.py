@@ -53,7 +53,7 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 20
+SERVER_FILES = 80 + 21
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
@@ -62,7 +62,8 @@ names), ``web/capacity`` (the shares of clients), ``nexus/turns`` (how many chec
 nothing is forgotten too early, and nothing is malformed, whatever the clock does.  What must hold of the rows in a file
 is in ``store/audit`` and a module ``audit`` of each protocol.  What keeps a client of AVP from believing a server has
 two: ``vouching`` (the bytes that members sign) and ``witness`` (what follows from what).  ``rules/large_json`` writes
-large values in little memory.  What OpenAPI shows has four: ``web/openapi``, and ``schemas`` of three protocols.
+large values in little memory.  What OpenAPI shows has four: ``web/openapi``, and ``schemas`` of
+three protocols; ``core/grammar`` says what a member of an operation may be, for the verifier and for OpenAPI.
 """
 
 LOG = "omp.protocols.oplog"

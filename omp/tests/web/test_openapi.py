@@ -254,7 +254,7 @@ class FromATable(unittest.TestCase):
             for name, style in (("one", OMP_ERRORS), ("two", DETAIL_ERRORS))
         ]
         schemas = openapi_document(mounts, "1")["components"]["schemas"]
-        self.assertEqual(schemas, {"Error": OMP_ERRORS.schema, "Detail": DETAIL_ERRORS.schema})
+        self.assertEqual(schemas, {"ErrorAnswer": OMP_ERRORS.schema, "Detail": DETAIL_ERRORS.schema})
 
     def test_an_error_without_a_name_is_named_after_its_protocol(self) -> None:
         style = ErrorStyle(lambda error: None, {"type": "object"})

@@ -31,6 +31,7 @@ Read in this order (``omp/README.md`` has it with minutes); the first four belon
 :mod:`.verify`          the twelve stages, as a table (§3.2)
 :mod:`.void`            what a revocation does to what is concurrent with it (§4.5); read the proof
 :mod:`.replica`         all of it together; the one append (§3.2)
+:mod:`.grammar`         what a member of an operation may be: a test, words, JSON Schema
 :mod:`.operation`       what an operation is: members, grammars, limits, ranges, references (§2)
 :mod:`.authority`       who may append what: grants, coverage, attenuation (§4.1 to §4.4)
 :mod:`.state`           statuses and taint (§5.1, §5.2)
