@@ -18,13 +18,16 @@ must match the whole string, while in JSON Schema it may match anywhere: so patt
 published.  And a union (``oneOf``, ``anyOf``) may stand beside members that our own check needs, which say nothing that
 the forms do not say better: a union is published alone.
 
-Laid out: the tables of header fields, the document, then its parts from the outside in.
+Laid out: the tables of header fields, the document, then its parts from the outside in, and the examples.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from omp.web.messages import JSON
@@ -81,16 +84,21 @@ FIELDS_OF_STATUS: Mapping[int, Sequence[str]] = {
 # --- The document -----------------------------------------------------------------------------------------------
 
 
-def openapi_document(mounts: Sequence[Mount], version: str) -> dict[str, Any]:
+def openapi_document(
+    mounts: Sequence[Mount], version: str, examples: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """The OpenAPI document of a server that serves `mounts`, as a JSON value.
 
-    Raises ValueError if two different schemas have one name.
+    `examples` maps an operation's id to what was sent and answered once: see :func:`made_examples`.  Raises ValueError
+    if two different schemas have one name.
     """
     names = _Names(mounts)
     paths: dict[str, dict[str, Any]] = {}
     for mount in mounts:
         for route in mount.routes:
-            paths.setdefault(route.path, {})[route.method.lower()] = _operation(mount, route, names)
+            operation = _operation(mount, route, names)
+            _show_examples(operation, examples.get(operation["operationId"], {}))
+            paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": OPENAPI,
         "info": {
@@ -259,3 +267,37 @@ def _content(media_type: str, schema: Mapping[str, Any] | None, names: _Names) -
     if media_type == JSON:
         return {"schema": names.published(schema)} if schema is not None else {}
     return {"schema": _TEXT}
+
+
+# --- Examples ---------------------------------------------------------------------------------------------------
+#
+# examples.json beside this module is a conversation with a server, kept as it was: operation id -> "parameters" (name
+# -> value), "requests" and "answers" (status -> …), both label -> {media type: body}.  It is made by
+# omp.tests.web.examples, and a test holds it against what the server answers now.
+
+_EXAMPLES = Path(__file__).with_name("examples.json")
+
+
+def made_examples() -> dict[str, Any]:
+    """The examples that were made by running a server; none where the file is left out."""
+    return json.loads(_EXAMPLES.read_bytes()) if _EXAMPLES.exists() else {}
+
+
+def _show_examples(operation: dict[str, Any], made: Mapping[str, Any]) -> None:
+    """Put what was sent and answered once into `operation`."""
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] in made.get("parameters", {}):
+            parameter["example"] = made["parameters"][parameter["name"]]
+    _show(operation.get("requestBody", {}), made.get("requests", {}))
+    for status, bodies in made.get("answers", {}).items():
+        _show(operation["responses"].get(status, {}), bodies)
+
+
+def _show(shown: dict[str, Any], bodies: Mapping[str, Any]) -> None:
+    for label, body in bodies.items():
+        for media_type, value in body.items():
+            content = dict(shown["content"][media_type])
+            content.pop("example", None)
+            content["examples"] = {**content.get("examples", {}), label: {"value": value}}
+            # The content of errors is one value in many places, so it is not changed where it stands.
+            shown["content"] = {**shown["content"], media_type: content}

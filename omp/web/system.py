@@ -24,7 +24,7 @@ from omp import __version__
 from omp.store.port import Store
 from omp.web.errors import ERROR
 from omp.web.messages import Request, Response, json_bytes, json_response
-from omp.web.openapi import openapi_document
+from omp.web.openapi import made_examples, openapi_document
 from omp.web.routes import Context, Mount, Route
 
 
@@ -47,7 +47,7 @@ class System:
     @functools.cached_property
     def openapi(self) -> bytes:
         """The OpenAPI document, made when it is first requested: most servers in tests never need it."""
-        return json_bytes(openapi_document(self.mounts, __version__))
+        return json_bytes(openapi_document(self.mounts, __version__, made_examples()))
 
 
 def index(request: Request, system: System) -> Response:

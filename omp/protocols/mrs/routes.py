@@ -371,7 +371,7 @@ ROUTES = (
           {200: ("done", schemas.PEER_CHANGED), 400: "no such address", 403: _NO_ADMIN, 404: "no such peer"},
           body=schemas.PEER_CHANGE, auth=_ADMIN,
           example={"action": "add", "server_url": "https://sydney.mrs.example", "hint": "Sydney metropolitan area"},
-          name="changePeers"),
+          name="changePeer"),
     Route("GET", "/admin/export", export, "All registrations, tombstones and peers",
           {200: ("the document", schemas.EXPORT), 403: _NO_ADMIN}, auth=_ADMIN, name="exportRegistry"),
     Route("POST", "/admin/import", import_document, "Take in what another server exported, or nothing",

@@ -214,6 +214,8 @@ PEER_CHANGE: Schema = {
 }
 IMPORT: Schema = {
     "type": "object",
+    "description": "What GET /admin/export answers; its other members are not looked at.",
+    "additionalProperties": True,
     "properties": {
         "registrations": {"type": "array", "items": REGISTRATION},
         "tombstones": {"type": "array", "items": TOMBSTONE},
@@ -240,13 +242,24 @@ _OPTIONAL_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _CURSOR: Schema = {"type": ["string", "null"]}
 _HIT: Schema = {
     **REGISTRATION,
-    "required": ["id", "space", "service_point", "foad", "distance"],
+    "required": ["id", "space", "service_point", "foad", *_ORIGIN, "distance"],
     "properties": {
-        **{name: REGISTRATION["properties"][name] for name in ("id", "space", "service_point", "foad")},
+        **REGISTRATION["properties"],
         "distance": {"type": "number", "description": "metres to the centre of a sphere; to a polygon, 0 inside it"},
     },
 }
 _PUBLIC_KEY = _answer(type={"const": "Ed25519"}, key={"type": "string"})
+PUBLISHED: Schema = {
+    "type": "object",
+    "required": ["key_id", "type", "key", "created"],
+    "properties": {
+        "key_id": {"type": "string"},
+        **_PUBLIC_KEY["properties"],
+        "created": _TIME,
+        "expires": {"type": "string", "description": "ISO 8601 time; absent: never"},
+        "deprecated": {"const": True, "description": "the key verifies nothing any more"},
+    },
+}
 
 REGISTERED = _answer(status=_STATUS, registration=REGISTRATION)
 RELEASED = _answer(status=_STATUS, id={"type": "string"})
@@ -276,7 +289,7 @@ KEY_DOCUMENT: Schema = {
         "id": {"type": "string"},
         "public_key": _PUBLIC_KEY,
         "created": _TIME,
-        "keys": _list_of(_PUBLIC_KEY),
+        "keys": _list_of(PUBLISHED),
     },
 }
 TOKEN = _answer(token={"type": "string"}, expires_at=_TIME)
@@ -286,7 +299,6 @@ OWN: Schema = {
     "required": ["registrations"],
     "properties": {"registrations": _list_of(REGISTRATION), "next_cursor": {"type": "string"}},
 }
-PUBLISHED = _answer(key_id={"type": "string"}, type={"const": "Ed25519"}, key={"type": "string"}, created=_TIME)
 PEER_CHANGED = _answer(status=_STATUS, server_url={"type": "string"})
 PEERS = _answer(peers=_list_of(PEER))
 SNAPSHOT = _answer(registrations=_list_of(REGISTRATION), next_cursor=_CURSOR)

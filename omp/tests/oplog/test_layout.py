@@ -22,10 +22,10 @@ from omp.web.signature_guard import SignatureGuard
 
 PACKAGE = Path(oplog.__file__).parent
 ON_THE_WAY = {
-    "posting.py", "node.py", "core/replica.py", "core/verify.py", "core/operation.py", "core/grammar.py", "core/causality.py",
-    "core/authority.py", "core/entries.py",
+    "posting.py", "node.py", "core/replica.py", "core/verify.py", "core/operation.py", "core/grammar.py",
+    "core/causality.py", "core/authority.py", "core/entries.py",
 }  # fmt: skip
-"""Whose functions run before an operation is stored; the ninth file, routes.py, only names the handler."""
+"""Whose functions run before an operation is stored; the tenth file, routes.py, only names the handler."""
 WHAT_FOLLOWS = {"core/void.py", "core/state.py", "core/document.py", "core/blocks.py", "core/waiting.py", "feed.py"}
 
 
