@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,8 +120,15 @@ ANYWHERE = ("405", "408", "413", "414", "415", "417", "421", "431", "501", "503"
 """Statuses that any route may answer with before it is asked (omp §2, §3.2): they are documented as ``default``."""
 
 
-def answers(url: str, folder: Path) -> None:
-    """Look for answers that the document does not have."""
+def answers(folder: Path) -> None:
+    """Look for answers that the document does not have, of a server that holds what its examples name."""
+    from omp.tests.web.examples import server_with_examples
+
+    with server_with_examples() as (running, _):
+        _look(running.url, folder)
+
+
+def _look(url: str, folder: Path) -> None:
     found = document(url)
     for methods in found["paths"].values():
         for route in methods.values():
@@ -138,8 +145,18 @@ def answers(url: str, folder: Path) -> None:
     )  # fmt: skip
 
 
-CHECKS = {check.__name__: check for check in (python, typescript, answers)}
+def generated(check: Callable[[str, Path], None]) -> Callable[[Path], None]:
+    """`check` with a server of its own."""
+
+    def run_it(folder: Path) -> None:
+        with server() as url:
+            check(url, folder)
+
+    return run_it
+
+
+CHECKS = {"python": generated(python), "typescript": generated(typescript), "answers": answers}
 
 if __name__ == "__main__":
-    with server() as started, tempfile.TemporaryDirectory() as made:
-        CHECKS[sys.argv[1]](started, Path(made))
+    with tempfile.TemporaryDirectory() as made:
+        CHECKS[sys.argv[1]](Path(made))

@@ -242,7 +242,7 @@ _OPTIONAL_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _CURSOR: Schema = {"type": ["string", "null"]}
 _HIT: Schema = {
     **REGISTRATION,
-    "required": ["id", "space", "service_point", "foad", *_ORIGIN, "distance"],
+    "required": ["id", "space", "service_point", "foad", "distance"],  # our tools ask servers by others too
     "properties": {
         **REGISTRATION["properties"],
         "distance": {"type": "number", "description": "metres to the centre of a sphere; to a polygon, 0 inside it"},
@@ -257,7 +257,7 @@ PUBLISHED: Schema = {
         **_PUBLIC_KEY["properties"],
         "created": _TIME,
         "expires": {"type": "string", "description": "ISO 8601 time; absent: never"},
-        "deprecated": {"const": True, "description": "the key verifies nothing any more"},
+        "deprecated": {"type": "boolean", "description": "the key verifies nothing any more"},
     },
 }
 
