@@ -3,8 +3,10 @@
 A schema is compiled once into a closure, so that checking a value does not walk the schema.  The subset: ``type`` (one
 name or a list), ``properties``, ``required``, ``items``, ``minItems``, ``maxItems``, ``enum``, ``const``, ``minimum``,
 ``maximum``, ``exclusiveMinimum``, ``minLength``, ``maxLength``, ``pattern`` (matched against the whole string, ASCII
-classes).  ``title``, ``description``, ``default`` and ``format`` are for readers only.  Any other keyword is a mistake
-of ours and raises KeyError when the schema is compiled.
+classes).  For readers only, and not checked: ``title``, ``description``, ``default``, ``format``; ``oneOf``, ``anyOf``,
+``additionalProperties`` and ``uniqueItems``, since the code that reads such a value says better what is wrong with it;
+``$ref``, by which a schema refers to itself.  Any other keyword is a mistake of ours and raises KeyError when the
+schema is compiled.
 
 >>> check = compile_schema({"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}})
 >>> check({"name": 1})
@@ -164,4 +166,8 @@ _KEYWORDS: dict[str, Callable[[Any, Schema], _Check | None]] = {
     "minItems": _bound(lambda v, limit: len(v) >= limit, (list,), "must have at least {} elements", "length"),
     "maxItems": _bound(lambda v, limit: len(v) <= limit, (list,), "must have at most {} elements", "length"),
     **dict.fromkeys(("title", "description", "default", "format"), lambda argument, schema: None),
+    **dict.fromkeys(
+        ("oneOf", "anyOf", "additionalProperties", "uniqueItems", "discriminator", "$ref"),
+        lambda argument, schema: None,
+    ),
 }

@@ -27,7 +27,8 @@ from omp.protocols.nexus.ethereum import (
     signature_text,
 )
 from omp.protocols.nexus.keccak import keccak256
-from omp.protocols.nexus.routes import BASE, DONE, MESSAGES, PROFILE
+from omp.protocols.nexus.routes import BASE
+from omp.protocols.nexus.schemas import DONE, MESSAGES, PROFILE
 from omp.protocols.nexus.signatures import FORMS, as_written, payload
 from omp.rules.engines import CryptographyMissing
 from omp.rules.json_text import JsonError, parse

@@ -28,7 +28,8 @@ The files, in reading order:
 * ``server``: accepting, counting and stopping connections;
 * ``settings``: every variable that the server reads, as tables;
 * ``metrics``: what the operator may watch;
-* ``system``: ``/``, ``/health``, ``/metrics``, the capability document and OpenAPI;
+* ``openapi``: the OpenAPI document, made from the route tables;
+* ``system``: ``/``, ``/health``, ``/metrics`` and the capability document;
 * ``pages``: what people are shown, at ``/docs`` and, in a browser, at ``/``;
 * ``signature_guard``: HTTP Message Signatures in front of routes; read it after ``signature_base`` and
   ``http_signatures`` in ``rules``.

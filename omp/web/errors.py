@@ -126,13 +126,14 @@ def translated(error: Exception, refusals: Refusals) -> ApiError | None:
 class ErrorStyle:
     """How a protocol shows an :class:`ApiError`.
 
-    `render` makes the JSON value of the body; `schema` is the JSON Schema of that value, for OpenAPI;
-    `invalid_body` is the status for a body that does not fit its schema.
+    `render` makes the JSON value of the body; `schema` is the JSON Schema of that value, for OpenAPI, and `name` its
+    name there (that of the protocol if empty); `invalid_body` is the status for a body that does not fit its schema.
     """
 
     render: Callable[[ApiError], Any]
     schema: Mapping[str, Any]
     invalid_body: int = 400
+    name: str = ""
 
     def status_and_value(self, error: ApiError) -> tuple[int, Any]:
         """The status to answer `error` with, and the JSON value of the body."""
@@ -157,29 +158,38 @@ def _detail(error: ApiError) -> Any:
     return {"detail": error.sentences[0] if isinstance(error, InvalidRequest) else error.message}
 
 
+ERROR: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["code", "message", "status", "details"],
+    "properties": {
+        "code": {"type": "string", "description": "a word for programs, as in omp §3.2"},
+        "message": {"type": "string", "description": "what was wrong, and what would be right"},
+        "status": {"type": "integer", "description": "the HTTP status"},
+        "details": {
+            "type": ["object", "null"],
+            "description": "what else there is to say; of a body that does not fit, errors",
+            "additionalProperties": True,
+        },
+    },
+}
 OMP_ERRORS = ErrorStyle(
     _envelope,
     {
         "type": "object",
         "required": ["error"],
-        "properties": {
-            "error": {
-                "type": "object",
-                "required": ["code", "message", "status", "details"],
-                "properties": {
-                    "code": {"type": "string"},
-                    "message": {"type": "string"},
-                    "status": {"type": "integer"},
-                    "details": {"type": ["object", "null"]},
-                },
-            }
-        },
+        "properties": {"error": ERROR},
     },
+    name="ErrorAnswer",
 )
 """The envelope of the objects API and the operation log: omp §3.1."""
 
 DETAIL_ERRORS = ErrorStyle(
     _detail,
-    {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}},
+    {
+        "type": "object",
+        "required": ["detail"],
+        "properties": {"detail": {"type": "string", "description": "what was wrong, and what would be right"}},
+    },
+    name="Detail",
 )
 """``{"detail": …}``: MRS, and NEXUS with another status for invalid bodies."""

@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_plus, unquote_to_bytes, urlencode
 
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
@@ -62,6 +62,21 @@ class Schemas(Protocol):
     @property
     def validate_body(self) -> Validator | None:
         """The compiled schema of the body; None if the route has none."""
+
+
+class Scheme(NamedTuple):
+    """A way to show who calls: a Security Scheme Object of OpenAPI, and the header fields that go with it."""
+
+    definition: Mapping[str, Any]
+    fields: tuple[str, ...] = ()
+
+
+OPERATOR = "operator: OMP_ADMIN_TOKEN as bearer token, or the loopback address"
+"""The `auth` of a route that is for the operator only (omp §1.5)."""
+OPERATOR_SCHEMES = {
+    "operatorToken": Scheme({"type": "http", "scheme": "bearer", "description": "OMP_ADMIN_TOKEN (omp §1.5)."})
+}
+OPERATOR_ACCESS = {OPERATOR: ("operatorToken", "")}
 
 
 class Request:

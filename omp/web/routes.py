@@ -28,13 +28,15 @@ from omp.store.port import Damage, DamagedRow, Store, StoreUnavailable
 from omp.web.addressing import SETTINGS as ADDRESS_SETTINGS
 from omp.web.addressing import Addressing, Local
 from omp.web.errors import OMP_ERRORS, ApiError, ErrorStyle, Refusals, translated
-from omp.web.messages import JSON, Request, Response, json_response, path_segments
+from omp.web.messages import JSON, Request, Response, Scheme, json_response, path_segments
 from omp.web.metrics import Metrics
 from omp.web.settings import read_settings
 from omp.web.signature_guard import SignatureGuard
 
 Handler = Callable[[Request, Any], Response]
 Schema = Mapping[str, Any]
+Answer = str | tuple[str, Schema | None] | tuple[str, Schema | None, Sequence[str]]
+"""What a status means, as a sentence; with the schema of the body; with the names of header fields that it bears."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,17 @@ class Route:
 
     A segment ``{name}`` of `path` is a parameter.  `query` maps each query parameter to its schema (``type`` is
     ``integer``, ``boolean`` or ``string``; ``default``, bounds).  `body` is the schema that ``request.valid_body()``
-    checks.  `answers` maps each status to a sentence, or to (sentence, schema of the body).  `auth` says in words what
-    the route asks for ("" for nothing).  `consumes` and `produces` name the media types, the usual one first.
-    `max_body` (bytes) overrides the server's limit.
+    checks.  `answers` maps each status to an :data:`Answer`.  `auth` says in words what the route asks for ("" for
+    nothing).  `consumes` and `produces` name the media types, the usual one first.  `max_body` (bytes) overrides the
+    server's limit.  `name` is what a person would call the route, as a function of a client: ``createObject``.
+    `fields` are the header fields that it looks at, names of :data:`omp.web.openapi.REQUEST_FIELDS`.
     """
 
     method: str
     path: str
     handler: Handler
     summary: str
-    answers: Mapping[int, str | tuple[str, Schema]]
+    answers: Mapping[int, Answer]
     query: Mapping[str, Schema] = field(default_factory=dict)
     body: Schema | None = None
     example: Any = None
@@ -60,6 +63,8 @@ class Route:
     consumes: tuple[str, ...] = (JSON,)
     produces: tuple[str, ...] = (JSON,)
     max_body: int | None = None
+    name: str = ""
+    fields: tuple[str, ...] = ()
 
     @cached_property
     def validate_body(self) -> Validator | None:
@@ -97,6 +102,11 @@ class Mount:
     called once, when the server is complete and about to serve.  `housekeep` drops what expired before the epoch second
     that it is given, which has surely passed (omp §9.3); it is called about once a second, outside any request.
     `close` is called when the server stops.  `limits` are what the capability document says of its bounds.
+
+    The last four are for the OpenAPI document.  `about` is a sentence that introduces the protocol.  `schemas` maps
+    names to schemas: wherever one of them is used, the document refers to it by its name.  `schemes` are the ways to
+    show who calls that are in force.  `access` leads from the `auth` of a route to the names of those that let a
+    request in, each by itself; an empty name means that there is a way without any.
     """
 
     name: str
@@ -116,6 +126,10 @@ class Mount:
     housekeep: Callable[[float], None] | None = None
     close: Callable[[], None] | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
+    about: str = ""
+    schemas: Mapping[str, Schema] = field(default_factory=dict)
+    schemes: Mapping[str, Scheme] = field(default_factory=dict)
+    access: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 MOST_NAMED = 100

@@ -36,7 +36,7 @@ from omp.rules.signature_base import SignatureError, SignedRequest
 from omp.store.port import Store, Writer, key
 from omp.web.addressing import misdirected
 from omp.web.errors import ApiError
-from omp.web.messages import Request
+from omp.web.messages import Request, Scheme
 from omp.web.settings import Setting, SettingError, one_of, switch, whole_number
 
 if TYPE_CHECKING:
@@ -225,6 +225,19 @@ REQUIRED = (
 REQUIRED_COMPONENTS = [name for alternatives in REQUIRED for name in alternatives[0]]
 """What a client that does not choose should cover: the first alternative of each."""
 
+HTTP_SIGNATURE = "httpSignature"
+HTTP_SIGNATURE_SCHEME = Scheme(
+    {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Signature",
+        "description": "An HTTP Message Signature (RFC 9421, Ed25519), described in Signature-Input. It covers what "
+        "the capability document names in signatures.required_components; Content-Digest where there is a body.",
+    },
+    fields=("Signature-Input", "Content-Digest"),
+)
+"""omp §4 as OpenAPI shows it."""
+
 _LEGACY_NOTICE = (
     "HTTP signatures: the legacy form is accepted; it covers neither body nor query, and whoever sees a request can "
     "send it again. OMP_SIG_LEGACY=0 refuses it."
@@ -296,6 +309,10 @@ class SignatureGuard:
             "legacy": self._policy.legacy,
             "max_age_sec": self._policy.max_age,
         }
+
+    def schemes(self) -> dict[str, Scheme]:
+        """The signature as a security scheme, if the mode asks for it."""
+        return {HTTP_SIGNATURE: HTTP_SIGNATURE_SCHEME} if self.mode == "strict" else {}
 
     def notices(self) -> list[str]:
         """What the person who starts the server should know, one sentence each."""

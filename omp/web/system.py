@@ -4,7 +4,7 @@
 ``/openapi.json`` and the page ``/docs`` are made from the same route table that dispatches, so the documentation cannot
 differ from what is served.
 
-Laid out: the routes and their mount, the OpenAPI document.  The pages are in ``pages``.
+Laid out: the routes and their mount.  The OpenAPI document is made in ``openapi``, the pages in ``pages``.
 
 Handled here: nothing that is shown depends on a secret; the storage is named by its kind, never by its address.
 """
@@ -13,16 +13,25 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from omp import __version__
 from omp.store.port import Store
-from omp.web.errors import ApiError
-from omp.web.messages import JSON, Request, Response, json_bytes, json_response
+from omp.web.errors import ERROR, ApiError
+from omp.web.messages import (
+    JSON,
+    OPERATOR,
+    OPERATOR_ACCESS,
+    OPERATOR_SCHEMES,
+    Request,
+    Response,
+    json_bytes,
+    json_response,
+)
 from omp.web.metrics import CONTENT_TYPE, Metrics, StoreNumbers
+from omp.web.openapi import made_examples, openapi_document
 from omp.web.pages import HTML, docs_page, home_page, prefers_html
 from omp.web.routes import Context, Mount, Route
 
@@ -48,7 +57,7 @@ class System:
     @functools.cached_property
     def openapi(self) -> bytes:
         """The OpenAPI document, made when it is first requested: most servers in tests never need it."""
-        return json_bytes(openapi_document(self.mounts, __version__))
+        return json_bytes(openapi_document(self.mounts, __version__, made_examples()))
 
     @functools.cached_property
     def home(self) -> Response:
@@ -112,7 +121,41 @@ def docs(request: Request, system: System) -> Response:
     return docs_page()
 
 
-_OBJECT = {"type": "object"}
+_TEXT = {"type": "string"}
+_OBJECT = {"type": "object", "additionalProperties": True}
+_PROTOCOL = {
+    "type": "object",
+    "required": ["version", "routes"],
+    "properties": {"version": _TEXT, "routes": {"type": "array", "items": _TEXT}},
+}
+_PROTOCOLS = {"type": "object", "additionalProperties": _PROTOCOL, "description": "name -> version and routes"}
+_INDEX = {
+    "type": "object",
+    "required": ["status", "version", "protocols"],
+    "properties": {"status": _TEXT, "version": _TEXT, "protocols": _PROTOCOLS},
+}
+_SIGNATURES = {
+    "type": "object",
+    "required": ["mode", "required_components", "legacy", "max_age_sec"],
+    "properties": {
+        "mode": {"type": "string", "enum": ["off", "permissive", "strict"]},
+        "required_components": {"type": "array", "items": _TEXT},
+        "legacy": {"type": "boolean"},
+        "max_age_sec": {"type": "integer"},
+    },
+}
+_CAPABILITIES = {
+    "type": "object",
+    "required": ["omp_version", "protocols", "signatures", "limits", "storage", "documentation"],
+    "properties": {
+        "omp_version": _TEXT,
+        "protocols": _PROTOCOLS,
+        "signatures": _SIGNATURES,
+        "limits": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "storage": {"type": "object", "required": ["kind"], "properties": {"kind": _TEXT}},
+        "documentation": _TEXT,
+    },
+}
 _HEALTH = {
     "type": "object",
     "required": ["status"],
@@ -127,8 +170,9 @@ ROUTES = (
         "/",
         index,
         "What this server is and speaks",
-        {200: ("The protocols and their routes; for a browser a page that leads to everything", _OBJECT)},
+        {200: ("The protocols and their routes; for a browser a page that leads to everything", _INDEX)},
         produces=(JSON, HTML),
+        name="describeServer",
     ),
     Route(
         "GET",
@@ -139,6 +183,7 @@ ROUTES = (
             200: ("It can; damaged names the rows that are damaged, if any were met", _HEALTH),
             503: "The storage fails; the message says why",
         },
+        name="checkHealth",
     ),
     Route(
         "GET",
@@ -146,17 +191,26 @@ ROUTES = (
         metrics,
         "Numbers for the operator: requests, connections, the store",
         {200: "The numbers, in the text format of Prometheus", 403: "Not the operator"},
-        auth="operator: OMP_ADMIN_TOKEN as bearer token, or the loopback address",
+        auth=OPERATOR,
         produces=(CONTENT_TYPE,),
+        name="getMetrics",
     ),
     Route(
         "GET",
         "/.well-known/omp-configuration",
         configuration,
         "The capability document",
-        {200: ("Protocols, signature mode, limits, storage", _OBJECT)},
+        {200: ("Protocols, signature mode, limits, storage", _CAPABILITIES)},
+        name="getCapabilities",
     ),
-    Route("GET", "/openapi.json", openapi, "Every route, as OpenAPI 3.1", {200: ("The document", _OBJECT)}),
+    Route(
+        "GET",
+        "/openapi.json",
+        openapi,
+        "Every route, as OpenAPI 3.1",
+        {200: ("The document", _OBJECT)},
+        name="getOpenApi",
+    ),
     Route(
         "GET",
         "/docs",
@@ -164,8 +218,20 @@ ROUTES = (
         "A page to read about each route and try it",
         {200: "The page; it needs no file from any other host"},
         produces=(HTML,),
+        name="getDocs",
     ),
 )
+
+
+NAMES = {
+    "ServerInfo": _INDEX,
+    "ProtocolInfo": _PROTOCOL,
+    "Health": _HEALTH,
+    "Capabilities": _CAPABILITIES,
+    "SignatureRules": _SIGNATURES,
+    "Error": ERROR,
+}
+"""What OpenAPI calls them."""
 
 
 def mount(context: Context, others: Sequence[Mount]) -> Mount:
@@ -176,139 +242,18 @@ def mount(context: Context, others: Sequence[Mount]) -> Mount:
     signatures = context.signatures
     context.metrics.sources.append(StoreNumbers(context.store))
     state = System(others, context.store, signatures.capabilities(), limits, context.metrics, context.admin_token)
-    made = Mount("system", __version__, "System", ROUTES, state, owns=("/",), housekeep=signatures.housekeep)
+    made = Mount(
+        "system",
+        __version__,
+        "System",
+        ROUTES,
+        state,
+        owns=("/",),
+        housekeep=signatures.housekeep,
+        about="What this server is, whether it is well, and how to call it.",
+        schemas=NAMES,
+        schemes=OPERATOR_SCHEMES,
+        access=OPERATOR_ACCESS,
+    )
     state.mounts = (made, *others)
     return made
-
-
-# --- OpenAPI ----------------------------------------------------------------------------------------------------
-#
-# Every fact comes from the route table: the path and its {names}, the query parameters with the schemas that check
-# them, the body's schema and example, the media types, and what each status means.  Errors have the shape of the
-# protocol they belong to: components.schemas holds one for each protocol, and each route names it for every error
-# that it lists and, as "default", for any other.
-#
-# A route's schemas are those of omp.rules.schema.  They differ from JSON Schema 2020-12 in one thing: a pattern must
-# match the whole string, while in JSON Schema it may match anywhere.  So patterns are anchored when they are published.
-
-OPENAPI = "3.1.0"
-_NO_CONTENT = (204, 304)
-
-
-def openapi_document(mounts: Sequence[Mount], version: str) -> dict[str, Any]:
-    """The OpenAPI document of a server that serves `mounts`, as a JSON value."""
-    paths: dict[str, dict[str, Any]] = {}
-    for mount in mounts:
-        for route in mount.routes:
-            paths.setdefault(route.path, {})[route.method.lower()] = _operation(mount, route)
-    return {
-        "openapi": OPENAPI,
-        "info": {
-            "title": "OMP reference server",
-            "version": version,
-            "description": "Five open protocols for personal data that a key owns, on one port.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        # Relative to this document's own address: the one that we listen on may be 0.0.0.0, or behind a proxy.
-        "servers": [{"url": "/"}],
-        "tags": [{"name": mount.name, "description": f"{mount.title}, version {mount.version}"} for mount in mounts],
-        "paths": paths,
-        "components": {"schemas": {_error_name(mount): _published(mount.errors.schema) for mount in mounts}},
-    }
-
-
-def _operation(mount: Mount, route: Route) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "operationId": operation_id(route),
-        "tags": [mount.name],
-        "summary": route.summary,
-    }
-    if route.auth:
-        operation["description"] = f"Access: {route.auth.rstrip('.')}."
-    if parameters := _parameters(route):
-        operation["parameters"] = parameters
-    if body := _request_body(route):
-        operation["requestBody"] = body
-    operation["responses"] = _responses(mount, route)
-    return operation
-
-
-def operation_id(route: Route) -> str:
-    """A name for the route that is unique within the document and fit for generated code.
-
-    >>> operation_id(Route("GET", "/objects/{id}", lambda request, state: None, "", {}))
-    'get_objects_by_id'
-    """
-    segments = [f"by_{segment[1:-1]}" if segment.startswith("{") else segment for segment in route.segments]
-    words = re.findall("[A-Za-z0-9]+", " ".join(segments).replace("_", " "))
-    return "_".join([route.method.lower(), *words])
-
-
-def _parameters(route: Route) -> list[dict[str, Any]]:
-    parameters: list[dict[str, Any]] = [
-        {"name": segment[1:-1], "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for segment in route.segments
-        if segment.startswith("{")
-    ]
-    for name, schema in route.query.items():
-        parameter = {"name": name, "in": "query", "required": False, "schema": _published(schema)}
-        if "description" in schema:
-            parameter["description"] = schema["description"]
-        parameters.append(parameter)
-    return parameters
-
-
-def _request_body(route: Route) -> dict[str, Any] | None:
-    # Without a schema, a body is recognised by its example or by a media type of its own.
-    if route.body is None and route.example is None and route.consumes == (JSON,):
-        return None
-    content: dict[str, Any] = {}
-    for media_type in route.consumes:
-        described: dict[str, Any] = {}
-        if media_type == JSON:
-            if route.body is not None:
-                described["schema"] = _published(route.body)
-            if route.example is not None:
-                described["example"] = route.example
-        else:
-            described["schema"] = {"type": "string"}
-        content[media_type] = described
-    return {"required": route.body is not None, "content": content}
-
-
-def _responses(mount: Mount, route: Route) -> dict[str, Any]:
-    error = {JSON: {"schema": {"$ref": f"#/components/schemas/{_error_name(mount)}"}}}
-    responses: dict[str, Any] = {}
-    for status, answer in sorted(route.answers.items()):
-        sentence, schema = (answer, None) if isinstance(answer, str) else answer
-        response: dict[str, Any] = {"description": sentence}
-        if schema is not None or (status < 400 and status not in _NO_CONTENT):
-            media_types = route.produces if status < 400 else (JSON,)
-            response["content"] = {media_type: _content(media_type, schema) for media_type in media_types}
-        elif status >= 400:
-            response["content"] = error
-        responses[str(status)] = response
-    responses["default"] = {"description": "Any other error", "content": error}
-    return responses
-
-
-def _content(media_type: str, schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    if media_type == JSON:
-        return {"schema": _published(schema)} if schema is not None else {}
-    return {"schema": {"type": "string"}}
-
-
-def _error_name(mount: Mount) -> str:
-    return f"{mount.name}_error"
-
-
-def _published(value: Any) -> Any:
-    """A schema, or a part of one, with its patterns anchored."""
-    if isinstance(value, Mapping):
-        return {
-            name: f"^(?:{part})$" if name == "pattern" and isinstance(part, str) else _published(part)
-            for name, part in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [_published(part) for part in value]
-    return value

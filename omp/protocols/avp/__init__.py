@@ -62,7 +62,8 @@ omp.protocols.avp.repository.InconsistentRequest: payloadVersion must rise: it i
 from __future__ import annotations
 
 from omp.protocols.avp.repository import VaultPolicy
-from omp.protocols.avp.routes import ERRORS, REFUSALS, VERSION, Vault, check_head, routes
+from omp.protocols.avp.routes import ACCESS, ERRORS, REFUSALS, SCHEMES, VERSION, Vault, check_head, routes
+from omp.protocols.avp.schemas import NAMES
 from omp.protocols.avp.sessions import Sessions
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount
 from omp.web.settings import Setting, one_of, read_settings, whole_number
@@ -103,6 +104,10 @@ def served(vault: Vault, max_body: int) -> Mount:
         routes=routes(max(max_body, vault.max_envelope + _MIB)),
         state=vault,
         owns=("/api/auth/keypair", "/v1/repos", "/.well-known/avp"),
+        about="A vault keeps a payload that the server cannot read.",
+        schemas=NAMES,
+        schemes=SCHEMES,
+        access=ACCESS,
         errors=ERRORS,
         refusals=REFUSALS,
         check_head=lambda request: check_head(request, vault),

@@ -49,8 +49,8 @@ from omp.protocols.avp.sessions import MalformedKey, Sessions, UnprovenCaller
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode
 from omp.store.port import Store, Writer, key, required
 from omp.web.errors import ApiError, ErrorStyle, InvalidRequest, Refusal, Refusals
-from omp.web.messages import Request, Response, json_response
-from omp.web.routes import Route
+from omp.web.messages import Request, Response, Scheme, json_response
+from omp.web.routes import Answer, Route
 
 VERSION = "0.4"
 MAX_LOGIN_BODY = 16 * 1024
@@ -309,18 +309,21 @@ def _route(
     codes: str,
     *,
     body: Mapping[str, Any] | None = None,
+    name: str,
     auth: str = _TOKEN,
     max_body: int | None = None,
 ) -> Route:
     """One row; `codes` are the error codes it may answer, keys of MEANINGS."""
-    answers: dict[int, str | tuple[str, Mapping[str, Any]]] = {200: answer}
+    answers: dict[int, Answer] = {200: answer}
     for code in codes.split():
         status, meaning = schemas.MEANINGS[code]
         sentence = f"`{code}`: {meaning}"
         earlier = answers.get(status)
         answers[status] = f"{earlier}; {sentence}" if earlier else sentence
     example = schemas.EXAMPLES.get(handler.__name__)
-    return Route(method, path, handler, summary, answers, body=body, example=example, auth=auth, max_body=max_body)
+    return Route(
+        method, path, handler, summary, answers, body=body, example=example, auth=auth, max_body=max_body, name=name
+    )
 
 
 def routes(max_body: int) -> tuple[Route, ...]:
@@ -333,42 +336,51 @@ def routes(max_body: int) -> tuple[Route, ...]:
             "POST", f"{auth}/challenge", challenge, "Ask for a nonce to sign",
             ("32 random bytes, base64; single use, 2 minutes", schemas.NONCE), "bad_request",
             body=schemas.CHALLENGE, auth="", max_body=MAX_LOGIN_BODY,
+            name="requestChallenge",
         ),
         _route(
             "POST", f"{auth}/token", token, "Redeem a signed nonce for a bearer token",
             ("a token for an hour; expiresAt in epoch milliseconds", schemas.TOKEN), "bad_request unauthorized",
             body=schemas.REDEMPTION, auth="", max_body=MAX_LOGIN_BODY,
+            name="redeemChallenge",
         ),
         _route(
             "POST", "/v1/repos", create_repo, "createRepo: a repository whose sole member is the caller", manifest,
             "unauthorized bad_request too_large forbidden duplicate_repo quota_exceeded",
             body=schemas.CREATE, max_body=max_body,
+            name="createRepo",
         ),
         _route(
             "POST", f"{repo}/pull", pull, "pull: the manifest, and the envelope if it is newer than the known version",
             ("manifest and envelope of one moment", schemas.PULLED), in_repository, body=schemas.PULL,
+            name="pullRepo",
         ),
         _route(
             "POST", f"{repo}/push", push, "push: replace the envelope, if the expected version is the current one",
             ("accepted, or a conflict with the current numbers", schemas.PUSHED),
             f"{in_repository} too_large quota_exceeded policy_denied", body=schemas.PUSH, max_body=max_body,
+            name="pushRepo",
         ),
         _route(
             "POST", f"{repo}/add-member", add_member, "addMember: put a member on the roster", manifest,
             f"{in_repository} conflict too_large quota_exceeded policy_denied", body=schemas.ADD_MEMBER,
+            name="addMember",
         ),
         _route(
             "POST", f"{repo}/remove-member", remove_member, "removeMember: new roster, envelope and epoch in one step",
             manifest, f"{in_repository} too_large quota_exceeded policy_denied",
             body=schemas.REMOVE_MEMBER, max_body=max_body,
+            name="removeMember",
         ),
         _route(
             "GET", f"{repo}/member/{{memberId}}", fetch_member_key, "fetchMemberKey: one member's entry",
             ("the entry", schemas.MEMBER_ENTRY), "unauthorized not_found forbidden",
+            name="fetchMemberKey",
         ),
         _route(
             "GET", "/.well-known/avp", well_known, "The profiles and limits of this vault",
             ("what it speaks", schemas.WELL_KNOWN), "", auth="",
+            name="describeVault",
         ),
     )  # fmt: skip
 
@@ -383,7 +395,15 @@ def _rendered(error: ApiError) -> dict[str, str]:
     return value
 
 
-ERRORS = ErrorStyle(_rendered, schemas.ERROR)
+ERRORS = ErrorStyle(_rendered, schemas.ERROR, name="VaultError")
+
+SCHEMES = {
+    "vaultToken": Scheme(
+        {"type": "http", "scheme": "bearer", "description": "The token from POST /api/auth/keypair/token (avp §3.2)."}
+    )
+}
+ACCESS = {_TOKEN: ("vaultToken",)}
+"""How a caller is known, for OpenAPI."""
 
 
 _QUOTA_RETRY = "3600"  # seconds; nothing frees a place by itself, and an hour keeps clients from hammering

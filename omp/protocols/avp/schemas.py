@@ -49,8 +49,8 @@ def _message(members: Mapping[str, Schema], optional: Mapping[str, Schema] | Non
 _INT64 = 2**63
 TEXT: Schema = {"type": "string"}
 ID: Schema = {"type": "string", "minLength": 1, "maxLength": 512}
-COUNTER: Schema = {"type": "integer", "minimum": 0, "maximum": _INT64 - 1}
-ANY_INT64: Schema = {"type": "integer", "minimum": -_INT64, "maximum": _INT64 - 1}
+COUNTER: Schema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": _INT64 - 1}
+ANY_INT64: Schema = {"type": "integer", "format": "int64", "minimum": -_INT64, "maximum": _INT64 - 1}
 
 WRAPPED_KEY = _message(
     {"schemeId": TEXT, "ephemeralPublicKey": TEXT, "iv": TEXT, "ciphertext": TEXT},
@@ -81,7 +81,7 @@ TOKEN = _message({"token": TEXT, "expiresAt": COUNTER})
 CREATE = _message({"manifest": MANIFEST, "initialEnvelope": ENVELOPE})
 PULL = _message({"repoId": ID, "knownPayloadVersion": ANY_INT64})
 PULLED = _message(
-    {"manifest": MANIFEST, "envelope": {**ENVELOPE, "type": ["object", "null"]}, "unchanged": {"type": "boolean"}}
+    {"manifest": MANIFEST, "envelope": {"anyOf": [ENVELOPE, {"type": "null"}]}, "unchanged": {"type": "boolean"}}
 )
 PUSH = _message(
     {"repoId": ID, "envelope": ENVELOPE, "expectedPayloadVersion": ANY_INT64},
@@ -100,13 +100,36 @@ REMOVE_MEMBER = _message(
         "newKeyEpoch": COUNTER,
     }
 )
-WELL_KNOWN = _message({"profiles": {"type": "array", "items": TEXT}, "protocolVersion": TEXT})
+_LIMITS = _message({"maxEnvelopeBytes": COUNTER, "maxMembers": COUNTER, "maxReposPerCreator": COUNTER})
+WELL_KNOWN = _message({"profiles": {"type": "array", "items": TEXT}, "protocolVersion": TEXT, "limits": _LIMITS})
 
 ERROR = _message(
     {"error": TEXT, "code": TEXT},
     {"detail": TEXT},
     about="error: one sentence; code: what happened; detail: everything that does not fit, where it is more.",
 )
+
+
+NAMES: Mapping[str, Schema] = {
+    "Manifest": MANIFEST,
+    "MemberEntry": MEMBER_ENTRY,
+    "WrappedKey": WRAPPED_KEY,
+    "Envelope": ENVELOPE,
+    "Challenge": CHALLENGE,
+    "Nonce": NONCE,
+    "Redemption": REDEMPTION,
+    "VaultToken": TOKEN,
+    "NewRepo": CREATE,
+    "Pull": PULL,
+    "Pulled": PULLED,
+    "Push": PUSH,
+    "Pushed": PUSHED,
+    "MemberAddition": ADD_MEMBER,
+    "MemberRemoval": REMOVE_MEMBER,
+    "VaultInfo": WELL_KNOWN,
+    "VaultLimits": _LIMITS,
+}
+"""What OpenAPI calls them."""
 
 
 # --- Examples, for the documentation page ---------------------------------------------------------------------

@@ -49,9 +49,13 @@ from omp.protocols.mrs.whitelist import BadAddress, NoSuchAddress, NotWhiteliste
 from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
 from omp.web.messages import (
     JSON,
+    OPERATOR,
+    OPERATOR_ACCESS,
+    OPERATOR_SCHEMES,
     BadCursor,
     Request,
     Response,
+    Scheme,
     decode_cursor,
     encode_cursor,
     json_bytes,
@@ -367,7 +371,6 @@ REFUSALS: Refusals = {
 
 # In words, for /openapi.json and the docs page.
 _USER = "bearer token, or HTTP signature with MRS-Identity"
-_ADMIN = "operator: OMP_ADMIN_TOKEN as bearer token, or the loopback address"
 _NO_USER = "no bearer token or HTTP signature that verifies"
 _NO_ADMIN = "not the operator"
 _MARK = {"username": "mark", "password": "secret"}
@@ -383,68 +386,74 @@ ROUTES = (
     Route("POST", "/register", register, "Register a space, or with id update a registration",
           {201: ("registered", schemas.REGISTERED), 200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS,
            429: "as many registrations as one user may make"},
-          body=schemas.CLAIM, example=schemas.PLACE, auth=_USER),
+          body=schemas.CLAIM, example=schemas.PLACE, auth=_USER, name="registerPlace"),
     Route("PUT", "/register/{id}", update, "Update a registration",
           {200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
-          body=schemas.CLAIM, example=schemas.PLACE, auth=_USER),
+          body=schemas.CLAIM, example=schemas.PLACE, auth=_USER, name="updateRegistration"),
     Route("POST", "/release", release, "Release a registration",
           {200: ("released", schemas.RELEASED), **_CHANGE_REFUSALS},
-          body=schemas.ID_ONLY, example={"id": "reg_a1b2c3d4e5f6"}, auth=_USER),
+          body=schemas.ID_ONLY, example={"id": "reg_a1b2c3d4e5f6"}, auth=_USER, name="releaseRegistration"),
     Route("POST", "/search", search, "Find what is around a point, smallest first, and servers that may know more",
           {200: ("found", schemas.FOUND), 400: "the location or the range is wrong"},
-          body=schemas.SEARCH, example={"location": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "range": 100}),
+          body=schemas.SEARCH, example={"location": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "range": 100},
+          name="searchPlaces"),
     Route("GET", "/.well-known/mrs", well_known, "What this server is, and whom it knows",
-          {200: ("about this server", schemas.ABOUT)}),
+          {200: ("about this server", schemas.ABOUT)}, name="describeRegistry"),
     Route("GET", "/.well-known/mrs/keys/{identity}", key_document, "The public keys of a user or the server (_server)",
           {200: ("one key, or a list", schemas.KEY_DOCUMENT), 404: "no published keys",
-           503: "the server has no key of its own: the package cryptography is missing"}),
+           503: "the server has no key of its own: the package cryptography is missing"}, name="getKeys"),
     Route("POST", "/auth/register", create_account, "Make an account",
           {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken",
            403: "the server asks for a listed e-mail address, and this is none",
            429: "ten attempts within a minute from this address", 503: "too many passwords at once"},
-          body=schemas.ACCOUNT, example=_MARK),
+          body=schemas.ACCOUNT, example=_MARK, name="createAccount"),
     Route("POST", "/auth/login", login, "Log in",
           {200: ("logged in", schemas.TOKEN), 400: "no such members", 401: "wrong",
            429: "ten failures within a minute for this user or address", 503: "too many passwords at once"},
-          body=schemas.LOGIN, example=_MARK),
-    Route("GET", "/auth/me", me, "Who is calling", {200: ("the caller", schemas.WHO), 401: _NO_USER}, auth=_USER),
+          body=schemas.LOGIN, example=_MARK, name="logIn"),
+    Route("GET", "/auth/me", me, "Who is calling", {200: ("the caller", schemas.WHO), 401: _NO_USER}, auth=_USER,
+          name="whoAmI"),
     Route("PUT", "/auth/me/keys/{key_id}", publish_key, "Publish a public key",
           {200: ("published", schemas.PUBLISHED), 400: "no Ed25519 public key, or a bad time or key id", 401: _NO_USER,
            403: "an identity of another server", 409: "too many keys"},
-          body=schemas.KEY, example={"public_key": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}, auth=_USER),
+          body=schemas.KEY, example={"public_key": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}, auth=_USER,
+          name="publishKey"),
     Route("DELETE", "/auth/me/keys/{key_id}", deprecate_key, "Deprecate a published key",
           {200: ("deprecated", schemas.PUBLISHED), 400: "a bad key id", 401: _NO_USER,
-           403: "an identity of another server", 404: "no such key"}, auth=_USER),
+           403: "an identity of another server", 404: "no such key"}, auth=_USER, name="deprecateKey"),
     *(Route("GET", path, own_registrations, "The caller's registrations",
-            {200: ("oldest first; next_cursor leads to the next page, if there is one", schemas.OWN),
+            {200: ("oldest first; next_cursor leads to the next page, if there is one", schemas.OWN, ("Link",)),
              400: "a bad cursor", 401: _NO_USER}, auth=_USER,
-            query={"cursor": {"type": "string"}})
-      for path in ("/registrations", "/auth/me/registrations")),
+            query={"cursor": {"type": "string"}}, name=name)
+      for path, name in (("/registrations", "listRegistrations"), ("/auth/me/registrations", "listMyRegistrations"))),
     Route("GET", "/admin/peers", list_peers, "The known peers",
-          {200: ("configured ones first", schemas.PEERS), 403: _NO_ADMIN}, auth=_ADMIN),
+          {200: ("configured ones first", schemas.PEERS), 403: _NO_ADMIN}, auth=OPERATOR, name="listPeers"),
     Route("POST", "/admin/peers", change_peers, "Add or remove a peer",
           {200: ("done", schemas.PEER_CHANGED), 400: "no such address", 403: _NO_ADMIN, 404: "no such peer"},
-          body=schemas.PEER_CHANGE, auth=_ADMIN,
-          example={"action": "add", "server_url": "https://sydney.mrs.example", "hint": "Sydney metropolitan area"}),
+          body=schemas.PEER_CHANGE, auth=OPERATOR,
+          example={"action": "add", "server_url": "https://sydney.mrs.example", "hint": "Sydney metropolitan area"},
+          name="changePeer"),
     Route("GET", "/admin/whitelist", list_emails, "Who may make an account, where the server asks for a listed address",
-          {200: ("all addresses", schemas.WHITELISTED), 403: _NO_ADMIN}, auth=_ADMIN),
+          {200: ("all addresses", schemas.WHITELISTED), 403: _NO_ADMIN}, auth=OPERATOR, name="listWhitelist"),
     Route("POST", "/admin/whitelist", add_emails, "List e-mail addresses",
           {201: ("how many were not listed before", schemas.EMAILS_ADDED), 400: "no address: none was listed",
            403: _NO_ADMIN},
-          body=schemas.EMAILS, example={"email": "mark@example.com"}, auth=_ADMIN),
+          body=schemas.EMAILS, example={"email": "mark@example.com"}, auth=OPERATOR, name="addToWhitelist"),
     Route("DELETE", "/admin/whitelist/{email}", remove_email, "Take an e-mail address from the list",
-          {200: ("removed", schemas.EMAIL_REMOVED), 403: _NO_ADMIN, 404: "it is not listed"}, auth=_ADMIN),
+          {200: ("removed", schemas.EMAIL_REMOVED), 403: _NO_ADMIN, 404: "it is not listed"}, auth=OPERATOR,
+          name="removeFromWhitelist"),
     Route("GET", "/admin/export", export, "All registrations, tombstones and peers",
-          {200: ("the document", schemas.EXPORT), 403: _NO_ADMIN}, auth=_ADMIN),
+          {200: ("the document", schemas.EXPORT), 403: _NO_ADMIN}, auth=OPERATOR, name="exportRegistry"),
     Route("POST", "/admin/import", import_document, "Take in what another server exported, or nothing",
           {200: ("how much it held", schemas.IMPORTED), 400: "a bad entry: nothing was changed", 403: _NO_ADMIN},
-          body=schemas.IMPORT, example={"registrations": [], "tombstones": [], "peers": []}, auth=_ADMIN),
+          body=schemas.IMPORT, example={"registrations": [], "tombstones": [], "peers": []}, auth=OPERATOR,
+          name="importRegistry"),
     Route("GET", "/sync/snapshot", snapshot, "All registrations, page by page",
           {200: ("a page; next_cursor is null on the last", schemas.SNAPSHOT), 400: "a bad limit"},
-          query=schemas.SNAPSHOT_QUERY),
+          query=schemas.SNAPSHOT_QUERY, name="getSnapshot"),
     Route("GET", "/sync/changes", changes, "What has changed since a cursor or a time",
           {200: ("a page, oldest changes first", schemas.CHANGES), 400: "a bad since or limit"},
-          query=schemas.CHANGES_QUERY),
+          query=schemas.CHANGES_QUERY, name="getChanges"),
 )  # fmt: skip
 
 
@@ -452,9 +461,24 @@ _EXPOSED = (("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Al
 """What a page of another origin may read of an answer, beside what it always may (§1.2)."""
 
 
+SCHEMES = {
+    "mrsToken": Scheme(
+        {"type": "http", "scheme": "bearer", "description": "The token of a user of this server (mrs §3)."}
+    ),
+    "mrsSignature": Scheme(
+        {"type": "apiKey", "in": "header", "name": "Signature",
+         "description": "RFC 9421, by a key that the server of MRS-Identity publishes (mrs §9)."},
+        fields=("Signature-Input", "Content-Digest", "MRS-Identity"),
+    ),
+    **OPERATOR_SCHEMES,
+}  # fmt: skip
+ACCESS = {_USER: ("mrsToken", "mrsSignature"), **OPERATOR_ACCESS}
+"""How a caller is known, for OpenAPI."""
+
+
 def check_head(request: Request, mrs: Mrs) -> None:
     """Refuse whom the head alone shows to be a stranger, before a body is read."""
-    if request.route.auth == _ADMIN:
+    if request.route.auth == OPERATOR:
         require_admin(request, mrs.settings["admin_token"])
     elif request.route.auth == _USER:
         mrs.authenticator.check_head(request)
@@ -475,5 +499,10 @@ def mount(context: Context) -> Mount:
         check_head=lambda request: check_head(request, mrs),
         cors=(*CORS_ANY_ORIGIN, *_EXPOSED),
         urls=(mrs.settings["url"],),
+        about='"DNS for places": register a service for a sphere or a polygon on the ground, find what is around a '
+        "point, be referred to the servers that know more.",
+        schemas=schemas.NAMES,
+        schemes=SCHEMES,
+        access=ACCESS,
         housekeep=mrs.housekeep,
     )

@@ -79,6 +79,28 @@ POINT: Schema = {
         "ele": {"type": "number", "description": "metres; kept, and not used in searching"},
     },
 }
+SPHERE: Schema = {
+    "type": "object",
+    "description": "What is at most radius metres from the centre.",
+    "required": ["type", "center", "radius"],
+    "properties": {
+        "type": {"const": "sphere"},
+        "center": POINT,
+        "radius": {"type": "number", "minimum": 0.001, "maximum": 1_000_000, "description": "metres"},
+    },
+}
+POLYGON: Schema = {
+    "type": "object",
+    "description": "What is inside edges that are great-circle arcs and do not cross.",
+    "required": ["type", "vertices"],
+    "properties": {
+        "type": {"const": "polygon"},
+        "vertices": {"type": "array", "items": POINT, "minItems": 3, "maxItems": 1000},
+        "height": {"type": "number", "minimum": 0.001, "maximum": 1_000_000, "description": "metres; 1 if left out"},
+    },
+}
+SPACE: Schema = {"description": "A sphere or a polygon.", "oneOf": [SPHERE, POLYGON]}
+"""For readers: :func:`~omp.protocols.mrs.registration.read_space` says better what is wrong with a space."""
 CLAIM: Schema = {
     "type": "object",
     "required": ["space"],
@@ -89,6 +111,7 @@ CLAIM: Schema = {
             "description": "a sphere (center, radius in metres) or a polygon (vertices, height in metres)",
             "required": ["type"],
             "properties": {"type": {"enum": list(SPACE_TYPES)}},
+            "oneOf": SPACE["oneOf"],
         },
         "service_point": {
             "type": ["string", "null"],
@@ -171,7 +194,7 @@ REGISTRATION: Schema = {
     "required": ["id", "space", "owner", "version", "created", "updated"],
     "properties": {
         "id": {"type": "string", "pattern": ID},
-        "space": {"type": "object"},
+        "space": {**SPACE, "type": "object"},
         "service_point": {"type": ["string", "null"]},
         "foad": {"type": "boolean"},
         **_ORIGIN,
@@ -193,7 +216,7 @@ PEER: Schema = {
         "hint": {"type": ["string", "null"], "maxLength": MAX_HINT},
         "last_seen": {"type": ["string", "null"], "maxLength": 40},
         "is_configured": {"type": "boolean"},
-        "authoritative_regions": {"type": ["array", "null"], "maxItems": MAX_REGIONS},
+        "authoritative_regions": {"type": ["array", "null"], "items": SPACE, "maxItems": MAX_REGIONS},
     },
 }
 PEER_CHANGE: Schema = {
@@ -210,6 +233,8 @@ EMAILS: Schema = {
 }
 IMPORT: Schema = {
     "type": "object",
+    "description": "What GET /admin/export answers; its other members are not looked at.",
+    "additionalProperties": True,
     "properties": {
         "registrations": {
             "type": "array",
@@ -239,13 +264,24 @@ _OPTIONAL_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _CURSOR: Schema = {"type": ["string", "null"]}
 _HIT: Schema = {
     **REGISTRATION,
-    "required": ["id", "space", "service_point", "foad", "distance"],
+    "required": ["id", "space", "service_point", "foad", "distance"],  # our tools ask servers by others too
     "properties": {
         **REGISTRATION["properties"],
         "distance": {"type": "number", "description": "metres to the centre of a sphere; to a polygon, 0 inside it"},
     },
 }
 _PUBLIC_KEY = _answer(type={"const": "Ed25519"}, key={"type": "string"})
+PUBLISHED: Schema = {
+    "type": "object",
+    "required": ["key_id", "type", "key", "created"],
+    "properties": {
+        "key_id": {"type": "string"},
+        **_PUBLIC_KEY["properties"],
+        "created": _TIME,
+        "expires": {"type": "string", "description": "ISO 8601 time; absent: never"},
+        "deprecated": {"type": "boolean", "description": "the key verifies nothing any more"},
+    },
+}
 
 REGISTERED = _answer(status=_STATUS, registration=REGISTRATION)
 RELEASED = _answer(status=_STATUS, id={"type": "string"})
@@ -259,12 +295,13 @@ FOUND: Schema = {
         "truncated": {"type": "boolean", "description": "true: the rest would be more than 1 MiB of spaces"},
     },
 }
+_CAPABILITIES = _answer(geometry_types=_list_of({"enum": list(SPACE_TYPES)}), max_radius={"type": "number"})
 ABOUT = _answer(
     mrs_version={"type": "string"},
     server={"type": "string"},
     operator={"type": "string"},
-    authoritative_regions={"type": "array"},
-    capabilities={"type": "object"},
+    authoritative_regions=_list_of(SPACE),
+    capabilities=_CAPABILITIES,
     known_peers=_list_of(_REFERRAL),
 )
 KEY_DOCUMENT: Schema = {
@@ -274,7 +311,7 @@ KEY_DOCUMENT: Schema = {
         "id": {"type": "string"},
         "public_key": _PUBLIC_KEY,
         "created": _TIME,
-        "keys": _list_of(_PUBLIC_KEY),
+        "keys": _list_of(PUBLISHED),
     },
 }
 TOKEN = _answer(token={"type": "string"}, expires_at=_TIME)
@@ -284,7 +321,6 @@ OWN: Schema = {
     "required": ["registrations"],
     "properties": {"registrations": _list_of(REGISTRATION), "next_cursor": {"type": "string"}},
 }
-PUBLISHED = _answer(key_id={"type": "string"}, type={"const": "Ed25519"}, key={"type": "string"}, created=_TIME)
 PEER_CHANGED = _answer(status=_STATUS, server_url={"type": "string"})
 PEERS = _answer(peers=_list_of(PEER))
 WHITELISTED = _answer(emails=_list_of(_answer(email={"type": "string"}, added_at=_TIME)))
@@ -313,3 +349,48 @@ IMPORTED = _answer(
     peers=_COUNT,
     skipped=_answer(registrations=_COUNT, tombstones=_COUNT),
 )
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+NAMES: dict[str, Schema] = {
+    "Point": POINT,
+    "Sphere": SPHERE,
+    "Polygon": POLYGON,
+    "Space": SPACE,
+    "Claim": CLAIM,
+    "RegistrationId": ID_ONLY,
+    "PlaceSearch": SEARCH,
+    "NewAccount": ACCOUNT,
+    "Login": LOGIN,
+    "NewKey": KEY,
+    "Registration": REGISTRATION,
+    "Tombstone": TOMBSTONE,
+    "Peer": PEER,
+    "PeerChange": PEER_CHANGE,
+    "RegistryImport": IMPORT,
+    "Referral": _REFERRAL,
+    "FoundPlace": _HIT,
+    "FoundPlaces": FOUND,
+    "Registered": REGISTERED,
+    "Released": RELEASED,
+    "RegistryInfo": ABOUT,
+    "RegistryCapabilities": _CAPABILITIES,
+    "PublicKey": _PUBLIC_KEY,
+    "KeyDocument": KEY_DOCUMENT,
+    "RegistryToken": TOKEN,
+    "Caller": WHO,
+    "OwnRegistrations": OWN,
+    "PublishedKey": PUBLISHED,
+    "PeerChanged": PEER_CHANGED,
+    "PeerList": PEERS,
+    "Snapshot": SNAPSHOT,
+    "Changes": CHANGES,
+    "RegistryExport": EXPORT,
+    "RegistryImported": IMPORTED,
+    "Emails": EMAILS,
+    "Whitelist": WHITELISTED,
+    "EmailsAdded": EMAILS_ADDED,
+    "EmailRemoved": EMAIL_REMOVED,
+}
+"""What OpenAPI calls them: one line for each schema that has a name."""

@@ -37,14 +37,15 @@ hashing by hand is slow: a body has at most 64 KiB, and two are checked at a tim
 **In reading order**: :mod:`.keccak` (the hash), :mod:`.ethereum` (keys, addresses, recovery), :mod:`.signatures` (who
 signed, and what), :mod:`.profile` (defaults and overrides, checked and merged), which are all pure; then
 :mod:`.defaults` (the template in force), :mod:`.writes` (what may be asked for, and the rows), :mod:`.turns` (how many
-checks run at a time), :mod:`.routes` (the handlers and the table).  The section numbers are those of ``SPEC.md`` beside
-this file.
+checks run at a time), :mod:`.schemas` (bodies as JSON Schema), :mod:`.routes` (the handlers and the table).  The
+section numbers are those of ``SPEC.md`` beside this file.
 """
 
 from __future__ import annotations
 
 from omp.protocols.nexus.defaults import DefaultsSource
-from omp.protocols.nexus.routes import BASE, ERRORS, REFUSALS, ROUTES, Nexus, check_head
+from omp.protocols.nexus.routes import ACCESS, BASE, ERRORS, REFUSALS, ROUTES, SCHEMES, Nexus, check_head
+from omp.protocols.nexus.schemas import NAMES
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount
 from omp.web.settings import Setting, SettingError, read_settings
 
@@ -77,5 +78,9 @@ def mount(context: Context) -> Mount:
         errors=ERRORS,
         refusals=REFUSALS,
         check_head=check_head,
+        about="The configuration, the prompt and the message history of a chat user, under `/api/v1`.",
+        schemas=NAMES,
+        schemes=SCHEMES,
+        access=ACCESS,
         cors=(*CORS_ANY_ORIGIN, ("Access-Control-Expose-Headers", "Link, ETag, Retry-After, OMP-Incomplete")),
     )

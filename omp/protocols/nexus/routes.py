@@ -10,16 +10,16 @@ Layout: the state and the table of refusals; the handlers that read; the one tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from omp.protocols.nexus import schemas
 from omp.protocols.nexus.defaults import DefaultsSource
 from omp.protocols.nexus.profile import DoesNotFit
 from omp.protocols.nexus.signatures import NotAuthenticated, authenticate, bearer
 from omp.protocols.nexus.turns import RETRY_SECONDS, NoTurn, Turns
 from omp.protocols.nexus.writes import (
-    MESSAGE_SCHEMA,
     POSITION_BYTES,
     WRITES,
     Change,
@@ -36,6 +36,7 @@ from omp.web.messages import (
     BadCursor,
     Request,
     Response,
+    Scheme,
     decode_cursor,
     encode_cursor,
     json_response,
@@ -49,7 +50,7 @@ BASE = "/api/v1"
 MAX_BODY = 64 * 1024
 """What a stranger can make the server compute: a refused request was hashed in every form, and Keccak-256 by hand takes
 about 30 ms for this much."""
-ERRORS = ErrorStyle(DETAIL_ERRORS.render, DETAIL_ERRORS.schema, invalid_body=422)
+ERRORS = ErrorStyle(DETAIL_ERRORS.render, DETAIL_ERRORS.schema, invalid_body=422, name="Detail")
 REFUSALS: Refusals = {
     NotAuthenticated: Refusal(401, headers=lambda error: [("WWW-Authenticate", "Bearer")]),  # RFC 9110 §11.6.1
     DoesNotFit: Refusal(422),
@@ -195,114 +196,113 @@ _PUBLIC = f"{_BEARER}; it is no secret, and whoever knows it can read this"
 _SIGNED = f"{_BEARER}; and in the body, as auth, a signature by its key"
 _UNAUTHORIZED = {401: "The authentication is missing or wrong; the detail says what"}
 _EXAMPLE_AUTH = {"publicKey": "0x" + "0" * 40, "signature": "0x" + "0" * 130}
-_OBJECT = {"type": "object"}
-_STRING = {"type": "string"}
-
-
-def _object(properties: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of an object that has all of these members."""
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-_AUTH = _object(
-    {
-        "publicKey": {"type": "string", "description": "the owner's address, as in the Authorization header"},
-        "signature": {
-            "type": "string",
-            "description": "r ‖ s ‖ v in hex, over keccak256 of the body without auth: compact, names sorted",
-        },
-    }
-)
-PROFILE = _object(
-    {
-        "effective_config": _OBJECT,
-        "effective_prompts": _OBJECT,
-        "user_overrides": _object({"config_overrides": _OBJECT, "prompt_overrides": _OBJECT}),
-        "editable_fields": {"type": "array", "items": _STRING},
-        "field_options": _OBJECT,
-    }
-)
-DONE = _object({"status": {"const": "success"}, "message": _STRING})
-MESSAGES = {
-    "type": "array",
-    "items": {
-        **MESSAGE_SCHEMA,
-        "required": ["run_id", "owner_key", "role", "content", "created_at"],
-        "properties": {**MESSAGE_SCHEMA["properties"], "owner_key": _STRING},
-    },
+SCHEMES = {
+    "ownerAddress": Scheme(
+        {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "0x address",
+            "description": "The owner's address (nexus §3.1).",
+        }
+    ),
+    "ownerSignature": Scheme(
+        {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "0x address",
+            "description": "The owner's address (nexus §3.1); and in the body, as auth, a signature by its key (nexus §3.2).",
+        }
+    ),
 }
-_LIST = {"type": "array", "items": _OBJECT}
+ACCESS = {_PUBLIC: ("ownerAddress",), _SIGNED: ("ownerSignature",)}
+"""How a caller is known, for OpenAPI."""
 
 
-def _read_profile(path: str, summary: str) -> Route:
+def _read_profile(path: str, summary: str, name: str) -> Route:
     return Route(
         "GET",
         BASE + path,
         get_profile,
         summary,
         {
-            200: ("Defaults merged with the owner's overrides", PROFILE),
-            304: "As in If-None-Match",
-            412: "Not as in If-Match",
+            200: ("Defaults merged with the owner's overrides", schemas.PROFILE, ("ETag",)),
+            304: ("As in If-None-Match", None, ("ETag",)),
+            412: ("Not as in If-Match", None, ("ETag",)),
             **_UNAUTHORIZED,
         },
         auth=_PUBLIC,
+        name=name,
+        fields=("If-Match", "If-None-Match"),
     )
 
 
+_WRITE_NAMES = {
+    "/config": "updateConfig",
+    "/prompts": "updatePrompts",
+    "/messages": "addMessages",
+    "/batch": "applyBatch",
+}
+
+
 def _write(write: Write) -> Route:
-    schema = {
-        **write.schema,
-        "required": [*write.schema["required"], "auth"],
-        "properties": {**write.schema["properties"], "auth": _AUTH},
-    }
     return Route(
         "POST",
         BASE + write.endpoint,
         post(write),
         write.summary,
         {
-            200: (write.done, DONE),
+            200: (write.done, schemas.DONE),
             413: f"The body has more than {MAX_BODY} bytes",
             422: "The body does not fit; the detail names the place",
             503: "Too many signatures are being checked; come again after Retry-After",
             **_UNAUTHORIZED,
         },
-        body=schema,
+        body=schemas.SIGNED[write.endpoint],
         example={**write.example, "auth": _EXAMPLE_AUTH},
         auth=_SIGNED,
         max_body=MAX_BODY,
+        name=_WRITE_NAMES[write.endpoint],
     )
 
 
 ROUTES = (
-    Route("GET", f"{BASE}/commands", get_commands, "The commands of a chat client", {200: ("All of them", _LIST)}),
+    Route(
+        "GET",
+        f"{BASE}/commands",
+        get_commands,
+        "The commands of a chat client",
+        {200: ("All of them", schemas.COMMANDS)},
+        name="listCommands",
+    ),
     Route(
         "GET",
         f"{BASE}/security",
         get_security,
         "The commands whose writes must be signed",
-        {200: ("Their names", {"type": "object", "required": ["signature_required_commands"]})},
+        {200: ("Their names", schemas.SECURITY)},
+        name="getSignaturePolicy",
     ),
     Route(
         "GET",
         f"{BASE}/health",
         get_health,
         "Whether the server can do its work",
-        {
-            200: ("It can; damaged: without some rows", {"type": "object", "required": ["status"]}),
-            503: "The storage fails; the detail says why",
-        },
+        {200: ("It can; damaged: without some rows", schemas.HEALTH), 503: "The storage fails; the detail says why"},
+        name="checkProfileServer",
     ),
-    _read_profile("/config", "The owner's effective profile, for anybody who knows the address"),
-    _read_profile("/prompts", "The same, for a client that looks at the prompts"),
+    _read_profile("/config", "The owner's effective profile, for anybody who knows the address", "getConfig"),
+    _read_profile("/prompts", "The same, for a client that looks at the prompts", "getPrompts"),
     Route(
         "GET",
         f"{BASE}/messages",
         get_messages,
         "The owner's messages, newest first, for anybody who knows the address",
         {
-            200: ("A page; Link with rel=next leads to the following one", MESSAGES),
+            200: (
+                "A page; Link with rel=next leads to the following one",
+                schemas.MESSAGES,
+                ("Link", "OMP-Incomplete"),
+            ),
             400: "limit or cursor does not fit",
             **_UNAUTHORIZED,
         },
@@ -311,6 +311,7 @@ ROUTES = (
             "cursor": {"type": "string", "description": "from the Link of the page before"},
         },
         auth=_PUBLIC,
+        name="listMessages",
     ),
     *map(_write, WRITES),
 )

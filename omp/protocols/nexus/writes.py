@@ -116,7 +116,11 @@ MESSAGE_SCHEMA: Mapping[str, Any] = {
     "properties": {
         "run_id": {"type": "string", "minLength": 1, "maxLength": 256, "description": "the conversation"},
         "role": {"type": "string", "enum": ["human", "ai", "tool"]},
-        "content": {"type": ["string", "object"], "description": "text, or an object for what a tool gave"},
+        "content": {
+            "type": ["string", "object"],
+            "additionalProperties": True,
+            "description": "text, or an object for what a tool gave",
+        },
         "created_at": {"type": "string", "format": "date-time", "description": "the time of storing if absent"},
     },
 }
@@ -294,6 +298,7 @@ _CONFIG = Write(
         "overrides",
         {
             "type": "object",
+            "additionalProperties": True,
             "description": "name → value, for names whose config.NAME is in editable_fields; "
             "null takes an override back",
         },
@@ -309,6 +314,7 @@ _PROMPTS = Write(
         "overrides",
         {
             "type": "object",
+            "additionalProperties": True,
             "description": f"friends_profile → text of at most {PROMPT_CHARACTERS} characters; null takes it back",
         },
     ),
@@ -331,7 +337,7 @@ _OPERATION = {
     "properties": {
         "endpoint": {"type": "string", "enum": list(_OPERATIONS)},
         "method": {"type": "string", "enum": ["POST"]},
-        "body": {"type": "object", "description": "as for the endpoint, without auth"},
+        "body": {"type": "object", "additionalProperties": True, "description": "as for the endpoint, without auth"},
     },
 }
 _BATCH = Write(

@@ -16,7 +16,8 @@ order:
 
 * ``record``: an object as the bytes of one row: id, time, ETag, deadline (pure);
 * ``collection``: the tables, and every way in which they change;
-* ``routes``: the handlers, cursors, the schemas and the route table;
+* ``schemas``: every body as JSON Schema;
+* ``routes``: the handlers, cursors and the route table;
 * ``audit``: what must hold of the rows of a file.
 
 The caller must decide who may come in: the routes have no notion of a user (:mod:`omp.web.signature_guard` guards them
@@ -40,9 +41,11 @@ ordered:
 from __future__ import annotations
 
 from omp.protocols.objects.collection import Collection
-from omp.protocols.objects.routes import MAX_NAME, MAX_PAGE, REFUSALS, ROUTES
+from omp.protocols.objects.routes import REFUSALS, ROUTES, SIGNED
+from omp.protocols.objects.schemas import MAX_NAME, MAX_PAGE, NAMES
 from omp.web.routes import Context, Mount
 from omp.web.settings import Setting, read_settings, switch
+from omp.web.signature_guard import HTTP_SIGNATURE
 
 VERSION = "1"
 
@@ -74,6 +77,10 @@ def mount(context: Context) -> Mount:
         check_head=context.signatures.check_head,
         housekeep=objects.housekeep,
         limits={"max_page_size": MAX_PAGE, "max_name_characters": MAX_NAME},
+        about="JSON objects under a namespace and a key: put away, give back, replace, forget, list.",
+        schemas=NAMES,
+        schemes=context.signatures.schemes(),
+        access={SIGNED: (HTTP_SIGNATURE,)},
     )
 
 

@@ -1,8 +1,7 @@
 """The routes of the objects API: check, decide, store, answer (§3, §4, §7).
 
 A handler checks the type of the body (415), then the body against its schema (400), and leaves the rest to the
-collection; what that raises is answered by the table ``REFUSALS``.  The schemas below are at once the validation and
-the documentation.
+collection; what that raises is answered by the table ``REFUSALS``.  The schemas are those of :mod:`.schemas`.
 """
 
 from __future__ import annotations
@@ -10,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from omp.protocols.objects import schemas
 from omp.protocols.objects.collection import Collection, ObjectExists, ObjectNotFound, ObjectStateDiffers, Page, Wanted
-from omp.protocols.objects.record import DELETE_ON_READ, ID_BYTES, TTL
+from omp.protocols.objects.record import ID_BYTES
+from omp.protocols.objects.schemas import DEFAULT_PAGE, FILTERS, MAX_NAME
 from omp.web.errors import ApiError, InvalidRequest, Refusal, Refusals
 from omp.web.messages import (
     JSON,
@@ -24,7 +25,7 @@ from omp.web.messages import (
     unmet_answer,
     unmet_precondition,
 )
-from omp.web.routes import Route, Schema
+from omp.web.routes import Answer, Route
 
 REFUSALS: Refusals = {
     ObjectNotFound: Refusal(404, "There is no object with this id."),
@@ -33,12 +34,8 @@ REFUSALS: Refusals = {
 }
 """§7: what the collection raises -> how it is answered."""
 
-MAX_PAGE = 1000
-DEFAULT_PAGE = 50
 LARGE = 256 * 1024
 """Bytes of a body from which on an object is written in parts."""
-MAX_NAME = 1024
-"""Characters of a namespace or a key."""
 
 
 def create(request: Request, objects: Collection) -> Response:
@@ -153,7 +150,7 @@ def _listed(objects: Collection, path: str, place: str, wanted: Mapping[str, Any
     """The page that `wanted` (parameters of the query or members of the body, as `place` says) asks for."""
     limit = wanted.get("limit")
     limit = DEFAULT_PAGE if limit is None else int(limit)
-    filters = {name: wanted.get(name) or None for name in _FILTERS}
+    filters = {name: wanted.get(name) or None for name in FILTERS}
     start_after = _start(place, wanted.get("cursor"))
     if max(map(len, filter(None, filters.values())), default=0) > MAX_NAME:
         page = Page([], None)  # no object has such a name, and the link to a next page would not fit in a request
@@ -192,72 +189,22 @@ def _require_json(request: Request) -> None:
         raise ApiError(415, f"The body must be sent with the header Content-Type: {JSON}, not {media}.")
 
 
-# --- The schemas, for validation and for OpenAPI --------------------------------------------------------------
+# --- The table -----------------------------------------------------------------------------------------------
 
-_NAME = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
-_METADATA: Schema = {
-    "type": ["object", "null"],
-    "properties": {
-        TTL: {"type": "integer", "minimum": 1, "description": "seconds until the object is gone"},
-        DELETE_ON_READ: {"type": "boolean", "description": "whether the first GET is the last"},
-        "omp.memory.class": {"description": "kept as given"},
-    },
-}
-_LIMIT = {"minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
-_FILTERS = ("namespace", "key_contains")
-_LIST_QUERY: dict[str, Schema] = {"limit": {"type": "integer", **_LIMIT}, "cursor": {"type": "string"}}
-_SEARCH_QUERY: dict[str, Schema] = {**{name: {"type": "string"} for name in _FILTERS}, **_LIST_QUERY}
-_SEARCH_BODY: Schema = {
-    "type": "object",
-    "properties": {
-        "namespace": {"type": ["string", "null"]},
-        "key_contains": {"type": ["string", "null"]},
-        "limit": {"type": ["integer", "null"], **_LIMIT},
-        "cursor": {"type": ["string", "null"]},
-    },
-}
-_CREATE_BODY: Schema = {
-    "type": "object",
-    "required": ["namespace", "content"],
-    "properties": {
-        "namespace": _NAME,
-        "key": {**_NAME, "type": ["string", "null"]},
-        "content": {"type": "object"},
-        "metadata": _METADATA,
-    },
-}
-_REPLACE_BODY: Schema = {
-    "type": "object",
-    "required": ["content"],
-    "properties": {"content": {"type": "object"}, "metadata": _METADATA},
-}
-
-_SUMMARY_MEMBERS: dict[str, Schema] = {
-    "id": {"type": "string", "format": "uuid"},
-    "namespace": {"type": "string"},
-    "key": {"type": "string"},
-    "created_at": {"type": "string", "format": "date-time"},
-    "metadata": {"type": "object"},
-}
-_SUMMARY: Schema = {"type": "object", "required": list(_SUMMARY_MEMBERS), "properties": _SUMMARY_MEMBERS}
-_OBJECT: Schema = {
-    "type": "object",
-    "required": [*_SUMMARY_MEMBERS, "content"],
-    "properties": {**_SUMMARY_MEMBERS, "content": {"type": "object"}},
-}
-_PAGE: Schema = {
-    "type": "object",
-    "required": ["count", "items"],
-    "properties": {"count": {"type": "integer"}, "items": {"type": "array", "items": _SUMMARY}},
-}
-_PAGE_ANSWERS: dict[int, str | tuple[str, Schema]] = {
-    200: ("A page, in the order of creation; Link and OMP-Next-Cursor lead to the next one", _PAGE),
+_PAGE_ANSWERS: Mapping[int, Answer] = {
+    200: (
+        "A page, in the order of creation; Link and OMP-Next-Cursor lead to the next one",
+        schemas.PAGE,
+        ("Link", "OMP-Next-Cursor", "OMP-Incomplete"),
+    ),
     400: "A parameter does not fit",
 }
 _BAD_BODY = "The body does not fit; details.errors says where"
 _NO_OBJECT = "There is no such object, or it has expired"
-_NO_MATCH = "If-Match names another state of the object, or If-None-Match this one"
+_NO_MATCH = ("If-Match names another state of the object, or If-None-Match this one", None, ("ETag",))
 _NO_JSON = "The body is of another type than JSON"
+_PRECONDITIONS = ("If-Match", "If-None-Match")
+SIGNED = "In mode strict: an HTTP signature by a configured key."
 
 ROUTES = (
     Route(
@@ -266,24 +213,47 @@ ROUTES = (
         create,
         "Create an object; If-None-Match: * refuses one whose namespace and key exist",
         {
-            201: ("The object without its content; Location and ETag", _SUMMARY),
+            201: ("The object without its content", schemas.SUMMARY, ("Location", "ETag")),
             400: _BAD_BODY,
             409: "There is an object with this namespace and key",
             415: _NO_JSON,
         },
-        body=_CREATE_BODY,
+        body=schemas.CREATE,
         example={"namespace": "ns", "key": "greeting", "content": {"x": 1}},
+        auth=SIGNED,
+        name="createObject",
+        fields=("If-None-Match",),
     ),
-    Route("GET", "/objects", list_all, "List objects", _PAGE_ANSWERS, query=_LIST_QUERY),
-    Route("GET", "/objects/search", search, "Search by namespace or key", _PAGE_ANSWERS, query=_SEARCH_QUERY),
+    Route(
+        "GET",
+        "/objects",
+        list_all,
+        "List objects",
+        _PAGE_ANSWERS,
+        query=schemas.LIST_QUERY,
+        auth=SIGNED,
+        name="listObjects",
+    ),
+    Route(
+        "GET",
+        "/objects/search",
+        search,
+        "Search by namespace or key",
+        _PAGE_ANSWERS,
+        query=schemas.SEARCH_QUERY,
+        auth=SIGNED,
+        name="searchObjects",
+    ),
     Route(
         "POST",
         "/objects/search",
         search_by_body,
         "Search by namespace or key, with a body",
         {**_PAGE_ANSWERS, 415: _NO_JSON},
-        body=_SEARCH_BODY,
+        body=schemas.SEARCH,
         example={"namespace": "ns", "limit": 10},
+        auth=SIGNED,
+        name="searchObjectsByBody",
     ),
     Route(
         "GET",
@@ -291,11 +261,14 @@ ROUTES = (
         fetch,
         "Fetch an object with its content; If-Match and If-None-Match are honoured",
         {
-            200: ("The object", _OBJECT),
-            304: "It is the state that If-None-Match names",
+            200: ("The object", schemas.OBJECT, ("ETag",)),
+            304: ("It is the state that If-None-Match names", None, ("ETag",)),
             404: _NO_OBJECT,
-            412: "If-Match names another state of the object",
+            412: ("If-Match names another state of the object", None, ("ETag",)),
         },
+        auth=SIGNED,
+        name="getObject",
+        fields=_PRECONDITIONS,
     ),
     Route(
         "PUT",
@@ -303,14 +276,17 @@ ROUTES = (
         replace,
         "Replace the content, and the metadata if given; If-Match and If-None-Match are honoured",
         {
-            200: ("The object without its content", _SUMMARY),
+            200: ("The object without its content", schemas.SUMMARY, ("ETag",)),
             400: _BAD_BODY,
             404: _NO_OBJECT,
             412: _NO_MATCH,
             415: _NO_JSON,
         },
-        body=_REPLACE_BODY,
+        body=schemas.REPLACE,
         example={"content": {"x": 2}, "metadata": {"note": "updated"}},
+        auth=SIGNED,
+        name="replaceObject",
+        fields=_PRECONDITIONS,
     ),
     Route(
         "DELETE",
@@ -318,5 +294,8 @@ ROUTES = (
         remove,
         "Delete an object; If-Match and If-None-Match are honoured",
         {204: "It is gone", 404: _NO_OBJECT, 412: _NO_MATCH},
+        auth=SIGNED,
+        name="deleteObject",
+        fields=_PRECONDITIONS,
     ),
 )

@@ -38,8 +38,8 @@ adds what a server needs: tables, locks, streams, HTTP.  Tests hold the core aga
 2. the rest of the core: ``replica`` with the one append, ``operation``, ``authority``, ``state``, ``blocks``,
    ``document``, ``waiting``, ``producer``;
 3. the shell: :mod:`.node` (tables and locks), :mod:`.loading` (from the tables into memory), :mod:`.posting`
-   (operations on their way in), :mod:`.reading` (answers), :mod:`.feed` (events), :mod:`.routes` (the two tables of
-   what there is on the wire).
+   (operations on their way in), :mod:`.reading` (answers), :mod:`.feed` (events), :mod:`.schemas` (bodies as JSON
+   Schema), :mod:`.routes` (the two tables of what there is on the wire).
 
 **An example.**  A ``Replica`` is one log as far as it has arrived, a ``Producer`` makes operations of one key in it,
 and an engine verifies Ed25519 signatures.  The laptop gets the refutation first: it waits for the claim.
@@ -71,31 +71,34 @@ True
 For a real key give the producer a ``LogKey`` (``omp/tools/log/files.py``): it keeps the seed in a file and signs with
 the package `cryptography`.
 
-**From the route table to the stored entry** a posted operation crosses nine of these files::
+**From the route table to the stored entry** a posted operation crosses ten of these files::
 
     1  routes.py             the row POST /logs/{log}/operations names the handler, post
     2  posting.py            post → post_one, or post_many; each goes down twice, first for the bytes:
     3  core/verify.py          check_bytes: stages 1 to 7, without any lock
     4  core/operation.py       the tables behind stages 4, 5 and 6
+    5  core/grammar.py         what a member may be
                              then for the log:
-    5  node.py                 Node.admit: a write block of the store, then the lock
-    6  core/replica.py         Replica.admit; core/verify.py again, judge: stages 8 to 12
-    7  core/causality.py       past(O), for stage 11
-    8  core/authority.py       Auth(O), stage 12
-    9  core/entries.py         entry_of makes the entry, Replica._append puts it into the stored set
+    6  node.py                 Node.admit: a write block of the store, then the lock
+    7  core/replica.py         Replica.admit; core/verify.py again, judge: stages 8 to 12
+    8  core/causality.py       past(O), for stage 11
+    9  core/authority.py       Auth(O), stage 12
+   10  core/entries.py         entry_of makes the entry, Replica._append puts it into the stored set
 
 What follows is a second act, ``Replica._follow_up``: void, state, document, blocks, waiting.  Then the node writes the
-rows, commits, and tells the feed.  A test starts at ``Application.answer``, follows the calls, and finds eight of these
-files and no other before the entry is stored; the ninth, routes.py, is a table and runs no code of its own.
+rows, commits, and tells the feed.  A test starts at ``Application.answer``, follows the calls, and finds nine of these
+files and no other before the entry is stored; the tenth, routes.py, is a table and runs no code of its own.
 """
 
 from __future__ import annotations
 
 from omp.protocols.oplog.core.operation import VERSION
 from omp.protocols.oplog.node import Node, OpLog
-from omp.protocols.oplog.routes import MAX_PAGE, REFUSALS, ROUTES
+from omp.protocols.oplog.routes import BEGINS, MAX_PAGE, PROJECTED, READER, REFUSALS, ROUTES
+from omp.protocols.oplog.schemas import NAMES
 from omp.web.routes import Context, Mount
 from omp.web.settings import Setting, SettingError, read_settings, switch
+from omp.web.signature_guard import HTTP_SIGNATURE
 
 SETTINGS = (
     Setting(
@@ -131,6 +134,11 @@ def mount(context: Context) -> Mount:
         housekeep=lambda now: node.write_again(),
         close=node.close,
         limits={"max_log_page_size": MAX_PAGE},
+        about="A log is everything that keys have signed about one identity: evidence (by its hash), claims derived "
+        "from it, corrections, refutations, grants of authority, their revocation, calls of models.",
+        schemas=NAMES,
+        schemes=context.signatures.schemes(),
+        access={READER: (HTTP_SIGNATURE,), PROJECTED: (HTTP_SIGNATURE,), BEGINS: (HTTP_SIGNATURE, "")},
     )
 
 

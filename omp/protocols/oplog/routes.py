@@ -8,61 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from omp.protocols.oplog import reading
+from omp.protocols.oplog import reading, schemas
+from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
 from omp.protocols.oplog.core.verify import OperationMalformed, OperationRefused
 from omp.protocols.oplog.feed import BadEventId
 from omp.protocols.oplog.posting import MAX_LINES, NDJSON, TooManyLines, post
 from omp.protocols.oplog.reading import DEFAULT_PAGE, EVENT_STREAM
 from omp.web.errors import Refusal, Refusals
 from omp.web.messages import JSON
-from omp.web.routes import Route
+from omp.web.routes import Answer, Route
 
 MAX_PAGE = 1_000
 
-_TEXT = {"type": "string"}
-_COUNT = {"type": "integer", "minimum": 0}
-_IDS = {"type": "array", "items": _TEXT}
-_STATUS = {"type": "string", "enum": ["accepted", "duplicate", "deferred", "rejected"]}
-_OUTCOME = {
-    "type": "object",
-    "required": ["status", "id"],
-    "properties": {"status": _STATUS, "id": _TEXT, "missing": _IDS},
-}
-_OUTCOMES = {
-    "type": "object",
-    "required": ["accepted", "duplicate", "deferred", "rejected", "outcomes"],
-    "properties": {
-        "accepted": _COUNT,
-        "duplicate": _COUNT,
-        "deferred": _COUNT,
-        "rejected": _COUNT,
-        "outcomes": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["line", "status", "id"],
-                "properties": {
-                    "line": {"type": "integer", "minimum": 1},
-                    "status": _STATUS,
-                    "id": {"type": ["string", "null"]},
-                    "code": _TEXT,
-                    "missing": _IDS,
-                },
-            },
-        },
-    },
-}
-_OPERATION = {"type": "object", "description": "One operation, exactly its canonical bytes (oplog §2)."}
-_LIST = {
-    "type": "object",
-    "required": ["count", "items"],
-    "properties": {"count": _COUNT, "items": {"type": "array", "items": {"type": "object"}}},
-}
-_HEADS = {
-    "type": "object",
-    "required": ["heads", "ops", "state"],
-    "properties": {"heads": _IDS, "ops": _COUNT, "state": _TEXT},
-}
 _PAGE = {
     "after": {"type": "string", "description": "an operation ID; the page begins after it"},
     "limit": {
@@ -73,7 +30,7 @@ _PAGE = {
     },
 }
 _BY_STATUS = {**_PAGE, "status": {"type": "string", "description": "only those with this status"}}
-_READER = "In mode strict: an HTTP signature of the root, or of a key with an active author grant."
+READER = "In mode strict: an HTTP signature of the root, or of a key with an active author grant."
 _NOT_A_READER = {401: "Unsigned, in mode strict", 403: "The key may read its projection only"}
 _NOT_A_LOG = {400: "The log's ID, or a parameter, is not in its form"}
 _NO_LOG = {404: "The log has no operation here yet"}
@@ -99,14 +56,34 @@ REFUSALS: Refusals = {
 """What the code below the handlers raises, and how it is answered."""
 
 
-def _read(path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Route:
-    answers = {200: answer, **_NOT_A_LOG, **_NO_LOG, **_NOT_A_READER}
-    return Route("GET", f"/logs/{{log}}{path}", handler, summary, answers, auth=_READER, **more)
+PROJECTED = "In mode strict: an HTTP signature by the key."
+BEGINS = (
+    "None: an operation carries its author's signature.  In mode strict, to begin a log: an HTTP signature by "
+    "a configured key, unless OMP_LOGS_OPEN=1."
+)
+_PAGED = ("Link", "OMP-Incomplete")
+_PRECONDITIONS = ("If-Match", "If-None-Match")
+
+
+def _read(name: str, path: str, handler: Any, summary: str, answer: Answer, **more: Any) -> Route:
+    answers = {200: answer, **more.pop("answers", {}), **_NOT_A_LOG, **_NO_LOG, **_NOT_A_READER}
+    return Route("GET", f"/logs/{{log}}{path}", handler, summary, answers, auth=READER, name=name, **more)
+
+
+def _list(name: str, path: str, handler: Any, summary: str, kind: str, query: Mapping[str, Any]) -> Route:
+    answer = ("Each with its object of the state document, author, ts and body", schemas.LISTS[kind], _PAGED)
+    return _read(name, path, handler, summary, answer, query=query)
 
 
 ROUTES = (
     Route(
-        "GET", "/logs", reading.logs, "Every log stored here", {200: ("The logs", _LIST), **_NOT_A_READER}, auth=_READER
+        "GET",
+        "/logs",
+        reading.logs,
+        "Every log stored here",
+        {200: ("The logs", schemas.LOGS, ("OMP-Incomplete",)), **_NOT_A_READER},
+        auth=READER,
+        name="listLogs",
     ),
     Route(
         "POST",
@@ -114,42 +91,49 @@ ROUTES = (
         post,
         "Append operations, one or many",
         {
-            200: ("Many: an outcome for each line.  One: it is stored already", _OUTCOMES),
-            201: ("Accepted", _OUTCOME),
-            202: ("It waits for the operations in missing", _OUTCOME),
+            200: ("Many: an outcome for each line.  One: it is stored already", schemas.SENT),
+            201: ("Accepted", schemas.OUTCOME),
+            202: ("It waits for the operations in missing", schemas.OUTCOME),
             400: "Stages 1 to 6 refuse it; details name the code and the stage",
             401: "Unsigned, in mode strict, and nothing of this log is stored",
             403: "Stages 7 to 12 refuse it; details name the code and the stage",
             413: f"The body is too large, or has more than {MAX_LINES} lines",
             415: "Neither of the two media types",
         },
-        body=_OPERATION,
+        body=schemas.OPERATION,
         consumes=(JSON, NDJSON),
-        auth=(
-            "None: an operation carries its author's signature.  In mode strict, to begin a log: an HTTP signature by "
-            "a configured key, unless OMP_LOGS_OPEN=1."
-        ),
+        auth=BEGINS,
+        name="appendOperations",
     ),
     _read(
+        "listOperations",
         "/operations",
         reading.operations,
         "The operations in total order",
-        ("A page, or with Accept: application/x-ndjson the exact bytes, one a line", _LIST),
+        ("A page, or with Accept: application/x-ndjson the exact bytes, one a line", schemas.OPERATIONS, _PAGED),
         query=_PAGE,
         produces=(JSON, NDJSON),
     ),
-    _read("/operations/{id}", reading.operation, "The exact bytes of one operation", ("The operation", _OPERATION)),
     _read(
+        "getOperation",
+        "/operations/{id}",
+        reading.operation,
+        "The exact bytes of one operation",
+        ("The operation", schemas.OPERATION),
+    ),
+    _read(
+        "getHeads",
         "/heads",
         reading.heads,
         "Heads, number of operations, state ID",
-        ("The heads, the number and the state ID", _HEADS),
+        ("The heads, the number and the state ID", schemas.HEADS),
     ),
     _read(
+        "listPending",
         "/pending",
         reading.pending,
         "What waits for its ancestors, and recent rejections",
-        ("What waits, the oldest first, and the recent rejections", _LIST),
+        ("What waits, the oldest first, and the recent rejections", schemas.PENDING),
     ),
     Route(
         "POST",
@@ -162,48 +146,69 @@ ROUTES = (
             **_NO_LOG,
             **_NOT_A_READER,
         },
-        body={"type": "object", "required": ["heads"], "properties": {"heads": _IDS}},
+        body=schemas.HAVE,
         example={"heads": []},
         produces=(NDJSON,),
-        auth=_READER,
+        auth=READER,
+        name="pullMissing",
     ),
     _read(
+        "getState",
         "/state",
         reading.state,
         "The state document, exact canonical bytes",
-        ("The document; its ID as ETag and OMP-State", {"type": "object"}),
+        ("The document; its ID as ETag and OMP-State", schemas.STATE, ("ETag", "OMP-State")),
+        answers={
+            304: ("It is the state that If-None-Match names", None, ("ETag", "OMP-State")),
+            412: ("If-Match names another state", None, ("ETag",)),
+        },
+        fields=_PRECONDITIONS,
     ),
     _read(
+        "followEvents",
         "/events",
         reading.events,
         "Operations, forks and changes of status as they happen",
         "Server-sent events: accepted, fork, status, rejected; reset where too much was missed",
         produces=(EVENT_STREAM,),
+        fields=("Last-Event-ID",),
     ),
-    _read(
+    _list(
+        "listClaims",
         "/claims",
         reading.claims,
         "The claims",
-        ("Each with its object of the state document, author, ts and body", _LIST),
-        query={
+        CLAIM,
+        {
             **_BY_STATUS,
             "predicate": {"type": "string", "description": "a predicate, or a pattern such as calendar.*"},
             "effective": {"type": "boolean", "description": "only those that are, or are not, effective"},
         },
     ),
     _read(
-        "/claims/{id}/why", reading.claim_why, "A claim's derivation down to evidence", ("The tree", {"type": "object"})
+        "explainClaim",
+        "/claims/{id}/why",
+        reading.claim_why,
+        "A claim's derivation down to evidence",
+        ("The tree", schemas.DERIVATION),
     ),
-    _read("/grants", reading.grants, "The grants", ("As for claims", _LIST), query=_BY_STATUS),
-    _read("/evidence", reading.evidence, "The evidence", ("As for claims", _LIST), query=_BY_STATUS),
-    _read("/inferences", reading.inferences, "The inference calls", ("As for claims", _LIST), query=_BY_STATUS),
+    _list("listGrants", "/grants", reading.grants, "The grants", GRANT, _BY_STATUS),
+    _list("listEvidence", "/evidence", reading.evidence, "The evidence", EVIDENCE, _BY_STATUS),
+    _list("listInferences", "/inferences", reading.inferences, "The inference calls", INFERENCE, _BY_STATUS),
     Route(
         "GET",
         "/logs/{log}/projection",
         reading.projected,
         "What a key with a read grant sees",
-        {200: ("The claims in its scope", _LIST), **_NOT_A_LOG, 401: "Unsigned, in mode strict", **_NO_LOG},
+        {
+            200: ("The claims in its scope", schemas.PROJECTION, ("OMP-Incomplete",)),
+            **_NOT_A_LOG,
+            401: "Unsigned, in mode strict",
+            403: "In mode strict: key is not the signer's",
+            **_NO_LOG,
+        },
         query={"key": {"type": "string", "description": "a key ID; in mode strict it is the signer's"}},
-        auth="In mode strict: an HTTP signature by the key.",
+        auth=PROJECTED,
+        name="getProjection",
     ),
 )

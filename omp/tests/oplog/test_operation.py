@@ -6,6 +6,7 @@ import copy
 import unittest
 from typing import Any
 
+from omp.protocols.oplog.core.grammar import is_timestamp
 from omp.protocols.oplog.core.operation import (
     BODIES,
     CLAIM,
@@ -22,7 +23,6 @@ from omp.protocols.oplog.core.operation import (
     REVOCATION,
     SCOPE,
     TYPES,
-    is_timestamp,
     preimage,
 )
 from omp.protocols.oplog.core.producer import signed

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from omp.rules.schema import compile_schema
+from omp.tests import TOP
 from omp.tests.harness import Client, running_server
-from omp.web.errors import DETAIL_ERRORS, OMP_ERRORS
-from omp.web.messages import Request, Response
+from omp.web.errors import DETAIL_ERRORS, OMP_ERRORS, ErrorStyle
+from omp.web.messages import Request, Response, Scheme
+from omp.web.openapi import openapi_document
 from omp.web.routes import Mount, Route
-from omp.web.system import openapi_document
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 TYPES = {"object", "array", "string", "boolean", "null", "integer", "number"}
@@ -51,10 +52,10 @@ class WholeServer(unittest.TestCase):
         def inside(schema: Any) -> Iterator[Any]:
             yield schema
             if isinstance(schema, dict):
-                for member in schema.get("properties", {}).values():
+                below = [*schema.get("properties", {}).values(), *schema.get("oneOf", ()), *schema.get("anyOf", ())]
+                below += [schema[word] for word in ("items", "additionalProperties") if word in schema]
+                for member in below:
                     yield from inside(member)
-                if "items" in schema:
-                    yield from inside(schema["items"])
 
         yield from (part for one in self.document["components"]["schemas"].values() for part in inside(one))
         for _, _, operation in self.operations():
@@ -150,19 +151,45 @@ class WholeServer(unittest.TestCase):
         self.assertEqual([name for name in names if not re.fullmatch(r"[A-Za-z0-9._-]+", name)], [])
 
     def test_errors_take_the_shape_of_their_protocol(self) -> None:
+        errors = {mount.name: mount.errors.name or f"{mount.name.capitalize()}Error" for mount in self.mounts}
         for path, method, operation in self.operations():
-            reference = f"#/components/schemas/{operation['tags'][0]}_error"
+            reference = f"#/components/schemas/{errors[operation['tags'][0]]}"
             with self.subTest(f"{method} {path}"):
                 content = operation["responses"]["default"]["content"]["application/json"]
                 self.assertEqual(content["schema"], {"$ref": reference})
 
+    def test_every_named_schema_is_used(self) -> None:
+        named = set(self.document["components"]["schemas"])
+        used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(self.document)))
+        self.assertEqual(used, named)
+
+    def test_every_route_of_a_protocol_has_a_name_that_a_person_would_give(self) -> None:
+        names = [operation["operationId"] for _, _, operation in self.operations()]
+        self.assertEqual([name for name in names if not re.fullmatch("[a-z]+([A-Z][a-z]*)*", name)], [])
+
+    def test_tags_are_introduced_with_the_guides_first_sentence(self) -> None:
+        for mount in self.mounts:
+            guide = TOP / "omp" / "protocols" / mount.name / "README.md"
+            if guide.exists():
+                words = guide.read_text().partition("\n\n")[2].split()
+                self.assertEqual(mount.about.split(), words[: len(mount.about.split())], mount.name)
+
+    def test_strict_mode_asks_for_signatures_and_off_does_not(self) -> None:
+        with running_server({"OMP_SIG_MODE": "strict"}) as server, Client(server.port) as client:
+            strict = client.request("GET", "/openapi.json").json
+        self.assertEqual(strict["paths"]["/objects"]["post"]["security"], [{"httpSignature": []}])
+        self.assertIn("httpSignature", strict["components"]["securitySchemes"])
+        self.assertNotIn("security", self.document["paths"]["/objects"]["post"])
+
     def test_schemas_use_the_types_of_json_schema(self) -> None:
         for schema in self.schemas():
+            if isinstance(schema, bool):  # of additionalProperties
+                continue
             types = schema.get("type", [])
             self.assertLessEqual(set([types] if isinstance(types, str) else types), TYPES, schema)
 
     def test_patterns_are_anchored(self) -> None:
-        patterns = [schema["pattern"] for schema in self.schemas() if "pattern" in schema]
+        patterns = [one["pattern"] for one in self.schemas() if isinstance(one, dict) and "pattern" in one]
         self.assertEqual([one for one in patterns if not (one.startswith("^(?:") and one.endswith(")$"))], [])
 
     def test_examples_fit_their_schemas(self) -> None:
@@ -227,7 +254,55 @@ class FromATable(unittest.TestCase):
             for name, style in (("one", OMP_ERRORS), ("two", DETAIL_ERRORS))
         ]
         schemas = openapi_document(mounts, "1")["components"]["schemas"]
-        self.assertEqual(schemas, {"one_error": OMP_ERRORS.schema, "two_error": DETAIL_ERRORS.schema})
+        self.assertEqual(schemas, {"ErrorAnswer": OMP_ERRORS.schema, "Detail": DETAIL_ERRORS.schema})
+
+    def test_an_error_without_a_name_is_named_after_its_protocol(self) -> None:
+        style = ErrorStyle(lambda error: None, {"type": "object"})
+        document = openapi_document([Mount("one", "1", "One", [], None, ("/",), errors=style)], "1")
+        self.assertEqual(document["components"]["schemas"], {"OneError": {"type": "object"}})
+
+    def test_a_named_schema_is_referred_to_wherever_it_is_used_and_stands_once(self) -> None:
+        point = {"type": "object"}
+        line = {"type": "array", "items": point}
+        route = Route("POST", "/a", _nothing, "A", {200: ("ok", line)}, body=point)
+        mount = Mount("one", "1", "One", [route], None, ("/",), schemas={"Point": point, "Line": line})
+        document = openapi_document([mount], "1")
+        operation, point_reference = document["paths"]["/a"]["post"], {"$ref": "#/components/schemas/Point"}
+        self.assertEqual(operation["requestBody"]["content"]["application/json"]["schema"], point_reference)
+        answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        self.assertEqual(answer, {"$ref": "#/components/schemas/Line"})
+        self.assertEqual(document["components"]["schemas"]["Line"], {"type": "array", "items": point_reference})
+
+    def test_two_schemas_of_one_name_are_a_mistake(self) -> None:
+        mounts = [
+            Mount(f"m{kind}", "1", "", [], None, ("/",), schemas={"A": {"type": kind}}) for kind in ("null", "array")
+        ]
+        with self.assertRaisesRegex(ValueError, "two schemas have the name A"):
+            openapi_document(mounts, "1")
+
+    def test_a_union_is_published_alone(self) -> None:
+        schema = {"type": "object", "required": ["a"], "description": "b", "oneOf": [{"type": "object"}]}
+        operation = self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"}, body=schema))
+        published = operation["requestBody"]["content"]["application/json"]["schema"]
+        self.assertEqual(published, {"description": "b", "oneOf": [{"type": "object"}]})
+
+    def test_only_schemes_in_force_are_asked_for(self) -> None:
+        scheme = Scheme({"type": "http", "scheme": "bearer"}, fields=("Content-Digest",))
+        route = Route("GET", "/a", _nothing, "A", {200: "ok"}, auth="a token")
+        access = {"a token": ("token", "")}
+        with_scheme = self.operation(route, schemes={"token": scheme}, access=access)
+        self.assertEqual(with_scheme["security"], [{"token": []}, {}])
+        self.assertEqual([one["name"] for one in with_scheme["parameters"]], ["Content-Digest"])
+        without = self.operation(route, access=access)
+        self.assertNotIn("security", without)
+        self.assertNotIn("parameters", without)
+
+    def test_header_fields_of_a_route_and_of_its_answers(self) -> None:
+        route = Route("GET", "/a", _nothing, "A", {200: ("ok", None, ("ETag",)), 503: "no"}, fields=("If-Match",))
+        operation = self.operation(route)
+        self.assertEqual([(one["in"], one["name"]) for one in operation["parameters"]], [("header", "If-Match")])
+        self.assertEqual(operation["responses"]["200"]["headers"], {"ETag": {"$ref": "#/components/headers/ETag"}})
+        self.assertEqual(list(operation["responses"]["503"]["headers"]), ["Retry-After"])
 
     def test_patterns_inside_a_schema_are_anchored(self) -> None:
         schema = {"type": "object", "properties": {"pattern": {"type": "string", "pattern": "a|b"}}}

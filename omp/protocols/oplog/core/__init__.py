@@ -37,6 +37,7 @@ Read in this order (``omp/README.md`` has it with minutes); the first four belon
 :mod:`.void`            what a revocation does to what is concurrent with it (§4.5); read the proof
 :mod:`.outcomes`        what becomes of an operation, and what happens because of it (§7.2, §7.6)
 :mod:`.replica`         all of it together; the one append (§3.2)
+:mod:`.grammar`         what a member of an operation may be: a test, words, JSON Schema
 :mod:`.operation`       what an operation is: members, grammars, limits, ranges, references (§2)
 :mod:`.authority`       who may append what: grants, coverage, attenuation (§4.1 to §4.4)
 :mod:`.state`           statuses and taint (§5.1, §5.2)

@@ -19,11 +19,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
-from itertools import pairwise
 from typing import Any, NamedTuple
 
-from omp.rules import canonical, identifiers
+from omp.protocols.oplog.core.grammar import (
+    ANY_VALUE,
+    EVIDENCE_ID,
+    IDENTITY_ID,
+    INTEGER,
+    KEY_ID,
+    MEDIA_TYPE,
+    NON_EMPTY,
+    OBJECT,
+    OPERATION_ID,
+    PATTERN,
+    PREDICATE,
+    SIGNATURE,
+    SOURCE,
+    STRING,
+    TIMESTAMP,
+    Grammar,
+    array_of,
+    names_are_plain,
+    one_of,
+    or_null,
+)
+from omp.rules import canonical
 
 VERSION = "omp/0.2"
 
@@ -73,110 +93,18 @@ def preimage(envelope: Mapping[str, Any], encode: Callable[[Any], bytes] = canon
     return f"{envelope['v']}\n".encode() + encode(unsigned)
 
 
-# --- Grammars ---------------------------------------------------------------------------------------------------
+# --- Members ----------------------------------------------------------------------------------------------------
 
-
-class Grammar(NamedTuple):
-    """What a member may be: a test, and words that complete the sentence "… must be"."""
-
-    accepts: Callable[[Any], bool]
-    words: str
-
-
-def _text(pattern: str, words: str) -> Grammar:
-    # §1.1: a pattern is matched against the whole string and means ASCII.  "$" would let a line feed at the end pass,
-    # and \d digits of every script.
-    fullmatch = re.compile(pattern, re.ASCII | re.DOTALL).fullmatch
-    return Grammar(lambda value: type(value) is str and fullmatch(value) is not None, words)
-
-
-def _one_of(*values: str) -> Grammar:
-    return Grammar(lambda value: type(value) is str and value in values, "one of " + ", ".join(values))
-
-
-def _or_null(grammar: Grammar) -> Grammar:
-    accepts = grammar.accepts
-    return Grammar(lambda value: value is None or accepts(value), f"{grammar.words}, or null")
-
-
-def _array(of: Grammar, *, empty: bool = False, ordered: bool = False) -> Grammar:
-    """A list without duplicates: non-empty unless `empty`, and sorted by code points if `ordered`."""
-    accepts = of.accepts
-
-    def fits(value: Any) -> bool:
-        if type(value) is not list or not (value or empty) or not all(map(accepts, value)):
-            return False
-        return all(a < b for a, b in pairwise(value)) if ordered else len(set(value)) == len(value)
-
-    # Without duplicates, and sorted where order means nothing: so that one meaning has one form, and one ID.
-    kind = "sorted list" if ordered else "list"
-    return Grammar(fits, f"a {'' if empty else 'non-empty '}{kind} without duplicates; each element {of.words}")
-
-
-_TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII).fullmatch
-
-
-def is_timestamp(value: Any) -> bool:
-    """§1.3: ``YYYY-MM-DDTHH:MM:SS.mmmZ``, a date of the calendar from year 1 on, no leap second.
-
-    With one form for each instant, timestamps are compared as strings.
-
-    >>> is_timestamp("2024-02-29T23:59:59.999Z"), is_timestamp("2023-02-29T00:00:00.000Z")
-    (True, False)
-    """
-    match = _TIMESTAMP(value) if type(value) is str else None
-    if match is None:
-        return False
-    try:
-        date(int(match[1]), int(match[2]), int(match[3]))
-    except ValueError:
-        return False
-    return True
-
-
-def _is_name(name: str) -> bool:
-    return _MEMBER_NAME(name) is not None
-
-
-def _names_are_plain(value: Any) -> bool:
-    """§1.1: every member name anywhere matches ``^[a-z0-9_]+$``.  Recursion is safe: stage 1 bounds the depth by 16."""
-    if type(value) is dict:
-        return all(map(_is_name, value)) and all(map(_names_are_plain, value.values()))
-    if type(value) is list:
-        return all(map(_names_are_plain, value))
-    return True
-
-
-_MEMBER_NAME = re.compile(r"[a-z0-9_]+").fullmatch
 _EXTENSION_NAME = re.compile(r"x_[a-z0-9_]+").fullmatch
-_PREDICATE_PATTERN = r"[a-z0-9_]+(?:\.[a-z0-9_]+)*"
-# RFC 6838 §4.2: restricted-name.  Its 127 characters are a limit here (§1.5), not grammar.
-_RESTRICTED_NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*"
-
-IDENTITY_ID = _text(identifiers.IDENTITY_ID.pattern, "an identity ID, omp:id:ed25519:… with 43 characters of base64url")
-KEY_ID = _text(identifiers.KEY_ID.pattern, "a key ID, omp:key:ed25519:… with 43 characters of base64url")
-OPERATION_ID = _text(identifiers.OPERATION_ID.pattern, "an operation ID, omp:op:sha256:… with 64 hex digits")
-EVIDENCE_ID = _text(identifiers.EVIDENCE_ID.pattern, "an evidence ID, omp:ev:sha256:… with 64 hex digits")
-SIGNATURE = _text(identifiers.SIGNATURE.pattern, "a signature, 86 characters of base64url")
-TIMESTAMP = Grammar(is_timestamp, "a timestamp like 2024-05-17T09:30:00.000Z")
-INTEGER = Grammar(lambda value: type(value) is int, "an integer")  # isinstance would let true pass
-OBJECT = Grammar(lambda value: type(value) is dict, "an object")
-STRING = Grammar(lambda value: type(value) is str, "a string")
-NON_EMPTY = Grammar(lambda value: type(value) is str and value != "", "a string of 1 character or more")
-ANY_VALUE = Grammar(_names_are_plain, "a value whose member names match ^[a-z0-9_]+$")
-PREDICATE = _text(_PREDICATE_PATTERN, "a predicate like calendar.event: names out of a-z 0-9 _ with points between")
-PATTERN = _text(rf"\*|{_PREDICATE_PATTERN}(?:\.\*)?", "*, a predicate, or a predicate followed by .*")
-MEDIA_TYPE = _text(f"{_RESTRICTED_NAME}/{_RESTRICTED_NAME}", "type/subtype, without parameters")
-SOURCE = _text(r"[a-z0-9_.:-]+", "an adapter's name out of a-z 0-9 _ . : -")
-TYPE_NAME = _one_of(*TYPES)
+TYPE_NAME = one_of(*TYPES)
 
 ENVELOPE: dict[str, Grammar] = {  # §2.1
     "author": KEY_ID,
     "body": OBJECT,
-    "deps": _array(OPERATION_ID, empty=True),
+    "deps": array_of(OPERATION_ID, empty=True),
     "lc": INTEGER,
     "log": IDENTITY_ID,
-    "prev": _or_null(OPERATION_ID),
+    "prev": or_null(OPERATION_ID),
     "seq": INTEGER,
     "sig": SIGNATURE,
     "ts": TIMESTAMP,
@@ -189,40 +117,40 @@ BODIES: dict[str, dict[str, Grammar]] = {  # §2.2
         "media_type": MEDIA_TYPE,
         "size": INTEGER,
         "source": SOURCE,
-        "observed_at": _or_null(TIMESTAMP),
+        "observed_at": or_null(TIMESTAMP),
     },
     CLAIM: {
         "subject": NON_EMPTY,
         "predicate": PREDICATE,
         "object": ANY_VALUE,
         "confidence_ppm": INTEGER,
-        "derived_from": _array(OPERATION_ID, empty=True),
+        "derived_from": array_of(OPERATION_ID, empty=True),
         "method": NON_EMPTY,
     },
-    CORRECTION: {"target": OPERATION_ID, "replacement": _or_null(OPERATION_ID), "reason": STRING},
+    CORRECTION: {"target": OPERATION_ID, "replacement": or_null(OPERATION_ID), "reason": STRING},
     REFUTATION: {"target": OPERATION_ID, "reason": STRING},
     GRANT: {
         "grantee": KEY_ID,
-        "caps": _array(_one_of(*CAPABILITIES), ordered=True),
+        "caps": array_of(one_of(*CAPABILITIES), ordered=True),
         "scope": OBJECT,
-        "parent": _or_null(OPERATION_ID),
+        "parent": or_null(OPERATION_ID),
         "max_depth": INTEGER,
-        "not_before": _or_null(TIMESTAMP),
-        "expires": _or_null(TIMESTAMP),
+        "not_before": or_null(TIMESTAMP),
+        "expires": or_null(TIMESTAMP),
     },
     REVOCATION: {"target": OPERATION_ID, "reason": STRING},
     INFERENCE: {
         "purpose": NON_EMPTY,
         "model": NON_EMPTY,
-        "inputs": _array(OPERATION_ID),
-        "grant": _or_null(OPERATION_ID),
-        "output": _or_null(EVIDENCE_ID),
+        "inputs": array_of(OPERATION_ID),
+        "grant": or_null(OPERATION_ID),
+        "output": or_null(EVIDENCE_ID),
     },
 }
 SCOPE: dict[str, Grammar] = {
-    "predicates": _array(PATTERN, ordered=True),
-    "provenance": _one_of("full", "none"),
-    "ops": _array(TYPE_NAME, ordered=True),
+    "predicates": array_of(PATTERN, ordered=True),
+    "provenance": one_of("full", "none"),
+    "ops": array_of(TYPE_NAME, ordered=True),
 }
 _SCOPE_WITHOUT_OPS = {name: grammar for name, grammar in SCOPE.items() if name != "ops"}
 
@@ -254,7 +182,7 @@ def _extensions_problem(path: str, unknown: Mapping[str, Any], extensible: bool)
         if not (extensible and _EXTENSION_NAME(name)):
             hint = "; an extension's name starts with x_" if extensible else ""
             return f"{path}{name} is not a member this version knows{hint}"
-        if not _names_are_plain(value):
+        if not names_are_plain(value):
             return f"{path}{name} must be {ANY_VALUE.words}"
     return None
 
