@@ -210,7 +210,7 @@ SCHEMES = {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "0x address",
-            "description": "The owner's address (nexus §3.1); and in the body, as auth, a signature by its key (nexus §3.2).",
+            "description": "The owner's address, and in the body, as auth, a signature by its key (nexus §3.2).",
         }
     ),
 }

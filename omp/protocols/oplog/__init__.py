@@ -95,7 +95,7 @@ from __future__ import annotations
 from omp.protocols.oplog.core.operation import VERSION
 from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.routes import BEGINS, MAX_PAGE, PROJECTED, READER, REFUSALS, ROUTES
-from omp.protocols.oplog.schemas import NAMES
+from omp.protocols.oplog.schemas import ABOUT, NAMES
 from omp.web.routes import Context, Mount
 from omp.web.settings import Setting, SettingError, read_settings, switch
 from omp.web.signature_guard import HTTP_SIGNATURE
@@ -134,8 +134,7 @@ def mount(context: Context) -> Mount:
         housekeep=lambda now: node.write_again(),
         close=node.close,
         limits={"max_log_page_size": MAX_PAGE},
-        about="A log is everything that keys have signed about one identity: evidence (by its hash), claims derived "
-        "from it, corrections, refutations, grants of authority, their revocation, calls of models.",
+        about=ABOUT,
         schemas=NAMES,
         schemes=context.signatures.schemes(),
         access={READER: (HTTP_SIGNATURE,), PROJECTED: (HTTP_SIGNATURE,), BEGINS: (HTTP_SIGNATURE, "")},

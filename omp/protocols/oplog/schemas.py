@@ -294,6 +294,10 @@ def _named(schemas: Members, prefix: str = "", suffix: str = "") -> dict[str, Sc
     return {f"{prefix}{kind.title().replace('-', '')}{suffix}": schema for kind, schema in schemas.items()}
 
 
+ABOUT = (
+    "A log is everything that keys have signed about one identity: evidence (by its hash), claims derived from it, "
+    "corrections, refutations, grants of authority, their revocation, calls of models."
+)
 NAMES: Members = {
     "Operation": OPERATION,
     **_named(OPERATION_SCHEMAS),

@@ -15,7 +15,9 @@ function parameterInput(one) {
       ...values.map((value) => element("option", { value: String(value) }, String(value))));
   }
   const shown = "default" in schema ? String(schema.default) : one.required ? "" : example === undefined ? "" : `such as ${example}`;
-  return textInput({ required: Boolean(one.required), placeholder: shown, value: one.required && example !== undefined ? String(example) : "" });
+  const input = textInput({ required: Boolean(one.required), placeholder: shown, value: one.required && example !== undefined ? String(example) : "" });
+  input.own = true;  // nobody has typed it yet
+  return input;
 }
 
 /** The media types of the successful answers, where there is a choice. */
