@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from omp.protocols.oplog.core.replica import Event
+from omp.protocols.oplog.core.replica import MOST_CHANGES_TOLD, Event
 from omp.protocols.oplog.core.verify import OplogError
 from omp.web.messages import json_bytes
 
-KEPT = 2_000
+KEPT = MOST_CHANGES_TOLD
 """How many events the buffer holds."""
 _BATCH = 100
 _WAIT_SECONDS = 0.5

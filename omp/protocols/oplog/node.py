@@ -25,9 +25,19 @@ What waits for its parents, and the recent rejections, are in memory only: a res
 operations count as never delivered.
 
 Locks: :attr:`Node._loading` while a log is read from the tables, and no other.  To admit, first a block of the store,
-then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before both.  A large batch is admitted a few
-operations at a time, and so is what had waited for one of them: a block ends after some milliseconds, and others are
-served before the next.
+then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before both.  Who holds the lock holds up every
+log, and a writer who waits for it holds up every protocol, since it has the store's block.  So nobody holds it for more
+than some milliseconds: a large batch is admitted a few operations at a time, and so is what had waited for one of them,
+and long answers are made in several looks (reading.py).  Readers queue at :attr:`Node._queue` first, so however many
+they are, a writer waits for one of them.
+
+**One operation may change all that is stored** (refuting what all claims derive from, revoking a grant): that takes
+seconds.  It is stored first, and what it changes is settled in slices, between which the lock is free.  Until then the
+log is not *settled*: its stored set is right, what is derived from it is half done.  Whoever meets such a log, reader
+or writer, settles the next slice (:meth:`Node._settle`) and tries again.  So readers see settled states only, nothing
+else of that log is admitted meanwhile, no thread waits for another one to do it, and other logs and protocols go on.
+What is derived is not in the tables: it is made anew whenever a log is read from them.  So a process that is killed
+between two slices, or a commit that fails, leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -38,14 +48,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
+from typing import TypeVar
 
 from omp.protocols.oplog.core.operation import Operation
 from omp.protocols.oplog.core.replica import Outcome, Replica
+from omp.protocols.oplog.core.steps import Pause
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import Feed
 from omp.rules.engines import Engine
 from omp.store.port import Reader, Store, Writer, after, key, leaving_out, required
 from omp.web.signature_guard import SignatureGuard
+
+T = TypeVar("T")
 
 OPERATIONS = "oplog_operations"
 LOGS = "oplog_logs"
@@ -58,7 +73,31 @@ _BLOCK_SECONDS = 0.01
 The number of operations alone is no measure of the work: a stranger's may merge a thousand forks, or be what a
 thousand others have waited for.
 """
+LOOK_SECONDS = 0.01
+"""After how many seconds a reader gives way; a look at the log ends with the item that goes beyond."""
 _GIVE_WAY_SECONDS = 0.0002
+
+
+def pause_after(seconds: float) -> Pause:
+    """Says that it is time to stop once so many seconds have passed."""
+    ends = time.monotonic() + seconds
+    return lambda: time.monotonic() >= ends
+
+
+def give_way() -> None:
+    """Between two slices: who waits for a lock is only woken when it is free, and must get it before we are back."""
+    time.sleep(_GIVE_WAY_SECONDS)
+
+
+def one_look(items: Iterator[T]) -> tuple[list[T], bool]:
+    """(The next `items` of a long answer, as many as one look at the log is for; whether there may be more)."""
+    seen: list[T] = []
+    pause = pause_after(LOOK_SECONDS)
+    for item in items:
+        seen.append(item)
+        if pause():
+            return seen, True
+    return seen, False
 
 
 class _Held:
@@ -78,6 +117,7 @@ class Node:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
+        self._queue = threading.Lock()
         self._loading = threading.Lock()
         self._pool = WaitingPool()
         self._logs: dict[str, _Held] = {}
@@ -106,10 +146,10 @@ class Node:
         outcomes: list[Outcome] = []
         more, began = bool(operations), time.monotonic()
         while more:
+            self._settle_all(log)
             more = self._admit_some(log, operations, outcomes)
             if more and time.monotonic() - began >= _BLOCK_SECONDS:
-                # Whoever waits for a lock is only woken when it is let go, and we would be back before it has it.
-                time.sleep(_GIVE_WAY_SECONDS)
+                give_way()
                 began = time.monotonic()
         return outcomes
 
@@ -165,17 +205,43 @@ class Node:
         if held is not None:
             held.feed.close()
 
+    # --- Settling
+
+    def _settle_all(self, log: str) -> None:
+        """Settle what an operation has changed, slice by slice; in no block of the store: none of it is stored."""
+        while (held := self._logs.get(log)) is not None and not held.replica.settled:
+            with self._queue, self._lock:
+                self._settle(log, held)
+            give_way()
+
+    def _settle(self, log: str, held: _Held) -> bool:
+        """Settle a slice, with the lock held; returns whether `held` is settled, and still what is known of `log`."""
+        if self._logs.get(log) is not held:
+            return False
+        try:
+            # Its events are told by the writer, whose commit may not be done: it has more to do, and publishes then.
+            for event in held.replica.settle(pause_after(_BLOCK_SECONDS)):
+                held.appended = held.feed.append(event)
+        except BaseException:
+            self._drop(log)
+            raise
+        return held.replica.settled
+
     # --- Reading
 
     @contextmanager
     def reading(self, log: str) -> Iterator[Replica | None]:
-        """The replica of `log`, which does not change until the block ends; None if nothing is stored.
+        """The replica of `log`, settled, which does not change until the block ends; None if nothing is stored.
 
         Keep the block short: nothing is admitted meanwhile.
         """
-        held = self._loaded(log)
-        with self._lock:
-            yield held.replica if held is not None else None
+        while (held := self._loaded(log)) is not None:
+            with self._queue, self._lock:
+                if self._settle(log, held):
+                    yield held.replica
+                    return
+            give_way()
+        yield None
 
     def leaving_out(self) -> AbstractContextManager[object]:
         """A block that ends where it meets a damaged row; the answer says so."""
@@ -211,11 +277,16 @@ class Node:
         with self._lock:
             return self._pool.items(log), list(held.replica.rejected) if held is not None else []
 
-    def logs(self) -> list[str]:
-        """The identity IDs of all stored logs, sorted."""
-        with self._store.read() as tx:
-            # key() ends a text with the bytes 00 01: what stands before them is the identity ID.
-            return [row[:-2].decode() for row, _ in tx.scan(LOGS)]
+    def logs(self) -> Iterator[str]:
+        """The identity IDs of all stored logs, sorted; read some at a time, since the store may lock for a read."""
+        rows, start = [b""], b""
+        while rows:
+            with self._store.read() as tx:
+                rows = [row for row, _ in islice(tx.scan(LOGS, start), _AT_ONCE)]
+            for row in rows:
+                # key() ends a text with the bytes 00 01: what stands before them is the identity ID.
+                yield row[:-2].decode()
+                start = row + b"\0"
 
     def close(self) -> None:
         """End the event streams: the server stops."""
@@ -250,12 +321,8 @@ def _until_pause(replica: Replica, operations: Sequence[Operation], outcomes: li
     What an earlier block left unfinished comes first.  It may be another writer's; the outcome before it, if there is
     one, has it too.  Adds to `outcomes`; returns what this block did, in order.
     """
-    ends = time.monotonic() + _BLOCK_SECONDS
+    pause = pause_after(_BLOCK_SECONDS)
     done: list[Outcome] = []
-
-    def pause() -> bool:
-        return time.monotonic() >= ends
-
     while len(done) < _AT_ONCE:
         if replica.unfinished:
             rest = replica.resume(pause)

@@ -1,13 +1,16 @@
 """What can be read of a log (oplog §7.3 to §7.6), and who may read it in mode ``strict`` (§7.5).
 
-A short answer is made in one look at the log, under its lock.  A long one takes several looks, each of which goes on
-after the last operation of the one before, in total order, so that writers are not kept waiting.  What this means for a
-reader:
+A short answer is made in one look at the log, under its lock.  A long one takes several looks of some milliseconds, so
+that writers are not kept waiting.  What this means for a reader:
 
-* nothing is shown twice, and each item is as the log was during one look: an item shows no status that the request
-  filtered out;
-* an operation that arrives meanwhile, with a place in total order before the reader's position, is not shown.  Who
-  wants to miss nothing follows the events, or compares the state ID before and after.
+* **Lists and the projection** go on after the last operation of the look before, in total order.  Nothing is shown
+  twice, and each item, as each operation of **why**, is as the log was during one look: an item shows no status that
+  the request filtered out.  An operation that arrives meanwhile, with a place in total order before the reader's
+  position, is not shown.  Who wants to miss nothing follows the events, or compares the state ID before and after.
+* **The state document** is that of one moment.  Several looks write the parts that have changed, until one finds
+  nothing more to write and takes them all.  Writers change some again between two looks, but they are admitted a few at
+  a time, and a look writes more than they change.  What was taken is joined and hashed without the lock.
+* **What a caller lacks** needs the lock only to see how much is stored (:meth:`Replica.lacking`).
 
 In mode ``strict`` each request is signed (:meth:`SignatureGuard.check`), and its key decides: the root, and keys with
 an active ``author`` grant that is within its times, read everything; any other key reads its projection, and gets 403
@@ -17,20 +20,21 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import wraps
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from omp.protocols.oplog.core.authority import matches, root_key
-from omp.protocols.oplog.core.document import item, why
+from omp.protocols.oplog.core.document import StateSnapshot, item, why_in_pieces
 from omp.protocols.oplog.core.entries import ClaimEntry, Entry
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
 from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.state import is_effective, status_of
 from omp.protocols.oplog.core.verify import OplogError
 from omp.protocols.oplog.feed import parse_position
-from omp.protocols.oplog.node import OpLog
+from omp.protocols.oplog.node import LOOK_SECONDS, OpLog, give_way, one_look, pause_after
 from omp.protocols.oplog.posting import NDJSON
 from omp.rules.identifiers import IDENTITY_ID, key_id
 from omp.web.errors import InvalidRequest
@@ -39,7 +43,9 @@ from omp.web.messages import JSON, Request, Response, json_response, unmet_answe
 EVENT_STREAM = "text/event-stream"
 DEFAULT_PAGE = 50
 _LOOK = 500
-"""How many entries are read before writers get their turn."""
+"""How many entries are shown before writers get their turn, at most."""
+_WRITING_SECONDS = 0.025
+"""How long is a look that writes blocks of the state document: more of them than writers change in one turn."""
 
 
 class MalformedLog(OplogError):
@@ -106,6 +112,37 @@ def _ask(request: Request, oplog: OpLog, key: str | None, question: Callable[[Re
         return question(_readable(replica, key, oplog))
 
 
+def _snapshot(oplog: OpLog, key: str | None, log: str) -> StateSnapshot:
+    """The state document of `log` as it is now, if `key` may read it.  Raises as :func:`_readable`."""
+    while True:
+        with oplog.node.reading(log) as replica:
+            snapshot = _readable(replica, key, oplog).snapshot(pause_after(_WRITING_SECONDS))
+        if snapshot is not None:
+            return snapshot
+        give_way()
+
+
+def _pieces(request: Request, oplog: OpLog, key: str | None, question: Callable[[Replica], Iterator[bytes]]) -> bytes:
+    """What `question` about the log yields, if `key` may read it, in as many looks as it takes.
+
+    If a commit fails meanwhile the log is read anew, and asked anew: what was known of it may never be settled.
+    """
+    asked: Replica | None = None
+    answer: Iterator[bytes] = iter(())
+    pieces: list[bytes] = []
+    more = True
+    while more:
+        with oplog.node.reading(request.params["log"]) as found:
+            replica = _readable(found, key, oplog)
+            if replica is not asked:
+                asked, answer, pieces = replica, question(replica), []
+            some, more = one_look(answer)
+        pieces += some
+        if more:
+            give_way()
+    return b"".join(pieces)
+
+
 # --- The log ----------------------------------------------------------------------------------------------------
 
 
@@ -114,34 +151,29 @@ def logs(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs``: in mode ``strict``, those that the signer may read in full."""
     items = []
     for log in oplog.node.logs():
-        with oplog.node.leaving_out(), oplog.node.reading(log) as replica:
-            if replica is not None and _may_read_all(replica, key, oplog):
-                items.append({"log": log, **_summary(replica)})
+        with oplog.node.leaving_out(), suppress(ReadingDenied):
+            items.append({"log": log, **_summary(_snapshot(oplog, key, log))})
     return json_response({"count": len(items), "items": items})
 
 
-def _summary(replica: Replica) -> dict[str, Any]:
-    return {"ops": len(replica), "heads": replica.heads(), "state": replica.state_id()}
+def _summary(snapshot: StateSnapshot) -> dict[str, Any]:
+    return {"ops": snapshot.ops, "heads": snapshot.heads, "state": snapshot.state_id}
 
 
 @_for_reader
 def heads(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/heads``."""
-    return json_response(_ask(request, oplog, key, _summary))
+    return json_response(_summary(_snapshot(oplog, key, request.params["log"])))
 
 
 @_for_reader
 def state(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``GET /logs/{log}/state``: the exact canonical bytes, with the state ID as ETag and in ``OMP-State``."""
-
-    def question(replica: Replica) -> tuple[str, int, bytes]:
-        state_id = replica.state_id()
-        unmet = unmet_precondition(request, f'"{state_id}"')
-        return state_id, unmet, b"" if unmet else replica.state_document()
-
-    state_id, unmet, document = _ask(request, oplog, key, question)
-    etag, named = f'"{state_id}"', (("OMP-State", state_id),)
-    return unmet_answer(unmet, etag, named) if unmet else Response(200, document, JSON, (("ETag", etag), *named))
+    snapshot = _snapshot(oplog, key, request.params["log"])
+    etag, named = f'"{snapshot.state_id}"', (("OMP-State", snapshot.state_id),)
+    if unmet := unmet_precondition(request, etag):
+        return unmet_answer(unmet, etag, named)
+    return Response(200, b"".join(snapshot.pieces()), JSON, (("ETag", etag), *named))
 
 
 @_for_reader
@@ -176,7 +208,8 @@ def _raw(entry: Entry) -> bytes:
 def lacking(request: Request, oplog: OpLog, key: str | None) -> Response:
     """``POST /logs/{log}/missing``: what the caller lacks, one operation a line, in total order."""
     heads_there = request.valid_body()["heads"]
-    entries = _ask(request, oplog, key, lambda replica: replica.lacking(heads_there))
+    replica, extent = _ask(request, oplog, key, lambda replica: (replica, replica.extent()))
+    entries = replica.lacking(heads_there, extent)  # without the lock
     return Response(200, content_type=NDJSON, stream=_lines(entry.raw for entry in entries))
 
 
@@ -275,16 +308,15 @@ def _items(
 
 @_for_reader
 def claim_why(request: Request, oplog: OpLog, key: str | None) -> Response:
-    """``GET /logs/{log}/claims/{id}/why``: the derivation down to evidence, from one moment of the log."""
+    """``GET /logs/{log}/claims/{id}/why``: the derivation down to evidence."""
 
-    def question(replica: Replica) -> bytes | None:
+    def question(replica: Replica) -> Iterator[bytes]:
         claim = replica.entry(request.params["id"])
-        return why(claim) if isinstance(claim, ClaimEntry) else None
+        if not isinstance(claim, ClaimEntry):
+            raise UnknownOperation("There is no claim with this ID in the log.")
+        return why_in_pieces(claim)
 
-    tree = _ask(request, oplog, key, question)
-    if tree is None:
-        raise UnknownOperation("There is no claim with this ID in the log.")
-    return Response(200, tree)
+    return Response(200, _pieces(request, oplog, key, question))
 
 
 @_for_reader
@@ -302,9 +334,10 @@ def projected(request: Request, oplog: OpLog, key: str | None) -> Response:
     while more:
         with oplog.node.reading(request.params["log"]) as replica:
             after = items[-1]["id"] if items else None
-            seen = list(islice(_stored(replica).projection(key, now, after), _LOOK))
+            seen, more = one_look(_stored(replica).projection(key, now, after))
         items += seen
-        more = len(seen) == _LOOK
+        if more:
+            give_way()
     return json_response({"count": len(items), "items": items})
 
 
@@ -320,7 +353,7 @@ def _shown(
 ) -> Iterator[tuple[str, Any]]:
     """(ID, what `show` makes of it) of the entries of a type (None: of all), in total order, `after` an operation ID.
 
-    A look ends after :data:`_LOOK` entries, or after `most` that are shown.  The first one is taken at once, so that
+    A look ends after :data:`LOOK_SECONDS`, or `most` entries that are shown.  The first one is taken at once, so that
     401, 403 and 404 come before any part of the answer is sent.  Raises :class:`UnknownPage` if `after` is not stored.
     """
 
@@ -333,16 +366,19 @@ def _shown(
             except KeyError:
                 raise UnknownPage from None
             shown: list[tuple[str, Any]] = []
-            for number, entry in enumerate(entries, 1):
+            pause = pause_after(LOOK_SECONDS)
+            for entry in entries:
                 if (one := show(entry)) is not None:
                     shown.append((entry.id, one))
-                if number == _LOOK or len(shown) == most:
+                if len(shown) == most or pause():
                     return shown, entry.id
             return shown, None
 
     def rest(shown: list[tuple[str, Any]], last: str | None) -> Iterator[tuple[str, Any]]:
         yield from shown
         while last is not None:
+            if not shown:
+                give_way()  # else it is sent before the next look
             shown, last = look(last)
             yield from shown
 

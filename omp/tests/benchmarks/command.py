@@ -24,6 +24,7 @@ BENCHMARKS = {
     "places": "search and loading among up to a million registrations",
     "profile": "reading and signed writing of a profile",
     "hostile": "what a stranger's worst requests cost",
+    "holds": "how long locks are held while the worst is sent to the operation log",
 }
 EXAMPLES = """examples:
   python -m omp bench                        the objects API, five rounds

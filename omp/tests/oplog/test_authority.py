@@ -6,7 +6,7 @@ import json
 import unittest
 from typing import Any
 
-from omp.protocols.oplog.core.authority import attenuates, matches
+from omp.protocols.oplog.core.authority import attenuates, matches, patterns_over
 from omp.protocols.oplog.core.entries import GrantEntry
 from omp.protocols.oplog.core.operation import (
     CLAIM,
@@ -184,6 +184,7 @@ class Covers(AuthorityTest):
             ("ab", "a.*", False), ("a", "a.b.*", False), ("a.b.c", "a.b.*", True),
         ):  # fmt: skip
             self.assertEqual(matches(predicate, [pattern]), expected, (predicate, pattern))
+            self.assertEqual(pattern in patterns_over(predicate), expected, (predicate, pattern))
 
 
 class Delegation(AuthorityTest):

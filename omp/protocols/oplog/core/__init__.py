@@ -20,8 +20,11 @@ before its revocation is accepted first and turns void later.  None of this is i
 **What is cheap and what is not.**  A log may hold a million operations, and an append must not walk over all of them.
 So pasts are version vectors, sorted lists are cut into blocks, and only changed blocks of the state document are
 written again.  Two kinds of operation cost more, in proportion to what they change: a revocation asks again about the
-operations under its target, and a refutation or correction about all that is derived from its target.  The SHA-256 of
-the state document is taken over the whole of it, but only when somebody asks.
+operations under its target, and a refutation or correction about all that is derived from its target.  Such work can
+pause (:mod:`.steps`); until it is done nothing is appended, and nobody looks.  Its cost is that of what changes, about
+1 µs an entry, each time anew: an author who lets a refutation hold, and not hold, in turn makes the node work for
+statuses and events that did change.  The SHA-256 of the state document is taken over the whole of it, but only when
+somebody asks.
 
 Read in this order (``omp/README.md`` has it with minutes); the first four belong to the first hour:
 
@@ -29,6 +32,7 @@ Read in this order (``omp/README.md`` has it with minutes); the first four belon
 :mod:`.entries`         what is kept of an operation, and of a key
 :mod:`.causality`       is X in past(O)? chains, forks, version vectors (§3.1, §3.4)
 :mod:`.verify`          the twelve stages, as a table (§3.2)
+:mod:`.steps`           work that can be interrupted
 :mod:`.void`            what a revocation does to what is concurrent with it (§4.5); read the proof
 :mod:`.replica`         all of it together; the one append (§3.2)
 :mod:`.operation`       what an operation is: members, grammars, limits, ranges, references (§2)

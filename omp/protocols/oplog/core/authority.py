@@ -40,6 +40,19 @@ def matches(predicate: str, patterns: Iterable[str]) -> bool:
     )
 
 
+def patterns_over(predicate: str) -> list[str]:
+    """All patterns that `predicate` matches: whoever has many patterns looks these few up.
+
+    >>> patterns_over("calendar.event")
+    ['*', 'calendar.event', 'calendar.event.*', 'calendar.*']
+    """
+    patterns = ["*", predicate]
+    while predicate:
+        patterns.append(f"{predicate}.*")
+        predicate = predicate.rpartition(".")[0]
+    return patterns
+
+
 def in_force(grant: GrantEntry, ts: str) -> bool:
     """Whether ``not_before`` ≤ `ts` < ``expires``; a null one is no bound.  Timestamps compare as strings (§1.3)."""
     return (grant.not_before is None or grant.not_before <= ts) and (grant.expires is None or ts < grant.expires)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from omp.protocols.oplog.core.entries import Entry
+from omp.protocols.oplog.core.steps import Pause, never
 
 E = TypeVar("E", bound=Entry)
 
@@ -103,8 +104,11 @@ class Blocks(Generic[E]):
             for block in self._blocks:
                 block.text = None
 
-    def texts(self, write: Callable[[list[E]], bytes]) -> list[bytes]:
-        """What `write` makes of the entries of each block, in order; it is called for changed blocks only."""
+    def texts(self, write: Callable[[list[E]], bytes], pause: Pause = never) -> list[bytes] | None:
+        """What `write` makes of the entries of each block, in order; it is called for changed blocks only.
+
+        None if `pause` has said so after one of them: call again.
+        """
         for entry in self._changed:
             self._blocks[self._find(self._key(entry))].text = None
         self._changed.clear()
@@ -112,6 +116,8 @@ class Blocks(Generic[E]):
         for block in self._blocks:
             if block.text is None:
                 block.text = write(block.entries)
+                if pause():
+                    return None
             texts.append(block.text)
         return texts
 

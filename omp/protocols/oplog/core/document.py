@@ -7,7 +7,9 @@ dictionary by it, and :class:`StateDocument` the canonical text.
 The text is put together by hand and not by a JSON encoder because state IDs are asked for after every change: measured
 on claims, this takes 1.2 µs an object, and the encoder of the standard library 3.1 µs.  It is safe because the document
 holds nothing but IDs, statuses, numbers and booleans, none of which needs an escape.  Each list of objects keeps the
-text of its blocks (:class:`Blocks`), so a change costs the blocks that it touches, and one SHA-256 over all.
+text of its blocks (:class:`Blocks`), so a change costs the blocks that it touches, and one SHA-256 over all.  Writing
+the blocks is all that needs the log to stand still, and may pause after each; the rest is done on a
+:class:`StateSnapshot`.
 
 **An item** of the lists of §7.4 is an operation's object in the state document with ``author``, ``ts`` and ``body``.
 **Why** is a tree: an operation with its status, what changed that status, its body, and its sources.  A source that was
@@ -22,10 +24,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
-from omp.protocols.oplog.core.authority import matches
+from omp.protocols.oplog.core.authority import patterns_over
 from omp.protocols.oplog.core.blocks import Blocks
 from omp.protocols.oplog.core.entries import (
     Author,
@@ -38,11 +40,15 @@ from omp.protocols.oplog.core.entries import (
 )
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE, VERSION
 from omp.protocols.oplog.core.state import is_effective, replacement_of, status_of
+from omp.protocols.oplog.core.steps import STEP, Pause, Steps, never
 from omp.protocols.oplog.core.void import cutting, effective_revocations
 from omp.rules import canonical, identifiers
 
 LISTS = {EVIDENCE: "evidence", CLAIM: "claims", GRANT: "grants", INFERENCE: "inferences"}
 """The types that have a list of objects in the state document, and the name of that list."""
+_VOID = "void"
+MOST_VOIDING = 100
+"""§7.4: how many of the revocations that void an operation ``changed_by`` names at most."""
 
 
 def sorted_ids(entries: Iterable[Entry]) -> list[str]:
@@ -153,16 +159,86 @@ def _write_ids(entries: list[Entry]) -> bytes:
 _WRITERS = {kind: _writer(members) for kind, members in _OBJECTS.items()}
 
 
-def forks_of(authors: Iterable[Author]) -> list[dict[str, Any]]:
-    """The forks of §3.4 as the state document lists them: by author, then ``seq``."""
+Forks = list[tuple[str, dict[int, tuple[Entry, ...]]]]
+"""The forks of §3.4: (author, its operations by ``seq``), in no particular order."""
+
+
+def forks_of(authors: Iterable[Author]) -> Forks:
+    """The forks as they are now."""
     return [
-        {"author": author.key, "ops": sorted_ids(author.forks[seq]), "seq": seq}
-        for author in sorted((author for author in authors if author.forks), key=attrgetter("key"))
-        for seq in sorted(author.forks)
+        (author.key, {seq: tuple(entries) for seq, entries in author.forks.items()})
+        for author in authors
+        if author.forks
+    ]
+
+
+def listed(forks: Forks) -> list[dict[str, Any]]:
+    """Forks as the state document lists them: by author, then ``seq``."""
+    return [
+        {"author": author, "ops": sorted_ids(entries), "seq": seq}
+        for author, by_seq in sorted(forks, key=itemgetter(0))
+        for seq, entries in sorted(by_seq.items())
     ]
 
 
 # --- The state document -----------------------------------------------------------------------------------------
+
+
+class StateSnapshot:
+    """The state document of one moment.  It never changes, so it is joined, sorted and hashed without a lock."""
+
+    def __init__(self, log: str, ops: int, heads: Iterable[Entry], forks: Forks, texts: dict[str, list[bytes]]) -> None:
+        """`texts` holds, by the name of a list, pieces with one object or several, commas between them."""
+        self.ops = ops
+        self._log = log
+        self._heads = list(heads)
+        self._forks = forks
+        self._texts = texts
+        self._state_id: str | None = None
+
+    @property
+    def heads(self) -> list[str]:
+        """The IDs of the heads, sorted."""
+        return sorted_ids(self._heads)
+
+    @property
+    def state_id(self) -> str:
+        """The state ID, remembered."""
+        if self._state_id is None:
+            digest = sha256()
+            for piece in self.pieces():
+                digest.update(piece)
+            self._state_id = identifiers.STATE_PREFIX + digest.hexdigest()
+        return self._state_id
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes of the document, piece by piece."""
+        members: list[tuple[str, Iterable[bytes]]] = [  # §5, in canonical order
+            ("claims", self._array(LISTS[CLAIM])),
+            ("evidence", self._array(LISTS[EVIDENCE])),
+            ("forks", [canonical.encode(listed(self._forks))]),
+            ("grants", self._array(LISTS[GRANT])),
+            ("heads", [canonical.encode(self.heads)]),
+            ("inferences", self._array(LISTS[INFERENCE])),
+            ("log", [canonical.encode(self._log)]),
+            ("ops", [canonical.encode(self.ops)]),
+            ("v", [canonical.encode(VERSION)]),
+            ("void", self._array(_VOID)),
+        ]
+        before = b"{"
+        for name, pieces in members:
+            yield b'%b"%b":' % (before, name.encode())
+            yield from pieces
+            before = b","
+        yield b"}"
+
+    def _array(self, name: str) -> Iterator[bytes]:
+        before = b"["
+        for text in self._texts[name]:
+            yield before
+            yield text
+            before = b","
+        yield b"]" if self._texts[name] else b"[]"
 
 
 class StateDocument:
@@ -172,75 +248,48 @@ class StateDocument:
         self._log = log
         self._lists: dict[str, Blocks[Any]] = {kind: Blocks(by_id) for kind in LISTS}
         self._void: Blocks[Entry] = Blocks(by_id)
-        self._state_id: str | None = None
+        self._snapshot: StateSnapshot | None = None
 
-    def add(self, entry: Entry) -> None:
-        """Take in a new entry whose status and taint are settled."""
-        self._state_id = None
+    def add(self, entry: Entry, changed: Iterable[Entry], void_changed: Iterable[Entry]) -> Steps[None]:
+        """Take in a new entry whose status and taint are settled, and what has changed because of it.
+
+        `changed` are the stored entries whose object has changed, `void_changed` those whose ``void`` has.
+        """
+        self._snapshot = None
         if entry.type in self._lists:
             self._lists[entry.type].add(entry)
         if entry.void:
             self._void.add(entry)
+        for number, one in enumerate(changed, 1):
+            self._lists[one.type].changed(one)
+            if number % STEP == 0:
+                yield
+        for number, one in enumerate(void_changed, 1):
+            if one.void:
+                self._void.add(one)
+            else:
+                self._void.remove(one)
+            if number % STEP == 0:
+                yield
 
-    def changed(self, entry: Entry) -> None:
-        """The object of a stored `entry` has changed because of the entry that :meth:`add` was just called with.
+    def snapshot(
+        self, operations: int, heads: Iterable[Entry], authors: Iterable[Author], pause: Pause = never
+    ) -> StateSnapshot | None:
+        """The document as it is now; None if `pause` has said so before all blocks that changed are written.
 
-        Call it in the same step, before anybody asks for :meth:`state_id`: only :meth:`add` forgets the old ID.
+        Then ask again: what is written stays.  `operations` is the number of stored operations; `authors` are all keys
+        of the log, for their forks.
         """
-        self._lists[entry.type].changed(entry)
-
-    def void_changed(self, entry: Entry) -> None:
-        """A stored `entry` has become void, or has ceased to be.  As :meth:`changed`, in the same step as the add."""
-        if entry.void:
-            self._void.add(entry)
-        else:
-            self._void.remove(entry)
-
-    def state_id(self, operations: int, heads: Iterable[Entry], authors: Iterable[Author]) -> str:
-        """The state ID, remembered until the next :meth:`add`.  Arguments as for :meth:`pieces`."""
-        if self._state_id is None:
-            digest = sha256()
-            for piece in self.pieces(operations, heads, authors):
-                digest.update(piece)
-            self._state_id = identifiers.STATE_PREFIX + digest.hexdigest()
-        return self._state_id
-
-    def pieces(self, operations: int, heads: Iterable[Entry], authors: Iterable[Author]) -> Iterator[bytes]:
-        """The bytes of the document, piece by piece.
-
-        `operations` is the number of stored operations; `authors` are all keys of the log, for their forks.
-        """
-        members: list[tuple[str, Iterable[bytes]]] = [  # §5, in canonical order
-            ("claims", self._array(CLAIM)),
-            ("evidence", self._array(EVIDENCE)),
-            ("forks", [canonical.encode(forks_of(authors))]),
-            ("grants", self._array(GRANT)),
-            ("heads", [canonical.encode(sorted_ids(heads))]),
-            ("inferences", self._array(INFERENCE)),
-            ("log", [canonical.encode(self._log)]),
-            ("ops", [canonical.encode(operations)]),
-            ("v", [canonical.encode(VERSION)]),
-            ("void", _array_of(self._void.texts(_write_ids))),
-        ]
-        before = b"{"
-        for name, pieces in members:
-            yield b'%b"%b":' % (before, name.encode())
-            yield from pieces
-            before = b","
-        yield b"}"
-
-    def _array(self, kind: str) -> Iterator[bytes]:
-        return _array_of(self._lists[kind].texts(_WRITERS[kind]))
-
-
-def _array_of(texts: list[bytes]) -> Iterator[bytes]:
-    """A JSON array of `texts`, each of which is one element or several with commas between them."""
-    before = b"["
-    for text in texts:
-        yield before
-        yield text
-        before = b","
-    yield b"]" if texts else b"[]"
+        if self._snapshot is None:
+            texts: dict[str, list[bytes]] = {}
+            lists = [(name, self._lists[kind], _WRITERS[kind]) for kind, name in LISTS.items()]
+            for name, blocks, write in [*lists, (_VOID, self._void, _write_ids)]:
+                written = blocks.texts(write, pause)
+                if written is None:
+                    return None
+                texts[name] = written
+            self._snapshot = StateSnapshot(self._log, operations, heads, forks_of(authors), texts)
+        return self._snapshot
 
 
 # --- Items, and why ---------------------------------------------------------------------------------------------
@@ -254,13 +303,27 @@ def item(entry: Entry) -> dict[str, Any]:
 
 def changed_by(entry: SourceEntry) -> list[str]:
     """The IDs of what gave an operation its status, sorted: what voids it, refutes it, corrects it."""
-    causes: list[Entry] = [cut for grant in entry.auth for cut in cutting(grant, entry)] if entry.void else []
+    causes: dict[Entry, None] = dict.fromkeys(_voiding(entry)) if entry.void else {}
     if isinstance(entry, ClaimEntry | EvidenceEntry):
-        causes += entry.refuted_by
+        causes.update(dict.fromkeys(entry.refuted_by))
     if isinstance(entry, ClaimEntry):
-        causes += entry.superseded_by
-    # A set, since one revocation may cut two of the grants.
-    return sorted_ids(set(causes))
+        causes.update(dict.fromkeys(entry.superseded_by))
+    return sorted_ids(causes)
+
+
+def _voiding(entry: SourceEntry) -> Iterator[Entry]:
+    """The first :data:`MOST_VOIDING` revocations that are found to cut a grant of `entry`, each once.
+
+    Not all: a thousand revocations that each cut a thousand operations would make an answer of a million IDs.
+    """
+    met: set[Entry] = set()
+    for grant in entry.auth:
+        for revocation in cutting(grant, entry):
+            if revocation not in met:
+                met.add(revocation)
+                yield revocation
+                if len(met) == MOST_VOIDING:
+                    return
 
 
 def why(entry: SourceEntry) -> bytes:
@@ -268,15 +331,19 @@ def why(entry: SourceEntry) -> bytes:
 
     Depth first, sources in the order in which the operation names them.
     """
-    out: list[bytes] = []
+    return b"".join(why_in_pieces(entry))
+
+
+def why_in_pieces(entry: SourceEntry) -> Iterator[bytes]:
+    """What :func:`why` returns, piece by piece: each shows one operation as it is when the piece is asked for."""
     met: set[SourceEntry] = set()
     trail: list[SourceEntry | bytes] = [entry]  # what is still to be written, the next one last
     while trail:
         at = trail.pop()
         if isinstance(at, bytes):
-            out.append(at)
+            yield at
         elif at in met:
-            out.append(canonical.encode({"id": at.id}))
+            yield b'{"id":"%b"}' % at.id.encode()
         else:
             met.add(at)
             head = {
@@ -286,11 +353,10 @@ def why(entry: SourceEntry) -> bytes:
                 "changed_by": changed_by(at),
                 "body": at.envelope()["body"],
             }
-            out.append(canonical.encode(head)[:-1] + b',"sources":[')
+            yield canonical.encode(head)[:-1] + b',"sources":['
             trail.append(b"]}")
             for number, source in reversed(list(enumerate(at.sources))):
                 trail += [source, b","] if number else [source]
-    return b"".join(out)
 
 
 # --- The projection ---------------------------------------------------------------------------------------------
@@ -303,19 +369,20 @@ def projection(claims: Iterable[Entry], grants: Sequence[GrantEntry], is_root: b
     What a claim rests on (``method``, ``derived_from``, the taint list, evidence records) is shown only where one of
     the grants that match it has provenance ``full``.  ``scope.ops`` does not matter for reading.
     """
-    # What is shown of a claim depends on its predicate alone, and a log has few of them.
-    provenance: dict[str, str | None] = {}
+    by_width = sorted(grants, key=lambda grant: grant.provenance == "full")  # of one pattern the widest comes last
+    by_pattern = {pattern: grant.provenance for grant in by_width for pattern in grant.predicates}
+    provenance: dict[str, str | None] = {}  # what is shown of a claim depends on its predicate alone
     for claim in claims:
         assert isinstance(claim, ClaimEntry)
         predicate = claim.predicate
         if predicate not in provenance:
-            provenance[predicate] = "full" if is_root else _widest_provenance(predicate, grants)
+            provenance[predicate] = "full" if is_root else _widest_provenance(predicate, by_pattern)
         if provenance[predicate] is not None:
             yield _projected(claim, with_provenance=provenance[predicate] == "full")
 
 
-def _widest_provenance(predicate: str, grants: Iterable[GrantEntry]) -> str | None:
-    found = {grant.provenance for grant in grants if matches(predicate, grant.predicates)}
+def _widest_provenance(predicate: str, by_pattern: dict[str, str]) -> str | None:
+    found = {by_pattern[pattern] for pattern in patterns_over(predicate) if pattern in by_pattern}
     return "full" if "full" in found else "none" if found else None
 
 

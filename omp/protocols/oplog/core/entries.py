@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from sys import intern
 from typing import Any, ClassVar
 
@@ -189,12 +189,12 @@ class GrantEntry(Entry):
             grant = grant.parent
         return grants
 
-    def below(self) -> list[GrantEntry]:
-        """This grant and all that descend from it."""
+    def below(self) -> Iterator[GrantEntry]:
+        """This grant and all that descend from it; lazy, since they may be all grants of the log."""
         grants = [self]
         for grant in grants:  # grows while it is walked
             grants += grant.children
-        return grants
+            yield grant
 
 
 class RevocationEntry(Entry):
@@ -275,11 +275,14 @@ class Chain:
             self.vectors.append(vector)
 
     def vector(self, seq: int) -> Vector:
-        """What the past of the operation with this ``seq`` holds of other chains."""
-        vectors = self.vectors
+        """What the past of the stored operation with this ``seq`` holds of other chains.
+
+        Safe while another thread appends: what it adds here is of a greater ``seq``.  So `number` is taken first.
+        """
+        number = len(self.vectors)
         if self.seqs[-1] <= seq:
-            return vectors[-1]
-        return vectors[bisect_right(self.seqs, seq) - 1]
+            return self.vectors[number - 1]
+        return self.vectors[bisect_right(self.seqs, seq) - 1]
 
     def after(self, seq: int) -> list[Entry]:
         """The operations of this chain with a greater ``seq``."""

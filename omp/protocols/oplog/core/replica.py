@@ -14,27 +14,41 @@ causal order and puts it into the stored set; nothing else ever adds to that set
 document, the waiting pool.  Next, in the same call, come the operations for which this one was the last missing parent.
 
 Invariant: the stored set is closed (each ancestor of a member is a member), and when :meth:`admit` returns, all that is
-derived from it is up to date.  A parent may have thousands of operations waiting for it: a caller that must not be away
-for long lets :meth:`admit` pause between them, and the invariant holds at each pause.
+derived from it is up to date, unless the caller asked for a pause.  One operation may change all that is stored, and
+thousands may have waited for it.  So a caller that must not be away for long lets :meth:`admit` pause, and then
+
+* the stored set is closed as ever, and past(O) of what is in it never changes;
+* what is derived from it may be half done: :attr:`Replica.settled` says so.  :meth:`Replica.settle` goes on with it,
+  and nothing else is appended before it is done.
 
 Handled here: all of §3 to §5 and the projection (§6).  The caller must let one thread in at a time (nothing here
 locks), write the bytes of what was accepted where they survive, and give them back after a restart, ancestors first
-(:meth:`Replica.restore`).  What waits is in memory only: after a restart it counts as never delivered.
+(:meth:`Replica.restore`): all that is derived is then made anew.  What waits is in memory only: after a restart it
+counts as never delivered.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.core.authority import in_force, root_key
 from omp.protocols.oplog.core.blocks import Blocks
 from omp.protocols.oplog.core.causality import Candidate, Past, place
-from omp.protocols.oplog.core.document import LISTS, StateDocument, forks_of, projection, sorted_ids
+from omp.protocols.oplog.core.document import (
+    LISTS,
+    StateDocument,
+    StateSnapshot,
+    forks_of,
+    listed,
+    projection,
+    sorted_ids,
+)
 from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, entry_of, total_order
 from omp.protocols.oplog.core.operation import CLAIM, Operation
 from omp.protocols.oplog.core.state import DerivedState, status_of
+from omp.protocols.oplog.core.steps import Pause, Steps, never
 from omp.protocols.oplog.core.verify import (
     OperationDeferred,
     OperationRefused,
@@ -50,6 +64,8 @@ from omp.rules.engines import Engine
 ACCEPTED, DUPLICATE, DEFERRED, REJECTED = "accepted", "duplicate", "deferred", "rejected"
 REJECTED_KEPT = 100
 """§7.3: how many recent rejections of operations that had waited are kept."""
+MOST_CHANGES_TOLD = 2_000
+"""§7.6: where one operation changes more than so many, one event says so for all of them."""
 
 
 class Event(NamedTuple):
@@ -59,7 +75,8 @@ class Event(NamedTuple):
     * ``rejected``: ``id``, ``code``, of an operation that had waited;
     * ``fork``: ``author``, ``seq``, ``ops``: the first stored operation with this ``seq``, and the new one (§3.4);
     * ``status``: ``id``, ``type``, ``status``, of a stored operation whose object in the state document, or whose
-      ``void``, has changed.
+      ``void``, has changed;
+    * ``reset``: ``ops``, the number of stored operations, in place of more than :data:`MOST_CHANGES_TOLD` ``status``.
     """
 
     kind: str
@@ -90,11 +107,6 @@ def outcome_of(refusal: OperationRefused) -> Outcome:
     return Outcome(REJECTED, refusal.id, refusal.code, refusal.stage, refusal.message)
 
 
-def never() -> bool:
-    """For :meth:`Replica.admit`: do not stop."""
-    return False
-
-
 class Replica:
     """One log.  `log` is its identity ID; `pool` is where operations wait, shared by all replicas of a node."""
 
@@ -107,6 +119,8 @@ class Replica:
         self._entries: dict[str, Entry] = {}
         self._authors: dict[str, Author] = {}
         self._chains: list[Chain] = []
+        self._following_up: Steps[Iterable[Event]] | None = None
+        """The follow-up of the last append, where it is not done."""
         self._ready: deque[str] = deque()
         """The IDs of those whose last missing ancestor is stored, and which are to be judged next."""
         self._order: Blocks[Entry] = Blocks(total_order)
@@ -126,11 +140,12 @@ class Replica:
             return outcome_of(refusal)
         return self.admit(operation)
 
-    def admit(self, operation: Operation, pause: Callable[[], bool] = never) -> Outcome:
+    def admit(self, operation: Operation, pause: Pause = never) -> Outcome:
         """Stages 8 to 12, and storing.
 
         What waited for this operation and for nothing else is judged, and if it passes stored, in the same call, unless
-        `pause` says in between that it is time to stop: the rest is then :attr:`unfinished`, for :meth:`resume`.
+        `pause` says that it is time to stop: before all that is derived is :attr:`settled`, or later between two
+        operations.  The rest is then :attr:`unfinished`, for :meth:`resume`.
         """
         if operation.id in self._entries:
             return Outcome(DUPLICATE, operation.id)
@@ -145,36 +160,57 @@ class Replica:
             self._pool.take(self.log, operation.id)  # it may be among those whose turn has not come yet
         stored: list[Entry] = []
         events: list[Event] = []
-        self._take_in(candidate, stored, events)
-        while self._ready and not pause():
-            self._retry(stored, events)
+        self._take_in(candidate, stored, events, pause)
+        while self.settled and self._ready and not pause():
+            self._retry(stored, events, pause)
         return Outcome(ACCEPTED, operation.id, stored=tuple(stored), events=tuple(events))
 
     @property
     def unfinished(self) -> bool:
-        """Whether something that had waited is still to be judged, because :meth:`admit` stopped before."""
-        return bool(self._ready)
+        """Whether :meth:`admit` stopped before it had settled what is derived, or judged all that had waited."""
+        return not self.settled or bool(self._ready)
 
-    def resume(self, pause: Callable[[], bool] = never) -> Outcome:
-        """Judge what is unfinished, one operation at least, until `pause` says so.
+    @property
+    def settled(self) -> bool:
+        """Whether all that is derived is up to date; if not, what it says may be half done, and must not be shown."""
+        return self._following_up is None
+
+    def settle(self, pause: Pause = never) -> Sequence[Event]:
+        """Go on with what is not :attr:`settled`, some steps at least, until `pause` says so.
+
+        Adds nothing to the stored set.  Returns what the last operation has changed, once all of it is settled.
+        """
+        while self._following_up is not None:
+            try:
+                next(self._following_up)
+            except StopIteration as done:
+                self._following_up = None
+                return tuple(done.value)
+            if pause():
+                break
+        return ()
+
+    def resume(self, pause: Pause = never) -> Outcome:
+        """Go on with what is unfinished until `pause` says so: settle, then judge, one operation at least.
 
         Returns an outcome, with the ID None, that has what was stored and what happened.
         """
         stored: list[Entry] = []
-        events: list[Event] = []
-        self._retry(stored, events)
-        while self._ready and not pause():
-            self._retry(stored, events)
+        events = list(self.settle(pause))
+        while self.settled and self._ready:
+            self._retry(stored, events, pause)
+            if pause():
+                break
         return Outcome(ACCEPTED, None, stored=tuple(stored), events=tuple(events))
 
-    def _retry(self, stored: list[Entry], events: list[Event]) -> None:
+    def _retry(self, stored: list[Entry], events: list[Event], pause: Pause) -> None:
         """Judge the next operation whose last missing ancestor has been stored."""
         operation_id = self._ready.popleft()
         raw = self._pool.take(self.log, operation_id)
         if raw is None or operation_id in self._entries:
             return  # evicted, or delivered again and stored meanwhile
         try:
-            self._take_in(judge(operation_of(raw, operation_id), self), stored, events)
+            self._take_in(judge(operation_of(raw, operation_id), self), stored, events, pause)
         except OperationRefused as refusal:
             self.rejected.appendleft((operation_id, refusal.code))
             events.append(Event("rejected", {"id": operation_id, "code": refusal.code}))
@@ -194,12 +230,14 @@ class Replica:
         """From now on let operations wait in `pool`; nothing of this log waits in either."""
         self._pool = pool
 
-    def _take_in(self, candidate: Candidate, stored: list[Entry], events: list[Event]) -> None:
-        """Both acts of storing: append, and follow up."""
+    def _take_in(self, candidate: Candidate, stored: list[Entry], events: list[Event], pause: Pause = never) -> None:
+        """Both acts of storing: append, and follow up until `pause` says so."""
+        if self._following_up is not None:
+            events += self.settle()  # nothing is appended to what is half done
         entry = self._append(candidate)
         stored.append(entry)
-        events += self._follow_up(entry, candidate)
-        self._ready.extend(self._pool.arrived(self.log, entry.id))
+        self._following_up = self._follow_up(entry, candidate)
+        events += self.settle(pause)
 
     def _append(self, candidate: Candidate) -> Entry:
         """The one append, for an operation that passed all stages: after this it is in the stored set."""
@@ -210,7 +248,7 @@ class Replica:
         self._entries[entry.id] = entry
         return entry
 
-    def _follow_up(self, entry: Entry, candidate: Candidate) -> Iterable[Event]:
+    def _follow_up(self, entry: Entry, candidate: Candidate) -> Steps[Iterable[Event]]:
         """Bring everything derived up to date after an append; returns what happened."""
         for parent in (candidate.prev, *candidate.deps):
             if parent is not None:
@@ -219,22 +257,18 @@ class Replica:
         self._order.add(entry)
         if entry.type in self._kinds:
             self._kinds[entry.type].add(entry)
-        # Void first, then the statuses that follow from it, then the taint that follows from them, then the text.  The
-        # document forgets its ID in `add`; that the other two calls leave it alone is safe because `add` comes first.
-        void_changed = self._voidness.add(entry)
-        changed = self._derived.add(entry, void_changed)
-        self._document.add(entry)
-        for other in changed:
-            self._document.changed(other)
-        for other in void_changed:
-            self._document.void_changed(other)
+        # Void first, then the statuses that follow from it, then the taint that follows from them, then the text.
+        void_changed = yield from self._voidness.add(entry)
+        changed = yield from self._derived.add(entry, void_changed)
+        yield from self._document.add(entry, changed, void_changed)
         # What waits is ranked by whether its log exists and its author is known: both may just have changed.
         if len(self._entries) == 1:
             self._pool.log_started(self.log)
             self._pool.key_known(self.log, self._root)
         if isinstance(entry, GrantEntry):
             self._pool.key_known(self.log, entry.grantee)
-        return _events(entry, entry.chain.author, dict.fromkeys([*void_changed, *changed]))
+        self._ready.extend(self._pool.arrived(self.log, entry.id))
+        return _events(entry, entry.chain.author, len(self), void_changed, changed)
 
     # --- What the verifier asks
 
@@ -269,17 +303,30 @@ class Replica:
         """The IDs of the operations that no other one references, sorted: §3.1."""
         return sorted_ids(self._heads)
 
+    def snapshot(self, pause: Pause = never) -> StateSnapshot | None:
+        """The state document as it is now, to be read without a lock: §5.
+
+        What has changed since the last one is written until `pause` says so: then None, and whoever asks again goes on.
+        Only where :attr:`settled`.
+        """
+        return self._document.snapshot(len(self), self._heads, self._authors.values(), pause)
+
     def state_id(self) -> str:
         """The state ID: §5.  It is computed when first asked for after a change, and then remembered."""
-        return self._document.state_id(len(self), self._heads, self._authors.values())
+        return self._whole().state_id
 
     def state_document(self) -> bytes:
         """The canonical bytes of the state document: §5."""
-        return b"".join(self._document.pieces(len(self), self._heads, self._authors.values()))
+        return b"".join(self._whole().pieces())
+
+    def _whole(self) -> StateSnapshot:
+        snapshot = self.snapshot()
+        assert snapshot is not None  # there was no pause
+        return snapshot
 
     def forks(self) -> list[dict[str, Any]]:
         """The forks, as in the state document: §3.4."""
-        return forks_of(self._authors.values())
+        return listed(forks_of(self._authors.values()))
 
     def operations(self, after: str | None = None, kind: str | None = None) -> Iterator[Entry]:
         """The stored operations, or those of one type of :data:`LISTS`, in total order.
@@ -290,15 +337,27 @@ class Replica:
         order = self._order if kind is None else self._kinds[kind]
         return iter(order) if after is None else order.after(total_order(self._entries[after]))
 
-    def lacking(self, heads: Iterable[str]) -> list[Entry]:
-        """All stored operations but `heads` and their pasts, in total order: §7.3, ``POST …/missing``.
+    def extent(self) -> list[int]:
+        """The length of each chain now: what is stored at one moment, for :meth:`lacking`."""
+        return [len(chain.entries) for chain in self._chains]
 
-        Unknown IDs are ignored.
+    def lacking(self, heads: Iterable[str], extent: Sequence[int] | None = None) -> list[Entry]:
+        """All operations stored when `extent` was taken, but `heads` and their pasts, in total order: §7.3.
+
+        Unknown IDs are ignored.  With an `extent` this needs no lock: another thread may append meanwhile.  For the
+        stored set only grows, what is in it keeps its place and its past, and each look at a dictionary, a list or a
+        vector here is one step of the interpreter.
         """
+        extent = self.extent() if extent is None else extent
         # The latest first: in their pasts are most of the others, which then cost nothing.
         latest = sorted({self._entries[head] for head in heads if head in self._entries}, key=total_order, reverse=True)
         has = Past(None, latest)
-        return sorted((entry for chain in self._chains for entry in chain.after(has.upto(chain))), key=total_order)
+        lacked = [
+            entry
+            for chain, length in zip(self._chains, extent, strict=False)
+            for entry in chain.between(has.upto(chain), chain.first + length - 1)
+        ]
+        return sorted(lacked, key=total_order)
 
     def pending(self) -> list[tuple[str, list[str]]]:
         """What waits, the oldest first: (ID, IDs it waits for)."""
@@ -329,10 +388,17 @@ class Replica:
         ]
 
 
-def _events(entry: Entry, author: Author, changed: Iterable[Entry]) -> Iterator[Event]:
+def _events(
+    entry: Entry, author: Author, stored: int, void_changed: Collection[Entry], changed: Collection[Entry]
+) -> Iterator[Event]:
     yield Event("accepted", {"id": entry.id, "type": entry.type, "author": author.key, "void": entry.void})
     if entry.seq in author.forks:
         ops = [author.by_seq[entry.seq - 1].id, entry.id]
         yield Event("fork", {"author": author.key, "seq": entry.seq, "ops": ops})
-    for one in changed:
-        yield Event("status", {"id": one.id, "type": one.type, "status": status_of(one)})
+    if len(void_changed) <= MOST_CHANGES_TOLD and len(changed) <= MOST_CHANGES_TOLD:
+        told = dict.fromkeys([*void_changed, *changed])
+        if len(told) <= MOST_CHANGES_TOLD:
+            for one in told:
+                yield Event("status", {"id": one.id, "type": one.type, "status": status_of(one)})
+            return
+    yield Event("reset", {"ops": stored})

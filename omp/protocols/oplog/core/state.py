@@ -19,7 +19,7 @@ takes its place in the queue.  Sources come before those who build on them in to
 when all its sources are settled.  (Depth first, one entry could change again and again in a single step.)
 
 One operation can still touch a whole log: refuting the root of a derivation changes the object of everything that was
-derived from it, and each change is an event (§7.6).  That takes about 1 µs an entry here.
+derived from it.  That takes about 1 µs an entry here, in steps between which the caller may pause (steps.py).
 
 Void operations have no effect here; void.py says which are void.  Order of arrival does not matter: each change leaves
 the state that §5 defines for what is stored.  The caller must add entries after their sources, and say which entries
@@ -29,8 +29,8 @@ have changed their ``void``.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterator
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable, Collection
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 from omp.protocols.oplog.core.entries import (
@@ -45,6 +45,7 @@ from omp.protocols.oplog.core.entries import (
     by_id,
     total_order,
 )
+from omp.protocols.oplog.core.steps import STEP, Steps
 from omp.protocols.oplog.core.void import grant_status
 
 E = TypeVar("E", bound=Entry)
@@ -76,7 +77,7 @@ def replacement_of(claim: ClaimEntry) -> ClaimEntry | None:
 class DerivedState:
     """Keeps what entries carry up to date: dependents, taint, what refutes and supersedes them, replacements."""
 
-    def add(self, entry: Entry, void_changed: Collection[Entry]) -> list[Entry]:
+    def add(self, entry: Entry, void_changed: Collection[Entry]) -> Steps[Collection[Entry]]:
         """Take in a new entry; `void_changed` are the stored ones whose ``void`` has changed because of it.
 
         Returns the stored entries whose object in the state document has changed, each once, without `entry` itself.
@@ -87,13 +88,16 @@ class DerivedState:
         elif not entry.void:
             changes.apply(entry)
             if isinstance(entry, RevocationEntry):
-                changes.touched.update(dict.fromkeys(_newly_revoked(entry)))
-        for changed in void_changed:
+                yield from changes.revoke_below(entry)
+        for number, changed in enumerate(void_changed, 1):
             changes.apply(changed)
+            if number % STEP == 0:
+                yield
         # All statuses first, then the taint that follows from them.
-        _spread(changes.asking(), changes.touched)
+        if changes.before:
+            yield from _spread((yield from changes.asking()), changes.touched)
         changes.touched.pop(entry, None)
-        return list(changes.touched)
+        return changes.touched
 
 
 class _Changes:
@@ -132,30 +136,38 @@ class _Changes:
         self.touched[target] = None
         self.before.setdefault(target, status_of(target))
 
-    def asking(self) -> dict[SourceEntry, Collection[SourceEntry]]:
-        """The sources whose effect may have changed, each with those of its dependents that it may taint now or not."""
+    def revoke_below(self, revocation: RevocationEntry) -> Steps[None]:
+        """The grants under the target of a new effective `revocation` that are ``revoked`` because of it are touched.
+
+        By grant_status, only the first revocation in a lineage changes a status.  So each grant is met here about once.
+        """
+        if sum(len(above.revocations) for above in revocation.target.lineage()) == 1:
+            grants = list(revocation.target.children)
+            for number, grant in enumerate(grants, 1):  # grows while it is walked
+                if not grant.revocations:  # else it was revoked before, with all that is under it
+                    grants += grant.children
+                    if not grant.void:
+                        self.touched[grant] = None
+                if number % STEP == 0:
+                    yield
+
+    def asking(self) -> Steps[dict[SourceEntry, Collection[SourceEntry]]]:
+        """The sources whose effect may have changed, each with those that it may taint now or not.
+
+        These are its dependents, or some of them with others that are none.
+        """
         asking: dict[SourceEntry, Collection[SourceEntry]] = {}
-        for source, before in self.before.items():
+        for number, (source, before) in enumerate(self.before.items(), 1):
             status = status_of(source)
-            if status != before:
+            if not source.dependents:
+                pass
+            elif status != before:
                 asking[source] = source.dependents
             elif status == "superseded" and source in self.replacements:
                 asking[source] = _who_rest_on(self.replacements[source], source)
+            if number % STEP == 0:
+                yield
         return asking
-
-
-def _newly_revoked(revocation: RevocationEntry) -> Iterator[GrantEntry]:
-    """The grants under the target of a new effective `revocation` that are ``revoked`` because of it.
-
-    By grant_status, only the first revocation in a lineage changes a status.  So each grant is met here about once.
-    """
-    if sum(len(above.revocations) for above in revocation.target.lineage()) == 1:
-        grants = list(revocation.target.children)
-        for grant in grants:  # grows while it is walked
-            if not grant.revocations:  # else it was revoked before, with all that is under it
-                grants += grant.children
-                if not grant.void:
-                    yield grant
 
 
 def _with_or_without(entry: E, entries: list[E] | tuple[()], key: Callable[[E], Any]) -> list[E] | tuple[()]:
@@ -223,7 +235,7 @@ def _is_excused(superseded: SourceEntry, entry: SourceEntry) -> bool:
 
 
 def _who_rest_on(replacements: list[ClaimEntry], source: SourceEntry) -> Collection[SourceEntry]:
-    """Dependents of `source`, among them those who are one of `replacements` or derive from one directly.
+    """The dependents of `source` who are one of `replacements` or derive from one directly, among others.
 
     Of both ways to find them the shorter one: a claim may be corrected as often as it has dependents.
     """
@@ -232,20 +244,29 @@ def _who_rest_on(replacements: list[ClaimEntry], source: SourceEntry) -> Collect
     found: dict[SourceEntry, None] = {}
     for replacement in replacements:
         found.update(dict.fromkeys((replacement, *replacement.dependents)))
-    return [entry for entry in found if source in entry.sources]
+    return found
 
 
-def _spread(asking: dict[SourceEntry, Collection[SourceEntry]], touched: dict[Entry, None]) -> None:
-    """Bring taint up to date, from the sources in `asking`, each of which asks some dependents, to all it reaches.
+def _spread(asking: dict[SourceEntry, Collection[SourceEntry]], touched: dict[Entry, None]) -> Steps[None]:
+    """Bring taint up to date, from the sources in `asking`, each of which asks some entries, to all it reaches.
 
     The entries whose taint has changed are put into `touched`.  `asking` is used up.
     """
-    queue = [(*total_order(source), source) for source in asking]
-    heapify(queue)
+    queue: list[tuple[int, str, SourceEntry]] = []
+    for number, source in enumerate(asking, 1):
+        heappush(queue, (*total_order(source), source))
+        if number % STEP == 0:
+            yield
+    number = 0
     while queue:
         source = heappop(queue)[-1]
         verdict = _taints_all(source)
         for entry in asking.pop(source):
+            number += 1
+            if number % STEP == 0:
+                yield
+            if source not in entry.sources:
+                continue  # it rests on a replacement of the source only (_who_rest_on)
             taints = not _is_excused(source, entry) if verdict is None else verdict
             if taints == (source in entry.taint):
                 continue

@@ -42,11 +42,11 @@ only those that are, are opened.  What was answered stays right for the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import reduce
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from omp.protocols.oplog.core.causality import element, falls, in_past, known, lower
 from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, RevocationEntry, Vector
+from omp.protocols.oplog.core.steps import STEP, Steps
 
 
 class Voidness:
@@ -66,7 +66,7 @@ class Voidness:
         Entries share these tuples, and never lose them.
         """
 
-    def add(self, entry: Entry) -> list[Entry]:
+    def add(self, entry: Entry) -> Steps[list[Entry]]:
         """Settle a new entry that has its place, and what depends on it.
 
         Returns the stored entries whose ``void`` has changed.
@@ -82,19 +82,29 @@ class Voidness:
         elif isinstance(entry, RevocationEntry):
             entry.target.revocations.append(entry)
             if not entry.void:
-                self._have_changed([entry])
-        return self._settle() if self._open else []
+                yield from self._have_changed([entry])
+        return (yield from self._settle()) if self._open else []
 
-    def _settle(self) -> list[Entry]:
+    def _settle(self) -> Steps[list[Entry]]:
         changed: list[Entry] = []
         while self._open:
             limits: dict[tuple[int, Chain], int | None] = {}  # no floor moves before the level is settled
-            level = [entry for entry in self._open.pop(min(self._open)) if self._is_void(entry, limits) != entry.void]
-            for entry in level:
+            level = []
+            for number, entry in enumerate(self._open.pop(min(self._open)), 1):
+                if self._is_void(entry, limits) != entry.void:
+                    level.append(entry)
+                if _is_pause(number, entry):
+                    yield
+            revocations = []
+            for number, entry in enumerate(level, 1):
                 entry.void = not entry.void
+                if isinstance(entry, RevocationEntry):
+                    revocations.append(entry)
+                if number % STEP == 0:
+                    yield
             changed += level
             # What these revocations open lies on higher levels, so the whole level can be settled before it.
-            self._have_changed(entry for entry in level if isinstance(entry, RevocationEntry))
+            yield from self._have_changed(revocations)
         return changed
 
     def _is_void(self, entry: Entry, limits: dict[tuple[int, Chain], int | None]) -> bool:
@@ -122,11 +132,13 @@ class Voidness:
             greatest = max(greatest, limit)
         return greatest
 
-    def _have_changed(self, revocations: Iterable[RevocationEntry]) -> None:
+    def _have_changed(self, revocations: Iterable[RevocationEntry]) -> Steps[None]:
         """These have become effective, or have ceased to be: move the floors of their targets."""
         befores: dict[GrantEntry, Vector | None] = {}
         risen: dict[GrantEntry, None] = {}  # those of which some revocation does not stand any more
-        for revocation in revocations:
+        for number, revocation in enumerate(revocations, 1):
+            if number % STEP == 0:
+                yield
             if revocation.renounces:
                 continue  # a renunciation voids nothing
             target = revocation.target
@@ -136,42 +148,69 @@ class Voidness:
                 risen[target] = None
             else:
                 target.standing_revocations[revocation] = None
-                target.floor = known(revocation) if target.floor is None else lower(target.floor, known(revocation))
+                target.floor = _lowered(target.floor, revocation)
         for target in risen:
-            standing = target.standing_revocations
-            target.floor = reduce(lower, map(known, standing)) if standing else None
+            target.floor = None
+            for number, standing in enumerate(target.standing_revocations, 1):
+                target.floor = _lowered(target.floor, standing)
+                if number % STEP == 0:
+                    yield
         for target, before in befores.items():
-            self._reopen(target, before)
+            yield from self._reopen(target, before)
 
-    def _reopen(self, target: GrantEntry, before: Vector | None) -> None:
+    def _reopen(self, target: GrantEntry, before: Vector | None) -> Steps[None]:
         """The floor of `target` was `before`: settle again what lies between it and the one of now."""
         # id of an Auth(O) -> its level if a grant in it is the target or descends from it, else None
         levels: dict[int, int | None] = {}
         after = target.floor
-        for void, entries in (
+        for void, runs in (
             (False, self._between(target, before, after)),
             (True, self._between(target, after, before)),
         ):
-            for entry in entries:
-                if entry.void is not void:
-                    continue
-                auth = entry.auth
-                if id(auth) not in levels:
-                    levels[id(auth)] = _level(auth) if any(target in grant.lineage() for grant in auth) else None
-                if (level := levels[id(auth)]) is not None:
-                    self._open.setdefault(level, {})[entry] = None
+            number = 0
+            for run in runs:
+                yield
+                for entry in run:
+                    number += 1
+                    if _is_pause(number, entry):
+                        yield
+                    if entry.void is not void:
+                        continue
+                    auth = entry.auth
+                    if id(auth) not in levels:
+                        levels[id(auth)] = _level(auth) if any(target in grant.lineage() for grant in auth) else None
+                    if (level := levels[id(auth)]) is not None:
+                        self._open.setdefault(level, {})[entry] = None
 
-    def _between(self, target: GrantEntry, high: Vector | None, low: Vector | None) -> Iterator[Entry]:
-        """The entries above the floor `low` and not above the floor `high`; those of keys under `target` at least."""
+    def _between(self, target: GrantEntry, high: Vector | None, low: Vector | None) -> Iterator[Sequence[Entry]]:
+        """The entries above the floor `low` and not above the floor `high`; those of keys under `target` at least.
+
+        As runs of one chain each, some of them empty: the caller may pause after each.
+        """
         if low is None:
             return
         if high is None:  # no floor: nothing is above it
-            grantees = dict.fromkeys(grant.grantee for grant in target.below())
-            for chain in [chain for grantee in grantees for chain in self._author(grantee).chains]:
-                yield from chain.after(element(low, chain.number))
+            met: set[str] = set()
+            for grant in target.below():
+                if grant.grantee in met:
+                    yield ()
+                    continue
+                met.add(grant.grantee)
+                for chain in self._author(grant.grantee).chains:
+                    yield chain.after(element(low, chain.number))
         else:
             for number, above, below in falls(high, low):
-                yield from self._chains[number].between(below, above)
+                yield self._chains[number].between(below, above)
+
+
+def _is_pause(number: int, entry: Entry) -> bool:
+    """Whether to yield after the entry of this `number`: an entry under many grants counts as many entries."""
+    return number % STEP == 0 or len(entry.auth) >= STEP
+
+
+def _lowered(floor: Vector | None, revocation: RevocationEntry) -> Vector:
+    """`floor` where `revocation` stands too."""
+    return known(revocation) if floor is None else lower(floor, known(revocation))
 
 
 def _level(auth: Iterable[GrantEntry]) -> int:
@@ -184,14 +223,13 @@ def _limit_of(grant: GrantEntry, chain: Chain) -> int | None:
     return min(element(floor, chain.number) for floor in floors) if floors else None
 
 
-def cutting(grant: GrantEntry, entry: Entry) -> list[RevocationEntry]:
-    """The effective revocations, renunciations aside, that cut `grant` for the stored `entry`."""
-    return [
-        revocation
-        for above in grant.lineage()
-        for revocation in above.standing_revocations
-        if not in_past(entry, revocation)
-    ]
+def cutting(grant: GrantEntry, entry: Entry) -> Iterator[RevocationEntry]:
+    """The effective revocations, renunciations aside, that cut `grant` for the stored `entry`; lazy."""
+    for above in grant.lineage():
+        if above.floor is not None and entry.seq > element(above.floor, entry.chain.number):
+            for revocation in above.standing_revocations:
+                if not in_past(entry, revocation):
+                    yield revocation
 
 
 def effective_revocations(grant: GrantEntry) -> list[RevocationEntry]:
