@@ -54,7 +54,8 @@ GC_THRESHOLDS = 5_000, 10, 40
 
 Looking at everything stops all threads, for 0.25 s where a log of 100,000 operations is in memory, and finds next to
 nothing: most of what this server drops is freed by counting references.  By Python's own thresholds (700, 10, 10) one
-long answer is enough to cause it.  It must still happen: a log that is dropped from memory is full of cycles.
+long answer is enough to cause it.  It must still happen: an exception that is kept, or a log that is given up, is full
+of cycles.  What the operation log reads from the tables is left out altogether (``gc.freeze`` in its ``loading``).
 """
 
 # A server in a test: it should stop at once, and a request still under way after so long is the test's own fault.
@@ -207,6 +208,7 @@ def build(
         store.close()
         raise
     http.application = application = Application(mounts, log, context.max_body, addressing, store.damage)
+    application.start()
     notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
     return Parts(http, store, application, clock, notices)
 

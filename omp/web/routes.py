@@ -92,10 +92,10 @@ class Mount:
     body is still to come, and raises what a handler may raise: whom the head alone shows to be a stranger need not send
     a body.  `cors` are the header fields that let pages of other origins call these routes, whichever those are; it is
     empty if they may not.  With `own_pages` the routes refuse pages of other origins than the server's own and those of
-    ``OMP_CORS_ORIGINS`` (omp §1.5).  `urls` are further URLs of the server that the protocol knows of.  `housekeep`
-    drops what expired before the epoch second that it is given, which has surely passed (omp §9.3); it is called about
-    once a second, outside any request.  `close` is called when the server stops.  `limits` are what the capability
-    document says of its bounds.
+    ``OMP_CORS_ORIGINS`` (omp §1.5).  `urls` are further URLs of the server that the protocol knows of.  `start` is
+    called once, when the server is complete and about to serve.  `housekeep` drops what expired before the epoch second
+    that it is given, which has surely passed (omp §9.3); it is called about once a second, outside any request.
+    `close` is called when the server stops.  `limits` are what the capability document says of its bounds.
     """
 
     name: str
@@ -111,6 +111,7 @@ class Mount:
     cors: tuple[tuple[str, str], ...] = ()
     own_pages: bool = False
     urls: tuple[str, ...] = ()
+    start: Callable[[], None] | None = None
     housekeep: Callable[[float], None] | None = None
     close: Callable[[], None] | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
@@ -355,6 +356,12 @@ class Application:
     def longest_body(self) -> int:
         """The most bytes that any route takes in a body."""
         return max([self._max_body, *(route.max_body or 0 for mount in self.mounts for route in mount.routes)])
+
+    def start(self) -> None:
+        """Tell every protocol that the server is complete, and is about to serve."""
+        for mount in self.mounts:
+            if mount.start is not None:
+                mount.start()
 
     def housekeep(self, past: float) -> None:
         """Let every protocol drop what expired by the epoch second `past` (omp §9.3).

@@ -37,8 +37,9 @@ adds what a server needs: tables, locks, streams, HTTP.  Tests hold the core aga
    ``void``.  A table in the docstring of :mod:`.core` leads from the definition's names to those of the core;
 2. the rest of the core: ``replica`` with the one append, ``operation``, ``authority``, ``state``, ``blocks``,
    ``document``, ``waiting``, ``producer``;
-3. the shell: :mod:`.node` (tables and locks), :mod:`.posting` (operations on their way in), :mod:`.reading` (answers),
-   :mod:`.feed` (events), :mod:`.routes` (the two tables of what there is on the wire).
+3. the shell: :mod:`.node` (tables and locks), :mod:`.loading` (from the tables into memory), :mod:`.posting`
+   (operations on their way in), :mod:`.reading` (answers), :mod:`.feed` (events), :mod:`.routes` (the two tables of
+   what there is on the wire).
 
 **An example.**  A ``Replica`` is one log as far as it has arrived, a ``Producer`` makes operations of one key in it,
 and an engine verifies Ed25519 signatures.  The laptop gets the refutation first: it waits for the claim.
@@ -112,7 +113,7 @@ def mount(context: Context) -> Mount:
     is_open, is_strict = read_settings(SETTINGS, context.environ)["open"], context.signatures.mode == "strict"
     if is_open is False and not is_strict:
         raise SettingError("OMP_LOGS_OPEN=0 needs OMP_SIG_MODE=strict: the other modes verify no signature.")
-    node = Node(context.store)
+    node = Node(context.store, context.log)
     return Mount(
         "oplog",
         VERSION,
@@ -125,6 +126,8 @@ def mount(context: Context) -> Mount:
         check_head=lambda request: (
             context.signatures.check_head(request) if request.path.endswith("/missing") else None
         ),
+        start=node.read_ahead,
+        housekeep=lambda now: node.write_again(),
         close=node.close,
         limits={"max_log_page_size": MAX_PAGE},
     )

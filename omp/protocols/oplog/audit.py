@@ -6,7 +6,8 @@ from itertools import groupby
 
 from omp.protocols.oplog.core.replica import ACCEPTED, Replica
 from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
-from omp.protocols.oplog.node import LOGS, OPERATIONS
+from omp.protocols.oplog.loading import OPERATIONS
+from omp.protocols.oplog.node import LOGS
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import IDENTITY_ID
 from omp.store.audit import Check, Kind

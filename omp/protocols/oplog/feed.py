@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from omp.protocols.oplog.core.replica import MOST_CHANGES_TOLD, Event
+from omp.protocols.oplog.core.events import MOST_CHANGES_TOLD, Event
 from omp.protocols.oplog.core.verify import OplogError
 from omp.web.messages import json_bytes
 
@@ -67,6 +67,11 @@ class Feed:
         self._published = 0
         self._closed = False
         self._changed = threading.Condition()
+
+    def begin(self, operations: int) -> None:
+        """So many operations were stored before the first event that is appended; theirs are not kept."""
+        with self._changed:
+            self._last = self._lost = Position(operations, 1)
 
     def append(self, event: Event) -> int:
         """Take in the next event; returns the number to call :meth:`publish` with, for readers to see it."""

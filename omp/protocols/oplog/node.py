@@ -7,29 +7,37 @@ table                  key                         value
 ``oplog_logs``         ``key(log)``                how many operations are stored, 8 bytes, big-endian
 =====================  ==========================  =====================================================
 
-Operations are numbered from 0 in the order of storing, so each comes after its ancestors, and a log is read again by
-handing its rows to :meth:`Replica.restore` one after the other.
+Operations are numbered from 0 in the order of storing, so each comes after its ancestors.  :mod:`.loading` reads a log
+into memory, from where it never goes away again but by a fault of this server's own code.
 
-A replica is a cache.  Before a write its length is compared with the stored number.  If they differ, a commit failed
-after the replica had taken operations in, and the log is read again from the tables.
+**What a failed commit leaves.** Nothing is undone. What a replica took in had passed all twelve stages and is true,
+whether it is on the disk or not; only, whoever sent it was answered 503 and not told that it is kept. So the invariant
+is: *a replica holds what the tables hold, and perhaps more, which comes after it in the order of storing.* It rests on
+one rule, :func:`_write_rows`: a block writes everything that the replica has and the tables, as this block sees them,
+have not. If that was something already when the block began, some commit has failed; then the block only writes and
+admits nothing, so as long as the disk is full at most the operations of one round of blocks are held unwritten. With
+group commit a block may fail although its own rows were fine, because it had seen rows of one that failed. And a later
+block is never kept where an earlier one was lost: either it saw the earlier one's rows, and then it shares its fate, or
+it did not, and then it writes them itself. :meth:`Node.write_again` tries about once a second; nobody has to write.
 
-Invariant: a replica holds what the tables hold, plus at most the operations of write blocks whose commit is not done.
-With group commit these may be the blocks of several writers.
+A restart loses what is unwritten, and its sender, who was answered 503, sends it again.  Sent again before, it is a
+duplicate, and that answer too comes after the commit.  Only a log of which nothing is stored yet is given up when its
+commit fails; else, with a full disk, strangers could fill the memory with beginnings.
 
 **What a reader may see before it is durable.**  The lock ends with the block, and the commit comes after it.  In
-between :meth:`Node.reading` shows operations that are not on the disk yet.  If the commit then fails, they are gone
-again, and their sender is answered 503.  So a read tells what this node holds, not what it will hold after a crash.
-Two things are told only after the commit: the answer to whoever posted, and the events of :mod:`.feed`.
+between, and as long as commits fail, :meth:`Node.reading` shows operations that are not on the disk.  So a read tells
+what this node holds, not what it will hold after a crash.  Two things are told only after the commit: the answer to
+whoever posted, and the events of :mod:`.feed`.
 
 What waits for its parents, and the recent rejections, are in memory only: a restart loses both, and then the waiting
 operations count as never delivered.
 
-Locks: :attr:`Node._loading` while a log is read from the tables, and no other.  To admit, first a block of the store,
-then :attr:`Node._lock`, never the other way round.  Stages 1 to 7 run before both.  Who holds the lock holds up every
-log, and a writer who waits for it holds up every protocol, since it has the store's block.  So nobody holds it for more
-than some milliseconds: a large batch is admitted a few operations at a time, and so is what had waited for one of them,
-and long answers are made in several looks (reading.py).  Readers queue at :attr:`Node._queue` first, so however many
-they are, a writer waits for one of them.
+Locks: a log has one of its own while it is loaded, for those who ask for the same log.  To admit, first a block of the
+store, then :attr:`Node._lock`, never the other way round; a load holds neither.  Stages 1 to 7 run before both.  Who
+holds the lock holds up every log, and a writer who waits for it holds up every protocol, since it has the store's
+block.  So nobody holds it for more than some milliseconds: a large batch is admitted a few operations at a time, and so
+is what had waited for one of them, and long answers are made in several looks (reading.py).  Readers queue at
+:attr:`Node._queue` first, so however many they are, a writer waits for one of them.
 
 **One operation may change all that is stored** (refuting what all claims derive from, revoking a grant): that takes
 seconds.  It is stored first, and what it changes is settled in slices, between which the lock is free.  Until then the
@@ -37,36 +45,39 @@ log is not *settled*: its stored set is right, what is derived from it is half d
 or writer, settles the next slice (:meth:`Node._settle`) and tries again.  So readers see settled states only, nothing
 else of that log is admitted meanwhile, no thread waits for another one to do it, and other logs and protocols go on.
 What is derived is not in the tables: it is made anew whenever a log is read from them.  So a process that is killed
-between two slices, or a commit that fails, leaves nothing half done.
+between two slices leaves nothing half done.  A commit that fails between two slices stops nobody: the operation is as
+true as before, and is settled all the same.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from omp.protocols.oplog.core.operation import Operation
 from omp.protocols.oplog.core.replica import Outcome, Replica
-from omp.protocols.oplog.core.steps import Pause
+from omp.protocols.oplog.core.steps import Pause, finish
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import Feed
+from omp.protocols.oplog.loading import OPERATIONS, HeldLog, Loader, rows
 from omp.rules.engines import Engine
-from omp.store.port import Reader, Store, Writer, after, key, leaving_out, required
+from omp.store.port import Reader, Store, StoreUnavailable, Writer, key, leaving_out
 from omp.web.signature_guard import SignatureGuard
 
 T = TypeVar("T")
 
-OPERATIONS = "oplog_operations"
 LOGS = "oplog_logs"
 
 _AT_ONCE = 64
-"""Operations that one write block of the store admits, at most."""
+"""Operations that one write block of the store admits, at most, and logs that one read block lists."""
 _BLOCK_SECONDS = 0.01
 """How long a write block may take; it ends with the operation that goes beyond.
 
@@ -100,27 +111,21 @@ def one_look(items: Iterator[T]) -> tuple[list[T], bool]:
     return seen, False
 
 
-class _Held:
-    """A log in memory.  `appended` is what :meth:`Feed.append` returned last: :meth:`Feed.publish` gets it."""
-
-    __slots__ = ("appended", "feed", "replica")
-
-    def __init__(self, log: str, pool: WaitingPool) -> None:
-        self.replica = Replica(log, pool)
-        self.feed = Feed()
-        self.appended = 0
-
-
 class Node:
     """Every log that this server stores, over the tables of `store`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, say: Callable[[str], None] = lambda line: None) -> None:
+        """`say` takes a line of the server's log."""
         self._store = store
         self._lock = threading.Lock()
         self._queue = threading.Lock()
-        self._loading = threading.Lock()
         self._pool = WaitingPool()
-        self._logs: dict[str, _Held] = {}
+        self._logs: dict[str, HeldLog] = {}
+        self._loader = Loader(store, say)
+        self._loads: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        """Log -> the lock that whoever loads it holds."""
+        self._unwritten: set[str] = set()
+        """Logs of which a commit has failed since :meth:`write_again` wrote them."""
 
     # --- Writing
 
@@ -142,68 +147,84 @@ class Node:
         Returns what became of each, once everything accepted is durable.  Raises
         :class:`~omp.store.port.StoreUnavailable`; what was committed before that stays.
         """
-        self._loaded(log)  # not in a write block: a long log takes seconds
         outcomes: list[Outcome] = []
-        more, began = bool(operations), time.monotonic()
+        if operations:
+            self._admit_all(log, operations, outcomes)
+        return outcomes
+
+    def _admit_all(self, log: str, operations: Sequence[Operation], outcomes: list[Outcome]) -> None:
+        """Admit `operations`, and finish what is unwritten or unfinished of `log`; adds to `outcomes`."""
+        more, began = True, time.monotonic()
         while more:
             self._settle_all(log)
             more = self._admit_some(log, operations, outcomes)
             if more and time.monotonic() - began >= _BLOCK_SECONDS:
                 give_way()
                 began = time.monotonic()
-        return outcomes
 
     def _admit_some(self, log: str, operations: Sequence[Operation], outcomes: list[Outcome]) -> bool:
         """Admit the next few operations in one commit; adds to `outcomes`, and returns whether there is more to do."""
-        held = None
+        held = self._loaded(log)  # not in a write block: a long log takes seconds
         try:
             with self._store.write() as tx, self._lock:
-                held = self._current(tx, log)
-                done = _until_pause(held.replica, operations, outcomes)
-                _write_rows(tx, log, held, done)
-                _append_events(held, done)
+                held, number = self._logs.get(log), _number(tx.get(LOGS, key(log)))
+                if held is None and number:
+                    return True  # it was given up, or begun, since we have looked: it must be loaded first
+                if held is None:
+                    held = HeldLog(log, self._pool)
+                with self._giving_up_at_a_fault(log):
+                    if len(held.replica) == number:
+                        for outcome in _until_pause(held.replica, operations, outcomes):
+                            held.tell(outcome.events)
+                    elif len(held.replica) < number:
+                        _catch_up(tx, log, held, number)
+                _write_rows(tx, log, held, number)
                 events = held.appended
                 if len(held.replica):
                     self._logs[log] = held
                 more = len(outcomes) < len(operations) or held.replica.unfinished
         except BaseException:
-            self._forget(log, held)
+            self._not_written(log, held)
             raise
+        held.stored = held.stored or len(held.replica) > 0
         held.feed.publish(events)  # only now is it durable, and may be told
         return more
 
-    def _current(self, tx: Reader, log: str) -> _Held:
-        """The log in memory; read again if it is not what the table holds."""
-        held = self._logs.get(log)
-        if held is not None and len(held.replica) != _stored_number(tx, log):
-            self._drop(log)
-            held = None
-        return held if held is not None else self._read(tx, log)
+    @contextmanager
+    def _giving_up_at_a_fault(self, log: str) -> Iterator[None]:
+        """A block that changes what is known of `log`: a fault in it is our own, and what is derived may be wrong."""
+        try:
+            yield
+        except BaseException:
+            self._give_up(log)
+            self._unwritten.add(log)  # what others are just committing is to be taken back
+            gc.unfreeze()  # it is full of cycles, and loading.py has told the collector that it stays
+            raise
 
-    def _read(self, tx: Reader, log: str) -> _Held:
-        # Of a log that is not in memory nothing waits; while it is read, others may use the pool.
-        held = _Held(log, WaitingPool())
-        for raw in _rows_of(tx, log):
-            for event in held.replica.restore(raw):
-                held.appended = held.feed.append(event)
-        held.feed.publish(held.appended)
-        held.replica.wait_in(self._pool)
-        return held
-
-    def _forget(self, log: str, held: _Held | None) -> None:
-        """The commit failed: what the replica took in with it is not stored."""
+    def _not_written(self, log: str, held: HeldLog | None) -> None:
+        """The commit of a block failed: see above, "What a failed commit leaves"."""
         with self._lock:
-            # None: a log with nothing stored never got into _logs, or another writer whose commit failed has dropped
-            # it; then only the pool has to forget.  If another object is there, the log has been read again since.
-            if held is not None and self._logs.get(log) in (held, None):
-                self._drop(log)
+            if held is not None and self._logs.get(log) is held:
+                if held.stored:
+                    self._unwritten.add(log)
+                else:
+                    self._give_up(log)
 
-    def _drop(self, log: str) -> None:
+    def _give_up(self, log: str) -> None:
+        """Forget a log, if it is in memory: it is loaded again when it is needed."""
         # What waits may be waiting for what is lost, so it counts as never delivered.
         self._pool.forget(log)
+        self._unwritten.discard(log)
         held = self._logs.pop(log, None)
         if held is not None:
             held.feed.close()
+
+    def write_again(self) -> None:
+        """Write what failed commits have left unwritten, as far as that is possible now."""
+        with suppress(StoreUnavailable):
+            for log in list(self._unwritten):
+                self._unwritten.discard(log)
+                self._admit_all(log, (), [])
 
     # --- Settling
 
@@ -214,17 +235,14 @@ class Node:
                 self._settle(log, held)
             give_way()
 
-    def _settle(self, log: str, held: _Held) -> bool:
+    def _settle(self, log: str, held: HeldLog) -> bool:
         """Settle a slice, with the lock held; returns whether `held` is settled, and still what is known of `log`."""
         if self._logs.get(log) is not held:
             return False
-        try:
-            # Its events are told by the writer, whose commit may not be done: it has more to do, and publishes then.
-            for event in held.replica.settle(pause_after(_BLOCK_SECONDS)):
-                held.appended = held.feed.append(event)
-        except BaseException:
-            self._drop(log)
-            raise
+        with self._giving_up_at_a_fault(log):
+            # Its events are told by whoever writes next, since its commit may not be done: the writer that stored it
+            # has more to do, and where a commit has failed write_again has.
+            held.tell(held.replica.settle(pause_after(_BLOCK_SECONDS)))
         return held.replica.settled
 
     # --- Reading
@@ -256,20 +274,32 @@ class Node:
         held = self._loaded(log)
         return held.feed if held is not None else None
 
-    def _loaded(self, log: str) -> _Held | None:
+    def _loaded(self, log: str, *, ahead: bool = False) -> HeldLog | None:
+        """The log in memory; loaded first if it is not there; None if nothing of it is stored."""
         held = self._logs.get(log)
-        if held is not None or self._store.get(LOGS, key(log)) is None:
+        if held is not None:
             return held
-        # One load at a time, and while it runs nothing else waits: nobody knows the new replica yet.
-        with self._loading:
+        number = _number(self._store.get(LOGS, key(log)))
+        if not number:
+            return None
+        with self._lock:
+            of_this_log = self._loads.setdefault(log, threading.Lock())
+        with of_this_log:
             held = self._logs.get(log)
             if held is not None:
                 return held
-            with self._store.read() as tx:
-                found = self._read(tx, log)
+            found = self._loader.load(log, number, ahead=ahead)
             with self._lock:
-                # A writer that came later may have been faster, and has stored more since.
-                return self._logs.setdefault(log, found)
+                # If it was just given up, a writer may have been faster.
+                held = self._logs.setdefault(log, found)
+                if held is found:
+                    held.replica.wait_in(self._pool)
+                return held
+
+    def read_ahead(self) -> None:
+        """Begin to load the large logs in the background, if the store had anything before this server."""
+        if self._store.durable:
+            self._loader.read_ahead(self._stored(), lambda log: self._loaded(log, ahead=True))
 
     def waiting(self, log: str) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
         """(What waits in `log`, the oldest first; the recent rejections of what had waited, the newest first)."""
@@ -278,41 +308,34 @@ class Node:
             return self._pool.items(log), list(held.replica.rejected) if held is not None else []
 
     def logs(self) -> Iterator[str]:
-        """The identity IDs of all stored logs, sorted; read some at a time, since the store may lock for a read."""
-        rows, start = [b""], b""
-        while rows:
+        """The identity IDs of all stored logs, sorted."""
+        return (log for log, _ in self._stored())
+
+    def _stored(self) -> Iterator[tuple[str, int]]:
+        """(Identity ID, number of operations) of every stored log, sorted.
+
+        Read some at a time, since the store may lock for a read.
+        """
+        start: bytes | None = b""
+        while start is not None:
             with self._store.read() as tx:
-                rows = [row for row, _ in islice(tx.scan(LOGS, start), _AT_ONCE)]
-            for row in rows:
+                some = list(islice(tx.scan(LOGS, start), _AT_ONCE))
+            for row, number in some:
                 # key() ends a text with the bytes 00 01: what stands before them is the identity ID.
-                yield row[:-2].decode()
-                start = row + b"\0"
+                yield row[:-2].decode(), _number(number)
+            start = some[-1][0] + b"\0" if len(some) == _AT_ONCE else None
 
     def close(self) -> None:
-        """End the event streams: the server stops."""
+        """End the loads and the event streams: the server stops."""
+        self._loader.stop()
         with self._lock:
             for held in self._logs.values():
                 held.feed.close()
 
 
-def _stored_number(tx: Reader, log: str) -> int:
-    return int.from_bytes(tx.get(LOGS, key(log)) or b"", "big")
-
-
-def _rows_of(tx: Reader, log: str) -> Iterator[bytes]:
-    """The bytes of every operation of a log; :class:`DamagedRow` where one is damaged or missing.
-
-    Without it, what comes after it cannot be placed, and the state would be another.
-    """
-    prefix = key(log)
-    number = 0
-    for row, raw in tx.scan(OPERATIONS, prefix, after(prefix), complete=True):
-        if row != key(log, number):
-            break
-        yield raw
-        number += 1
-    if number < _stored_number(tx, log):
-        required(tx, OPERATIONS, key(log, number))
+def _number(row: bytes | None) -> int:
+    """How many operations a row of :data:`LOGS` says."""
+    return int.from_bytes(row or b"", "big")
 
 
 def _until_pause(replica: Replica, operations: Sequence[Operation], outcomes: list[Outcome]) -> list[Outcome]:
@@ -340,21 +363,24 @@ def _until_pause(replica: Replica, operations: Sequence[Operation], outcomes: li
     return done
 
 
-def _write_rows(tx: Writer, log: str, held: _Held, outcomes: Sequence[Outcome]) -> None:
-    """Write what `outcomes` added to the log into the tables."""
-    entries = [entry for outcome in outcomes for entry in outcome.stored]
-    number = len(held.replica) - len(entries)
-    for entry in entries:
-        tx.put(OPERATIONS, key(log, number), entry.raw)
-        number += 1
+def _catch_up(tx: Reader, log: str, held: HeldLog, number: int) -> None:
+    """Take in what the tables hold and the replica does not.
+
+    That is what writers stored before the log was given up, and committed after it was loaded again.
+    """
+    for raw in rows(tx, log, len(held.replica), number):
+        finish(held.take_back(raw))
+    if len(held.replica) < number:
+        raise StoreUnavailable(f"an operation of the log {log} is in the database twice")
+
+
+def _write_rows(tx: Writer, log: str, held: HeldLog, number: int) -> None:
+    """Write what the log has beyond the `number` operations that the tables hold."""
+    entries = held.replica.since(number)
+    for place, entry in enumerate(entries, number):
+        tx.put(OPERATIONS, key(log, place), entry.raw)
     if entries:
-        tx.put(LOGS, key(log), number.to_bytes(8, "big"))
-
-
-def _append_events(held: _Held, outcomes: Sequence[Outcome]) -> None:
-    for outcome in outcomes:
-        for event in outcome.events:
-            held.appended = held.feed.append(event)
+        tx.put(LOGS, key(log), (number + len(entries)).to_bytes(8, "big"))
 
 
 @dataclass(frozen=True)

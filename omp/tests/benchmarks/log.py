@@ -11,6 +11,10 @@ from it, inferences, now and then a refutation or a correction.
 Then one server takes in 100,000 operations and another 1,000.  Measured are the cost of an operation early and late,
 resident memory for each, and two questions on one connection: heads with the state ID, and the ``why`` of a claim whose
 derivation is equally deep in both.
+
+At last the large log lies in an SQLite file, and a server is started on it.  Measured are the CPU seconds until it
+answers for that log, and, started again, how long others wait meanwhile: p99 of ``POST /objects`` beside that of the
+same server when the log is there.
 """
 
 from __future__ import annotations
@@ -18,8 +22,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import statistics
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -36,9 +44,14 @@ from omp.protocols.oplog.core.operation import (
 )
 from omp.protocols.oplog.core.producer import signed
 from omp.protocols.oplog.core.replica import ACCEPTED, Replica
+from omp.protocols.oplog.loading import OPERATIONS
+from omp.protocols.oplog.node import LOGS
 from omp.rules import identifiers
 from omp.rules.encodings import b64u_decode
 from omp.rules.engines import CryptographyMissing, cryptography_engine, secret_keys
+from omp.store import open_store
+from omp.store.port import key
+from omp.tests.benchmarks.gauges import AN_OBJECT, ProcGauge
 from omp.tests.benchmarks.load import (
     BenchmarkFailed,
     Connection,
@@ -80,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     raws = list(itertools.islice(_Writers().operations(), large))
     _ingest(plan, raws[:count])
     _growth(plan, raws)
+    _start(plan, raws)
     return 0
 
 
@@ -186,6 +200,65 @@ def _growth(plan: Plan, raws: Sequence[bytes]) -> None:
         many, some = (results[f"{what}, {name} operations"] for name in (large_name, small_name))
         beside = ratio(many, some, of=lambda one: one.p50)
         print(goal(f"{what}: p50 at {len(raws):,} operations beside {few:,}", beside, at_most=3))
+
+
+# --- Start ------------------------------------------------------------------------------------------------------
+
+
+def _start(plan: Plan, raws: Sequence[bytes]) -> None:
+    heads = http_request("GET", _path(raws, "/heads"))
+    others = [itertools.repeat(http_request("POST", "/objects", AN_OBJECT)) for _ in range(4)]
+    seconds, cpu, beside = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        storage = f"sqlite:{folder}/bench.db"
+        _store(storage, raws)
+        for _ in range(min(plan.rounds, 3)):
+            with _quiet_server(plan, storage) as server, Connection(server.port) as connection:
+                began, gauge = time.perf_counter(), ProcGauge(server)
+                gauge.begin()
+                connection.exchange(heads)
+                seconds.append(time.perf_counter() - began)
+                cpu.append(gauge.cpu())
+            with _quiet_server(plan, storage) as server:
+                there = threading.Event()
+                asking = threading.Thread(target=_ask, args=(server.port, heads, there))
+                asking.start()
+                loading = [drive(server.port, others, 0.5, 201)]
+                while not there.is_set():
+                    loading.append(drive(server.port, others, 0.5, 201, warm_up=0))
+                asking.join()
+                after = [drive(server.port, others, 0.5, 201, warm_up=0) for _ in loading]
+                p99 = (statistics.median(result.p99 for result in results) for results in (loading, after))
+                beside.append(next(p99) / next(p99))
+    print()
+    print(goal(f"a log of {len(raws):,} operations is there after", statistics.median(seconds), unit=" s"))
+    print(goal("CPU until then", statistics.median(cpu), at_most=len(raws) * 3e-5, unit=" s"))
+    print(goal("meanwhile p99 of POST /objects beside the usual", statistics.median(beside), at_most=2, unit="x"))
+
+
+def _store(storage: str, raws: Sequence[bytes]) -> None:
+    """Put the rows of the log into a file, as a server that got `raws` in this order has them."""
+    log = _log_of(raws)
+    store = open_store(storage)
+    for start in range(0, len(raws), 5_000):
+        with store.write() as tx:
+            for number, raw in enumerate(raws[start : start + 5_000], start):
+                tx.put(OPERATIONS, key(log, number), raw)
+            tx.put(LOGS, key(log), min(start + 5_000, len(raws)).to_bytes(8, "big"))
+    store.close()
+
+
+@contextmanager
+def _quiet_server(plan: Plan, storage: str) -> Iterator[Server]:
+    """A server whose lines about its progress nobody sees."""
+    with tempfile.TemporaryFile() as log, our_server(storage=storage, pin=plan.pinned, errors=log) as server:
+        yield server
+
+
+def _ask(port: int, request: bytes, answered: threading.Event) -> None:
+    with Connection(port) as connection:
+        connection.exchange(request)
+    answered.set()
 
 
 def _path(raws: Sequence[bytes], rest: str, *ids: str) -> str:

@@ -53,16 +53,18 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 16
+SERVER_FILES = 80 + 19
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
 names), ``web/capacity`` (the shares of clients), ``nexus/turns`` (how many checks at a time), and of MRS ``addresses``
 (which ones are public), ``outlines`` (polygons prepared for searching) and ``searching``; of the log ``core/steps``
-(work that can be interrupted, since one operation may change all that is stored).  So has ``web/clock``: that nothing
-is forgotten too early, and nothing is malformed, whatever the clock does.  What must hold of the rows in a file is in
-``store/audit`` and a module ``audit`` of each protocol.  What keeps a client of AVP from believing a server has two:
-``vouching`` (the bytes that members sign) and ``witness`` (what follows from what).
+(work that can be interrupted, since one operation may change all that is stored), ``core/events`` (what is told of
+that) and ``core/stored`` with ``loading`` (what was stored comes back into memory, and nobody waits who does not ask
+for it).  So has ``web/clock``: that nothing is forgotten too early, and nothing is malformed, whatever the clock does.
+What must hold of the rows in a file is in ``store/audit`` and a module ``audit`` of each protocol.  What keeps a client
+of AVP from believing a server has two: ``vouching`` (the bytes that members sign) and ``witness`` (what follows from
+what).
 """
 
 LOG = "omp.protocols.oplog"

@@ -86,9 +86,9 @@ class Errors(unittest.TestCase):
 
 
 class Size(unittest.TestCase):
-    def test_the_package_has_twenty_two_files_of_about_four_hundred_lines_at_most(self) -> None:
+    def test_the_package_has_twenty_five_files_of_about_four_hundred_lines_at_most(self) -> None:
         lengths = {str(path.relative_to(PACKAGE)): path.read_text().count("\n") for path in PACKAGE.rglob("*.py")}
-        self.assertEqual(len(lengths), 22)  # twenty-one make the protocol, and audit.py checks its rows
+        self.assertEqual(len(lengths), 25)  # twenty-four make the protocol, and audit.py checks its rows
         core = [length for name, length in lengths.items() if name != "definition.py"]
         self.assertLessEqual(max(core), 410)
 

@@ -6,7 +6,8 @@ from the stored set everything else follows: heads, void, statuses, taint, the s
 
 **The invariant of the one append.**  ``Replica._append`` alone adds to the stored set, nothing removes from it, and
 only what passed all twelve stages gets there.  So the set is closed: each ancestor of a member is a member.  All that
-is derived is brought up to date right after it, before anybody can look.
+is derived is brought up to date right after it, before anybody can look.  A log that is read again after a restart is
+linked first and derived once, at the end (``Replica.link``, ``Replica.derive``), also before anybody can look.
 
 **Where the order of arrival does not matter.**  Stages 9 to 12 look at past(O) alone, and Auth(O) with them: the
 verdict on an operation is the same everywhere.  Statuses, taint and void are defined over the stored set: each change
@@ -32,12 +33,14 @@ Read in this order (``omp/README.md`` has it with minutes); the first four belon
 :mod:`.entries`         what is kept of an operation, and of a key
 :mod:`.causality`       is X in past(O)? chains, forks, version vectors (§3.1, §3.4)
 :mod:`.verify`          the twelve stages, as a table (§3.2)
+:mod:`.stored`          operations that this node has kept (§7.7)
 :mod:`.steps`           work that can be interrupted
 :mod:`.void`            what a revocation does to what is concurrent with it (§4.5); read the proof
 :mod:`.replica`         all of it together; the one append (§3.2)
 :mod:`.operation`       what an operation is: members, grammars, limits, ranges, references (§2)
 :mod:`.authority`       who may append what: grants, coverage, attenuation (§4.1 to §4.4)
 :mod:`.state`           statuses and taint (§5.1, §5.2)
+:mod:`.events`          what is told of a stored operation (§7.6)
 :mod:`.blocks`          sorted lists that grow anywhere
 :mod:`.document`        the state document (§5.3), the projection (§6), items and *why* (§7.4)
 :mod:`.waiting`         the bounded pool of operations whose parents are missing (§3.2)

@@ -65,7 +65,7 @@ def authorize(candidate: Candidate) -> str | None:
         return problem
     if author.is_root:
         return _root_problem(candidate)
-    candidate.auth = _auth(candidate)
+    candidate.auth = grants_covering(candidate)
     if not candidate.auth:
         return f"no grant in this operation's past lets {operation.author} append this {operation.type}"
     return None
@@ -95,8 +95,8 @@ def _grantee_problem(candidate: Candidate) -> str | None:
     return None
 
 
-def _auth(candidate: Candidate) -> tuple[GrantEntry, ...]:
-    """Auth(O) of an operation by a key other than the root; empty if nothing allows it."""
+def grants_covering(candidate: Candidate) -> tuple[GrantEntry, ...]:
+    """Auth(O) of an operation by a key other than the root, as it was when it came; empty if nothing allows it."""
     if renounced := _renounced(candidate):
         # §4: whoever holds a grant may give it up, whatever its capabilities, types and times.
         return () if _revoked_in_past(renounced, candidate) else (renounced,)

@@ -13,15 +13,17 @@ than blocks, every block counts as changed: IDs are hashes, so the notes would h
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from omp.protocols.oplog.core.entries import Entry
-from omp.protocols.oplog.core.steps import Pause, never
+from omp.protocols.oplog.core.steps import Pause, Steps, in_order, never
 
 E = TypeVar("E", bound=Entry)
 
 _BLOCK = 256
+_FILLED = _BLOCK * 3 // 4
+"""How many entries :meth:`Blocks.fill` puts into a block: some more find place before it is split."""
 
 
 class _Block(Generic[E]):
@@ -78,6 +80,12 @@ class Blocks(Generic[E]):
             entries.insert(bisect_left(entries, key, key=self._key), entry)
         if len(entries) > _BLOCK:
             self._split(at)
+
+    def fill(self, entries: Sequence[E]) -> Steps[None]:
+        """Take in many entries at once, where there are none yet."""
+        ordered = yield from in_order(entries, self._key)
+        self._length = len(ordered)
+        self._blocks = [_Block(ordered[start : start + _FILLED]) for start in range(0, len(ordered), _FILLED)]
 
     def _split(self, at: int) -> None:
         entries = self._blocks[at].entries

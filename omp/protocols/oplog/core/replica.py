@@ -23,40 +23,28 @@ thousands may have waited for it.  So a caller that must not be away for long le
 
 Handled here: all of §3 to §5 and the projection (§6).  The caller must let one thread in at a time (nothing here
 locks), write the bytes of what was accepted where they survive, and give them back after a restart, ancestors first
-(:meth:`Replica.restore`): all that is derived is then made anew.  What waits is in memory only: after a restart it
-counts as never delivered.
+(:meth:`Replica.restore`, or :meth:`Replica.link` and :meth:`Replica.derive`): all that is derived is then made anew.
+What waits is in memory only: after a restart it counts as never delivered.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.core.authority import in_force, root_key
 from omp.protocols.oplog.core.blocks import Blocks
-from omp.protocols.oplog.core.causality import Candidate, Past, place
-from omp.protocols.oplog.core.document import (
-    LISTS,
-    StateDocument,
-    StateSnapshot,
-    forks_of,
-    listed,
-    projection,
-    sorted_ids,
-)
-from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, entry_of, total_order
+from omp.protocols.oplog.core.causality import Candidate, Past, forks_of, listed, place
+from omp.protocols.oplog.core.document import LISTS, StateDocument, StateSnapshot, projection
+from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, entry_of, sorted_ids, total_order
+from omp.protocols.oplog.core.events import Event, events_of
 from omp.protocols.oplog.core.operation import CLAIM, Operation
 from omp.protocols.oplog.core.state import DerivedState, status_of
-from omp.protocols.oplog.core.steps import Pause, Steps, never
-from omp.protocols.oplog.core.verify import (
-    OperationDeferred,
-    OperationRefused,
-    check_bytes,
-    judge,
-    operation_of,
-    operation_unverified,
-)
+from omp.protocols.oplog.core.steps import Pause, Steps, never, pieces
+from omp.protocols.oplog.core.stored import linked, operation_of, operation_unverified
+from omp.protocols.oplog.core.verify import OperationDeferred, OperationRefused, check_bytes, judge
 from omp.protocols.oplog.core.void import Voidness
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.rules.engines import Engine
@@ -64,23 +52,6 @@ from omp.rules.engines import Engine
 ACCEPTED, DUPLICATE, DEFERRED, REJECTED = "accepted", "duplicate", "deferred", "rejected"
 REJECTED_KEPT = 100
 """§7.3: how many recent rejections of operations that had waited are kept."""
-MOST_CHANGES_TOLD = 2_000
-"""§7.6: where one operation changes more than so many, one event says so for all of them."""
-
-
-class Event(NamedTuple):
-    """Something that happened to the log.  The members of `data` depend on `kind`:
-
-    * ``accepted``: ``id``, ``type``, ``author``, ``void``;
-    * ``rejected``: ``id``, ``code``, of an operation that had waited;
-    * ``fork``: ``author``, ``seq``, ``ops``: the first stored operation with this ``seq``, and the new one (§3.4);
-    * ``status``: ``id``, ``type``, ``status``, of a stored operation whose object in the state document, or whose
-      ``void``, has changed;
-    * ``reset``: ``ops``, the number of stored operations, in place of more than :data:`MOST_CHANGES_TOLD` ``status``.
-    """
-
-    kind: str
-    data: dict[str, Any]
 
 
 class Outcome(NamedTuple):
@@ -215,16 +186,46 @@ class Replica:
             self.rejected.appendleft((operation_id, refusal.code))
             events.append(Event("rejected", {"id": operation_id, "code": refusal.code}))
 
-    def restore(self, data: bytes) -> Sequence[Event]:
+    def restore(self, data: bytes, pause: Pause = never) -> Sequence[Event]:
         """Take back, into a new replica, the bytes of an operation that was accepted before; its ancestors come first.
 
-        Returns the events that it caused when it was stored, in the same order.
+        Returns the events that it caused when it was stored, in the same order; none if `pause` has said so before all
+        is :attr:`settled`, and then :meth:`settle` returns them.
         """
         events: list[Event] = []
         operation = operation_unverified(data)
         if operation.id not in self._entries:
-            self._take_in(judge(operation, self), [], events)
+            self._take_in(linked(operation, self), [], events, pause)
         return events
+
+    def link(self, data: bytes) -> None:
+        """As :meth:`restore`, for many operations, one after the other: what is derived is left to :meth:`derive`."""
+        candidate = linked(operation_unverified(data), self)
+        entry = self._append(candidate)
+        self._is_head(entry, candidate)
+        self._voidness.link(entry)
+
+    def derive(self) -> Steps[None]:
+        """Bring all that is derived up to date, once, after :meth:`link`.
+
+        Until it ends, nothing but :meth:`link` may have been called, and nothing may be asked.
+        """
+        entries = list(self._entries.values())
+        yield from self._voidness.derive(entries)
+        yield from self._derived.derive(entries)
+        kinds: dict[str, list[Entry]] = {kind: [] for kind in LISTS}
+        void: list[Entry] = []
+        for some in pieces(entries):
+            for entry in some:
+                if entry.type in kinds:
+                    kinds[entry.type].append(entry)
+                if entry.void:
+                    void.append(entry)
+            yield
+        yield from self._order.fill(entries)
+        for kind, of_kind in kinds.items():
+            yield from self._kinds[kind].fill(of_kind)
+        yield from self._document.derive(kinds, void)
 
     def wait_in(self, pool: WaitingPool) -> None:
         """From now on let operations wait in `pool`; nothing of this log waits in either."""
@@ -248,12 +249,15 @@ class Replica:
         self._entries[entry.id] = entry
         return entry
 
-    def _follow_up(self, entry: Entry, candidate: Candidate) -> Steps[Iterable[Event]]:
-        """Bring everything derived up to date after an append; returns what happened."""
+    def _is_head(self, entry: Entry, candidate: Candidate) -> None:
         for parent in (candidate.prev, *candidate.deps):
             if parent is not None:
                 self._heads.pop(parent, None)
         self._heads[entry] = None
+
+    def _follow_up(self, entry: Entry, candidate: Candidate) -> Steps[Iterable[Event]]:
+        """Bring everything derived up to date after an append; returns what happened."""
+        self._is_head(entry, candidate)
         self._order.add(entry)
         if entry.type in self._kinds:
             self._kinds[entry.type].add(entry)
@@ -268,7 +272,7 @@ class Replica:
         if isinstance(entry, GrantEntry):
             self._pool.key_known(self.log, entry.grantee)
         self._ready.extend(self._pool.arrived(self.log, entry.id))
-        return _events(entry, entry.chain.author, len(self), void_changed, changed)
+        return events_of(entry, len(self), void_changed, changed)
 
     # --- What the verifier asks
 
@@ -298,6 +302,12 @@ class Replica:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def since(self, number: int) -> list[Entry]:
+        """The stored operations but the first `number`, in the order of storing."""
+        latest = list(islice(reversed(self._entries.values()), len(self._entries) - number))
+        latest.reverse()
+        return latest
 
     def heads(self) -> list[str]:
         """The IDs of the operations that no other one references, sorted: §3.1."""
@@ -386,19 +396,3 @@ class Replica:
             for grant in self.author(key).grants
             if capability in grant.caps and status_of(grant) == "active" and in_force(grant, now)
         ]
-
-
-def _events(
-    entry: Entry, author: Author, stored: int, void_changed: Collection[Entry], changed: Collection[Entry]
-) -> Iterator[Event]:
-    yield Event("accepted", {"id": entry.id, "type": entry.type, "author": author.key, "void": entry.void})
-    if entry.seq in author.forks:
-        ops = [author.by_seq[entry.seq - 1].id, entry.id]
-        yield Event("fork", {"author": author.key, "seq": entry.seq, "ops": ops})
-    if len(void_changed) <= MOST_CHANGES_TOLD and len(changed) <= MOST_CHANGES_TOLD:
-        told = dict.fromkeys([*void_changed, *changed])
-        if len(told) <= MOST_CHANGES_TOLD:
-            for one in told:
-                yield Event("status", {"id": one.id, "type": one.type, "status": status_of(one)})
-            return
-    yield Event("reset", {"ops": stored})

@@ -29,7 +29,7 @@ have changed their ``void``.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from heapq import heappop, heappush
 from typing import Any, TypeVar
 
@@ -45,7 +45,7 @@ from omp.protocols.oplog.core.entries import (
     by_id,
     total_order,
 )
-from omp.protocols.oplog.core.steps import STEP, Steps
+from omp.protocols.oplog.core.steps import STEP, Steps, in_order, pieces
 from omp.protocols.oplog.core.void import grant_status
 
 E = TypeVar("E", bound=Entry)
@@ -98,6 +98,31 @@ class DerivedState:
             yield from _spread((yield from changes.asking()), changes.touched)
         changes.touched.pop(entry, None)
         return changes.touched
+
+    def derive(self, entries: Sequence[Entry]) -> Steps[None]:
+        """Take in all `entries` of a log at once, in the order of storing; which are void is settled."""
+        refuted: dict[ClaimEntry | EvidenceEntry, list[RefutationEntry]] = {}
+        superseded: dict[ClaimEntry, list[CorrectionEntry]] = {}
+        for some in pieces(entries):
+            for entry in some:
+                if entry.void:
+                    continue
+                if isinstance(entry, RefutationEntry):
+                    refuted.setdefault(entry.target, []).append(entry)
+                elif isinstance(entry, CorrectionEntry):
+                    superseded.setdefault(entry.target, []).append(entry)
+                    if entry.replacement is not None:
+                        _count_replacement(entry, entry.replacement)
+            yield
+        for target, refutations in refuted.items():
+            target.refuted_by = yield from in_order(refutations, by_id)
+        for claim, corrections in superseded.items():
+            claim.superseded_by = yield from in_order(corrections, total_order)
+        for some in pieces(entries):  # sources come before what builds on them
+            for entry in some:
+                if isinstance(entry, SourceEntry):
+                    _link(entry)
+            yield
 
 
 class _Changes:

@@ -19,8 +19,7 @@ keep the log unchanged while :func:`judge` runs and until its verdict is acted o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.core.authority import authorize
@@ -149,7 +148,8 @@ def _signature(draft: _Draft) -> str | None:
 # --- Stages 8 to 12: the causal past ----------------------------------------------------------------------------
 
 
-def _ancestors(candidate: Candidate) -> str | None:
+def ancestors(candidate: Candidate) -> str | None:
+    """Stage 8: find the stored parents, and those that are missing."""
     # Only a complete past can be judged as it is judged elsewhere.  To ask for the parents is enough: the stored set is
     # closed, so with a parent all of its past is here.
     operation, entry = candidate.operation, candidate.log.entry
@@ -221,7 +221,7 @@ STAGES = (
     Stage(5, "limits", "ERR_LIMIT", _limits),
     Stage(6, "range", "ERR_RANGE", _ranges),
     Stage(7, "signature", "ERR_SIGNATURE", _signature),
-    Stage(8, "ancestors", "DEFER", _ancestors),
+    Stage(8, "ancestors", "DEFER", ancestors),
     Stage(9, "chain", "ERR_CHAIN", _chain),
     Stage(10, "clock", "ERR_CLOCK", _clock),
     Stage(11, "references", "ERR_REF", _references),
@@ -252,20 +252,6 @@ def check_bytes(
             raise refusal(stage.code, stage.number, problem, draft.operation_id)
     assert draft.operation_id is not None
     return Operation(data, draft.operation_id, draft.envelope)
-
-
-def operation_unverified(data: bytes) -> Operation:
-    """The operation in bytes that passed :func:`check_bytes` once and that we have kept ourselves since.
-
-    No stage runs: never call it with bytes that somebody sent.
-    """
-    envelope: Mapping[str, Any] = canonical.decode(data)
-    return Operation(data, identifiers.operation_id(preimage(envelope)), envelope)
-
-
-def operation_of(data: bytes, operation_id: str) -> Operation:
-    """As :func:`operation_unverified`, where the operation ID is known too: it is not computed again."""
-    return Operation(data, operation_id, json.loads(data))
 
 
 def judge(operation: Operation, log: LogView) -> Candidate:

@@ -46,7 +46,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from omp.protocols.oplog.core.causality import element, falls, in_past, known, lower
 from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, RevocationEntry, Vector
-from omp.protocols.oplog.core.steps import STEP, Steps
+from omp.protocols.oplog.core.steps import STEP, Steps, pieces
 
 
 class Voidness:
@@ -75,15 +75,19 @@ class Voidness:
         entry.void = bool(entry.auth) and all(
             any(above.floor is not None for above in grant.lineage()) for grant in entry.auth
         )
+        self.link(entry)
+        if isinstance(entry, RevocationEntry) and not entry.void:
+            yield from self._have_changed([entry])
+        return (yield from self._settle()) if self._open else []
+
+    def link(self, entry: Entry) -> None:
+        """Note a new grant or revocation where stage 12 looks for it; whether anything is void is left as it is."""
         if isinstance(entry, GrantEntry):
             if entry.parent is not None:
                 entry.parent.children.append(entry)
             self._author(entry.grantee).grants.append(entry)
         elif isinstance(entry, RevocationEntry):
             entry.target.revocations.append(entry)
-            if not entry.void:
-                yield from self._have_changed([entry])
-        return (yield from self._settle()) if self._open else []
 
     def _settle(self) -> Steps[list[Entry]]:
         changed: list[Entry] = []
@@ -147,8 +151,7 @@ class Voidness:
                 del target.standing_revocations[revocation]
                 risen[target] = None
             else:
-                target.standing_revocations[revocation] = None
-                target.floor = _lowered(target.floor, revocation)
+                _let_stand(revocation)
         for target in risen:
             target.floor = None
             for number, standing in enumerate(target.standing_revocations, 1):
@@ -202,6 +205,31 @@ class Voidness:
             for number, above, below in falls(high, low):
                 yield self._chains[number].between(below, above)
 
+    def derive(self, entries: Sequence[Entry]) -> Steps[None]:
+        """Settle all `entries` of a log at once, which were only linked.
+
+        One level after the other, ascending: when the revocations of a level are settled, so are the floors of all
+        grants that decide about the next.
+        """
+        levels: dict[int, list[RevocationEntry]] = {}
+        for some in pieces(entries):
+            for entry in some:
+                if isinstance(entry, RevocationEntry):
+                    levels.setdefault(_level(entry.auth), []).append(entry)
+            yield
+        limits: dict[tuple[int, Chain], int | None] = {}  # for good: an Auth(O) has one level, and no floor rises here
+        for level in sorted(levels):
+            for revocations in pieces(levels[level]):
+                for revocation in revocations:
+                    revocation.void = bool(revocation.auth) and self._is_void(revocation, limits)
+                    if not revocation.void and not revocation.renounces:
+                        _let_stand(revocation)
+                yield
+        for some in pieces(entries if levels else ()):
+            for entry in some:
+                entry.void = bool(entry.auth) and self._is_void(entry, limits)
+            yield
+
 
 def _is_pause(number: int, entry: Entry) -> bool:
     """Whether to yield after the entry of this `number`: an entry under many grants counts as many entries."""
@@ -213,8 +241,15 @@ def _lowered(floor: Vector | None, revocation: RevocationEntry) -> Vector:
     return known(revocation) if floor is None else lower(floor, known(revocation))
 
 
+def _let_stand(revocation: RevocationEntry) -> None:
+    """An effective `revocation`, which is no renunciation, cuts its target: its floor falls."""
+    target = revocation.target
+    target.standing_revocations[revocation] = None
+    target.floor = _lowered(target.floor, revocation)
+
+
 def _level(auth: Iterable[GrantEntry]) -> int:
-    return max(grant.depth for grant in auth)
+    return max((grant.depth for grant in auth), default=0)
 
 
 def _limit_of(grant: GrantEntry, chain: Chain) -> int | None:
