@@ -1,6 +1,6 @@
 """Logs on their way from the tables into memory, without keeping anybody else waiting (oplog §7.7).
 
-A log of 100,000 operations takes two seconds of work here, and while it is read the server does everything else as
+A log of 100,000 operations takes two to three seconds of work, and while it is read the server does everything else as
 ever.  Three rules see to that:
 
 * **Slices.**  A load is :data:`~.core.steps.Steps`.  It runs for :data:`SLICE_SECONDS`, and then lets the other threads
