@@ -5,7 +5,7 @@ What must hold for every server is in ``SPEC.md`` beside this file, under "Servi
 * :data:`SETTINGS` and :func:`all_settings`: every variable and flag, as a table;
 * :func:`build` reads the settings, opens the store, binds the port and mounts the protocols;
 * :func:`start` serves from threads of this process (:func:`omp.running`);
-* :func:`main` serves until a signal arrives (``server.py``).
+* :func:`main` serves until a signal arrives (``server.py``), and keeps the heap of the C library small.
 
 Nothing is guessed: a setting that cannot be used raises :class:`~omp.web.settings.SettingError` with one sentence,
 before a single request is accepted.  :func:`build` and :func:`start` never read the environment of the process; only
@@ -54,8 +54,7 @@ GC_THRESHOLDS = 5_000, 10, 40
 
 Looking at everything stops all threads, for 0.25 s where a log of 100,000 operations is in memory, and finds next to
 nothing: most of what this server drops is freed by counting references.  By Python's own thresholds (700, 10, 10) one
-long answer is enough to cause it.  It must still happen: an exception that is kept, or a log that is given up, is full
-of cycles.  What the operation log reads from the tables is left out altogether (``gc.freeze`` in its ``loading``).
+long answer is enough to cause it.  It must still happen: a log that is dropped from memory is full of cycles.
 """
 
 # A server in a test: it should stop at once, and a request still under way after so long is the test's own fault.
@@ -295,9 +294,41 @@ def _embedded_environment(settings: Mapping[str, str], flags: Mapping[str, Any])
 
 
 def _housekeep(parts: Parts, stopping: threading.Event) -> None:
-    """Let the protocols drop what has expired, once a second, until `stopping` is set."""
+    """Look after the store and let the protocols drop what has expired, once a second, until `stopping` is set."""
     while not stopping.wait(HOUSEKEEPING_SECONDS):
+        parts.store.look_after()
         parts.application.housekeep(parts.clock.past())
+
+
+# --- Memory -----------------------------------------------------------------------------------------------------
+#
+# A thread for each connection, and bodies of all lengths, are what glibc's allocator is worst at: with eight arenas for
+# each processor, a server that held 20 MB had 98 MB more that was free, in pieces that it never gave back.
+
+M_ARENA_MAX = -8  # of malloc.h
+ARENAS = 2
+TRIM_SECONDS = 60.0
+
+
+def bound_heap() -> Callable[[], object]:
+    """Let the C library keep few arenas; returns what gives free memory back to the system.
+
+    To be called before there are threads.  With another C library than glibc neither does anything.
+    """
+    try:
+        import ctypes
+
+        library = ctypes.CDLL(None)
+        library.mallopt(M_ARENA_MAX, ARENAS)
+        trim = library.malloc_trim
+    except (ImportError, OSError, TypeError, AttributeError):  # what a Python or a system without them raises
+        return lambda: None
+    return lambda: trim(0)
+
+
+def _trim(stopping: threading.Event, give_back: Callable[[], object]) -> None:
+    while not stopping.wait(TRIM_SECONDS):
+        give_back()
 
 
 # --- As a process: server.py ------------------------------------------------------------------------------------
@@ -344,6 +375,7 @@ def default_text(setting: Setting) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or Ctrl-C.  The exit status is 0, 1 if a request had to be cut off, 2 for bad settings."""
     flags = {name: value for name, value in vars(_parser().parse_args(arguments)).items() if value is not None}
+    give_back = bound_heap()
     try:
         parts = build({**os.environ, **flags})
     except SettingError as error:
@@ -353,6 +385,7 @@ def main(arguments: Sequence[str]) -> int:
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
+    threading.Thread(target=_trim, args=(stopping, give_back), name="trim", daemon=True).start()
     threading.Thread(target=parts.http.serve_forever, name="accept", daemon=True).start()
     print(f"OMP server listening on {parts.http.url}", *parts.notices, sep="\n", flush=True)
     _housekeep(parts, stopping)

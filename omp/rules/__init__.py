@@ -24,6 +24,7 @@ The files, in reading order:
 * ``encodings``: base64url, base64 and hex, with exactly one text for each byte string;
 * ``json_text``: JSON on the way in, with bounds;
 * ``canonical``: canonical JSON, RFC 8785, and the decoder of its strict subset OMP-CJ;
+* ``large_json``: large values, written in parts;
 * ``identifiers``: what names keys and, by their hash, everything else in an operation log;
 * ``ed25519``: signatures by hand, in RFC 8032's letters, and which of them verify;
 * ``engines``: the same verdicts from ``cryptography`` where it is installed, and secret keys;

@@ -90,7 +90,7 @@ def _container(value: Any, leaves: dict[type, Callable[[Any], str]], depth: int)
     kind = type(value)
     parts = []
     if kind is dict:
-        for name in _sorted_names(value):
+        for name in sorted_names(value):
             member = value[name]
             leaf = leaves.get(type(member))
             written = leaf(member) if leaf else _container(member, leaves, depth - 1)
@@ -107,7 +107,7 @@ def _container(value: Any, leaves: dict[type, Callable[[Any], str]], depth: int)
     raise CanonicalError(f"a value of type {kind.__name__} is not JSON")
 
 
-def _sorted_names(members: dict[str, Any]) -> list[str]:
+def sorted_names(members: dict[str, Any]) -> list[str]:
     """The names of an object in the order of their UTF-16 code units: §3.2.3."""
     try:
         # Python compares code points, which differs from UTF-16 only where a surrogate pair (U+D800…) meets a
@@ -239,7 +239,7 @@ def _refuse_number(value: Any) -> Any:
     raise NotCanonical("numbers must be integers from −(2^53 − 1) to 2^53 − 1, without fraction or exponent")
 
 
-_scan_omp_cj = scanner(_omp_cj_integer, lambda text: _NO_INTEGER, dict)
+_scan_omp_cj = scanner(_omp_cj_integer, lambda text: _NO_INTEGER, members=None)
 # For the values that _scan_omp_cj makes, the encoder of the standard library writes OMP-CJ: names sorted by code point,
 # the escapes of oplog §1.1, integers in decimal.  It hands _NO_INTEGER to `default`.
 _encode_omp_cj = text_maker(sort_keys=True, allow_nan=True, default=_refuse_number)

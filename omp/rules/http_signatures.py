@@ -265,7 +265,10 @@ class _Verification(NamedTuple):
         key = self.signing_key(keys, signature, message)
         if key is None:
             request = self.request
-            return f"it does not verify, as a request to {request.scheme}://{request.authority:.100}."
+            return (
+                f"it does not verify, as a request to {request.scheme}://{request.authority:.100}; if it was sent to "
+                "another address, OMP_PUBLIC_URL must name that one at the server, and a proxy must pass Host on."
+            )
         # A legacy signature does not sign its parameters: whoever saw one could use up its signer's nonces.
         nonce = None if legacy else signature.nonce
         if nonce is not None and not self.fresh(keyid, nonce, (signature.created or 0) + self.policy.max_age):

@@ -89,6 +89,9 @@ _BARE_ITEM = re.compile(
 # §3.1.2  parameters = *( ";" *SP parameter ), where parameter = param-key [ "=" param-value ]
 _PARAMETER = re.compile(rf"; *(?P<key>{_KEY.pattern})(?:=(?:{_BARE_ITEM.pattern}))?")
 
+# §3.1.1  an inner list of strings that need no unescaping, without parameters, as signatures list their components
+_PLAIN_LIST = re.compile(r'\(((?:"[ !#-\[\]-~]*" +)*"[ !#-\[\]-~]*")\)')
+_PLAIN_STRING = re.compile(r'"([^"]*)"')
 # §3.1.1  SP between the items of an inner list, and before its end
 _GAP = re.compile(r" +|(?=\))")
 # §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
@@ -157,6 +160,10 @@ def _member(text: str, at: int) -> tuple[Member, int]:
 
 def _inner_list(text: str, at: int) -> tuple[InnerList, int]:
     """§4.2.1.2, from the opening parenthesis on."""
+    plain = _PLAIN_LIST.match(text, at)
+    if plain is not None:  # what follows says the same of it, in three times the time
+        params, at = _parameters(text, plain.end())
+        return InnerList([Item(string) for string in _PLAIN_STRING.findall(plain[1])], params), at
     items: list[Item] = []
     at = _after_spaces(text, at + 1)
     while not text.startswith(")", at):

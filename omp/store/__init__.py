@@ -16,8 +16,10 @@ The files, in reading order:
 
 * ``port``: the contract that every adapter keeps, and how ordered keys are made;
 * ``memory``: lock-guarded dicts beside sorted keys, the default;
-* ``sqlite_file``: whose file it may be, and that one process at a time has it open;
+* ``sqlite_file``: whose file it may be, and its tables;
+* ``sqlite_readers``: the connections that read;
 * ``sqlite``: one durable file, and writers that share commits;
+* ``sqlite_guard``: one process at a time has the file, and accidents to it are noticed;
 * ``audit``: for the operator's tools, whether a file is whole.
 
 An adapter is imported only when it is chosen.  Public: :func:`open_store`, :class:`Store` with the blocks that it

@@ -243,31 +243,23 @@ def rebuild(path: str, tables: Mapping[str, Mapping[bytes, bytes]], kept_as: str
         raise StorageError(
             f"{kept_as} is there already: move it away, so that the file as it is can be kept under this name"
         )
-    _remove(new)
-    old_db, old_lock = open_file(path)
+    old = open_file(path)
     try:
-        db, lock = open_file(new)
-        try:
-            with reading_file(path) as reader:
-                for table in reader.tables():
-                    _write(db, table, tables[table] if table in tables else readable(reader, table))
-        finally:
-            db.close()
-            if lock is not None:
-                lock.close()
-        old_db.close()
+        _remove(new)
+        with closing(open_file(new)) as made, reading_file(path) as reader:
+            for table in reader.tables():
+                _write(made.db, table, tables[table] if table in tables else readable(reader, table))
+        old.db.close()
         if kept_as is not None:
-            os.replace(path, kept_as)
-        _remove(path)  # the companions of the old file, which are not those of the new one
+            os.link(path, kept_as)  # under its own name until the next step: a kill in between must not leave nothing
+        _remove_companions(path)  # of the old file, which are not those of the new one
         os.replace(new, path)
         _remove(new)
     except (sqlite3.Error, OSError) as error:
         why = reason(error) if isinstance(error, sqlite3.Error) else error.strerror
         raise StorageError(f"{path} cannot be rebuilt: {why}") from error
     finally:
-        old_db.close()
-        if old_lock is not None:
-            old_lock.close()
+        old.close()
 
 
 def _write(db: sqlite3.Connection, table: str, rows: Mapping[bytes, bytes]) -> None:
@@ -279,7 +271,15 @@ def _write(db: sqlite3.Connection, table: str, rows: Mapping[bytes, bytes]) -> N
 
 
 def _remove(path: str) -> None:
-    """Remove a file with its companions, but for the lock that somebody may hold."""
-    for name in (path, path + "-wal", path + "-shm"):
+    """Remove a file that only this program has had open, with all that lies beside it."""
+    _remove_companions(path)
+    for name in (path, path + "-lock"):
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def _remove_companions(path: str) -> None:
+    """Remove what SQLite has left beside a file; the lock is somebody's."""
+    for name in (path + "-wal", path + "-shm"):
         with suppress(FileNotFoundError):
             os.unlink(name)

@@ -168,6 +168,9 @@ class MemoryStore:
         if self._closed:
             raise StoreUnavailable("the store is closed")
 
+    def look_after(self) -> None:
+        pass  # there are no files
+
     def close(self) -> None:
         with self._lock:
             self._closed = True

@@ -162,6 +162,15 @@ def required(tx: Reader, table: str, key: bytes) -> bytes:
     return value
 
 
+def required_or_left_out(tx: Reader, table: str, key: bytes) -> bytes | None:
+    """What :func:`required` gives, or None where that is damaged: for a list of many rows, at the cost of one call."""
+    try:
+        return required(tx, table, key)
+    except DamagedRow as error:
+        tx.damage.leave_out(error)
+        return None
+
+
 # --- The port ---------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +247,13 @@ class Store(Protocol):
 
     def check(self) -> None:
         """Raise :class:`StoreUnavailable` if the store cannot be written to now: what ``GET /health`` asks."""
+        ...
+
+    def look_after(self) -> None:
+        """Notice what has happened to the files when nobody writes, and save what can be saved; never raises.
+
+        To be called about once a second.
+        """
         ...
 
     def close(self) -> None:

@@ -26,8 +26,13 @@ every member of either gets :class:`~omp.store.port.StoreUnavailable`.
 
 **Readers** use connections of their own, see committed rows only, and wait for nobody.
 
-Laid out: the store with its read connections and group commit, the blocks.  What the file must be, that
-one process at a time has it open, and the SQL of its tables is in :mod:`omp.store.sqlite_file`.
+**Accidents.**  Before each commit, and after it, the files must still be those that were opened.  If the database's log
+is gone, its rows are moved into the database file by the descriptors that are open still, so nothing that was
+answered is lost; from then on writes are refused, and reads go on.
+
+Laid out: the store with group commit and what it does after accidents; the blocks.  What the file must be, and the SQL
+of its tables, is in :mod:`omp.store.sqlite_file`; the watch is in :mod:`omp.store.sqlite_guard`, the connections of
+readers in :mod:`omp.store.sqlite_readers`.
 """
 
 from __future__ import annotations
@@ -41,23 +46,26 @@ from operator import itemgetter
 from threading import Lock, get_ident
 from types import TracebackType
 
-from omp.store.port import Damage, DamagedRow, StoreUnavailable, check_table_name
+from omp.store.port import Damage, DamagedRow, StorageError, StoreUnavailable, check_table_name
 from omp.store.sqlite_file import (
     checksum,
-    connect,
     get_row,
     is_missing_table,
+    keep_log,
     open_file,
     open_scan,
     reason,
-    remove_empty_wal,
-    require_in_place,
     sound_rows,
     statements,
 )
+from omp.store.sqlite_guard import CUT_OFF, OVERWRITTEN, Watch
+from omp.store.sqlite_readers import Readers, open_reader
 
-POOL = 32
-"""Idle read connections that are kept; further ones are closed after use."""
+_CLOSED = "the store is closed"
+_MOVED = "; all its rows are in the database file: restart the server"
+_NOT_MOVED = (
+    "; rows are left in open files alone: make room on the disk, and stop the server only when this text changes"
+)
 
 
 class _Layer:
@@ -83,32 +91,36 @@ class SqliteStore:
 
     def __init__(self, path: str) -> None:
         self.damage = Damage()
-        self._path = os.path.realpath(path)
-        self._db, self._process_lock = open_file(self._path)
-        self._file = os.stat(self._path)
-        self._made = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master").fetchall()}
-        self._pool: list[sqlite3.Connection] = []
-        self._base = self._connect()  # what write blocks see of the file
+        self._files = open_file(os.path.realpath(path))
+        self._db = self._files.db
+        try:
+            self._made = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master").fetchall()}
+            self._base = open_reader(self._files.own.path)  # what write blocks see of the file
+            self._watch = Watch(path, self._files.own)  # now that each file has been opened
+            self._readers = Readers(self._files.own.path, self._watch)
+        except (sqlite3.Error, StoreUnavailable) as error:
+            self._files.close()
+            why = reason(error) if isinstance(error, sqlite3.Error) else error
+            raise StorageError(f"cannot store in {path}: {why}") from error
         self._turn = Lock()  # held by the block that runs; guards what follows
         self._holder = 0  # the thread whose block that is
         self._open = _Layer()
         self._committing = _Layer()
         self._led = False  # a member of some layer is committing, or is about to
+        self._unusable = ""  # why nothing can be read or written any more
         self._closed = False
 
     def get(self, table: str, key: bytes, /) -> bytes | None:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        connection = self._take()
+        connection = self._readers.take()
         try:
             value = get_row(connection, self.damage, table, key)
         except sqlite3.Error as error:
             connection.close()
             raise StoreUnavailable(reason(error)) from error
         except DamagedRow:
-            self._give_back(connection)
+            self._readers.give_back(connection)
             raise
-        self._give_back(connection)
+        self._readers.give_back(connection)
         return value
 
     def read(self) -> _ReadBlock:
@@ -122,46 +134,31 @@ class SqliteStore:
         with self.write() as tx:
             tx.put("store_check", b"", b"")
 
+    def look_after(self) -> None:
+        watch = self._watch
+        loss = watch.loss()
+        with suppress(StoreUnavailable):
+            if (loss is not None and loss.movable) or watch.touched() or watch.log_left() is not None:
+                self.check()  # before its commit, it finds out more, and moves what can be moved
+
     def close(self) -> None:
         self._acquire_turn()
         if self._closed:
             self._turn.release()
             return
-        self._closed = True  # no block starts from here on; wait for the commit of those that ended
+        self._closed = True
+        overwritten = bool(self._unusable)
+        self._end(_CLOSED)  # no block starts from here on; wait for the commit of those that ended
         with suppress(StoreUnavailable):  # their own threads are told
             self._join()
-        while self._pool:
-            self._pool.pop().close()
         self._base.close()
-        self._db.close()
-        if self._process_lock is not None:
-            remove_empty_wal(self._path)
-            self._process_lock.close()
+        if overwritten:
+            keep_log(self._db)
+        self._files.close()
 
-    # Read connections: as many as there are readers at one time.  Opening one takes longer than most reads.
-
-    def _connect(self) -> sqlite3.Connection:
-        require_in_place(self._path, self._file)
-        connection = connect(self._path)
-        connection.execute("PRAGMA query_only = 1")
-        connection.text_factory = bytes  # a value is text only where damage made it so
-        return connection
-
-    def _take(self) -> sqlite3.Connection:
-        try:
-            return self._pool.pop()
-        except IndexError:
-            pass
-        try:
-            return self._connect()
-        except sqlite3.Error as error:
-            raise StoreUnavailable(reason(error)) from error
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        if self._closed or len(self._pool) >= POOL:
-            connection.close()
-        else:
-            self._pool.append(connection)
+    def _end(self, why: str) -> None:
+        self._unusable = why
+        self._readers.end(why)
 
     # Group commit.
 
@@ -241,7 +238,7 @@ class SqliteStore:
         tables = {table: changes for table, changes in layer.tables.items() if changes}
         if not tables:
             return
-        require_in_place(self._path, self._file)
+        self._require_own_files()
         try:
             db.execute("BEGIN IMMEDIATE")
             for table, changes in tables.items():
@@ -259,7 +256,42 @@ class SqliteStore:
             if db.in_transaction:  # SQLite undoes some failed transactions by itself
                 db.execute("ROLLBACK")
             raise
+        finally:
+            self._watch.note()
+            self._watch.note_log()
+        loss = self._watch.loss()  # a file may have been lost while it was written, and nobody has been answered yet
+        if loss is not None and not (loss.movable and self._move_log()):
+            raise StoreUnavailable(loss.text)
         self._made.update(tables)
+
+    # After accidents.
+
+    def _require_own_files(self) -> None:
+        """Raise :class:`StoreUnavailable` if a commit would go into files that are not those that were opened."""
+        watch = self._watch
+        if watch.overwritten(self._db):
+            self._end(OVERWRITTEN)  # what it holds now is not what the open connections have read
+            raise StoreUnavailable(OVERWRITTEN)
+        loss = watch.loss()
+        if loss is not None and loss.movable:
+            raise StoreUnavailable(loss.text + (_MOVED if self._move_log() else _NOT_MOVED))
+        if loss is not None:
+            raise StoreUnavailable(loss.text)
+        left = watch.log_left()
+        if left or (left == 0 and not self._move_log()):
+            raise StoreUnavailable(CUT_OFF)
+
+    def _move_log(self) -> bool:
+        """Move the rows of the log, which may have no name any more, into the database file; whether all are there."""
+        try:
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error:
+            return False
+        finally:
+            self._watch.note()
+        if not busy:
+            self._watch.note_log()
+        return not busy
 
 
 def _wait(lock: Lock) -> BaseException | None:
@@ -312,7 +344,7 @@ class _Block:
         try:
             count: int = self._connection.execute(statements(table).size).fetchone()[0]
         except sqlite3.OperationalError as error:
-            if is_missing_table(error):
+            if is_missing_table(self._connection, error):
                 return 0
             raise
         return count
@@ -328,9 +360,7 @@ class _ReadBlock(_Block):
     __slots__ = ()
 
     def __enter__(self) -> _ReadBlock:
-        if self._store._closed:
-            raise StoreUnavailable("the store is closed")
-        self._connection = self._store._take()
+        self._connection = self._store._readers.take()
         self._connection.execute("BEGIN")
         return self
 
@@ -342,7 +372,7 @@ class _ReadBlock(_Block):
             self._connection.close()
             raise StoreUnavailable(reason(error)) from error
         self._connection.execute("ROLLBACK")
-        self._store._give_back(self._connection)
+        self._store._readers.give_back(self._connection)
 
 
 class _WriteBlock(_Block):
@@ -364,9 +394,9 @@ class _WriteBlock(_Block):
     def __enter__(self) -> _WriteBlock:
         store = self._store
         store._acquire_turn()
-        if store._closed:
+        if store._unusable:
             store._turn.release()
-            raise StoreUnavailable("the store is closed")
+            raise StoreUnavailable(store._unusable)
         store._holder = get_ident()
         self._connection = store._base
         self._above = store._open.tables

@@ -1,11 +1,11 @@
-"""The file of the SQLite adapter: whose it is, who may open it, what its failures are called, its tables (omp §8).
+"""The file of the SQLite adapter: whose it is, how it is opened, what its failures are called, its tables (omp §8).
 
 For :mod:`omp.store.sqlite`.  A file bears :data:`APPLICATION_ID` and :data:`SCHEMA_VERSION`; a file with others is
 refused before anything in it is touched.  A new file, and one that was empty before, is readable only by its owner.
 
-One process at a time: ``PATH-lock`` beside the file stays locked while the store is open.  The protocols keep caches
-over the tables, and two processes would not see each other's rows in them.  A file that we may read but not write is
-served; its writes are unavailable.
+One process at a time has it open (:mod:`omp.store.sqlite_guard`): the protocols keep caches over the tables, and two
+processes would not see each other's rows in them.  A file that we may read but not write is served; its writes are
+unavailable.
 
 Each row has a checksum, a CRC-32 of its table's name, its key and its value, so that bits that flip on the disk or in
 memory are found when the row is read.  It is no protection from anybody who can write to the file.
@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from functools import cache
+from contextlib import ExitStack, suppress
+from functools import cache, partial
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from omp.store.port import Damage, StorageError, StoreUnavailable, check_table_name
+from omp.store.port import Damage, StorageError, check_table_name
+from omp.store.sqlite_guard import OwnFile, create, lock_name
 
 APPLICATION_ID = int.from_bytes(b"OMPs", "big")
 SCHEMA_VERSION = 2
@@ -52,40 +54,73 @@ def connect(path: str, wait: float = 5.0) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
-def open_file(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection | None]:
-    """The connection that writes, and the one that keeps other processes out.
+class OpenDatabase(NamedTuple):
+    """An open database."""
 
-    The latter is None if the file is read-only to us.  Raises :class:`StorageError`.
-    """
+    db: sqlite3.Connection
+    """The connection that writes."""
+    lock: sqlite3.Connection | None
+    """What keeps other processes from the name; None if the file is read-only to us."""
+    own: OwnFile
+    """What keeps them from the file itself."""
+
+    def close(self) -> None:
+        """Close all three; other connections to the file must be closed already."""
+        self.db.close()
+        if self.lock is not None:
+            _remove_empty_log(self.own.path)
+            self.lock.close()
+        self.own.close()
+
+
+def open_file(path: str) -> OpenDatabase:
+    """Open the file at `path`, or make it, for this process alone; raises :class:`StorageError`."""
     if os.path.isdir(path):
         raise StorageError(f"cannot store in {path}: it is a directory; name a file, as in sqlite:{path}/omp.db")
     if not os.path.isdir(os.path.dirname(path)):
         raise StorageError(f"cannot store in {path}: the directory {os.path.dirname(path)} does not exist")
     try:
-        _create(path)
-        db = connect(path)
-        try:
+        _require_log_has_its_file(path)
+        create(path)
+        with ExitStack() as undo:
+            own = OwnFile(path)
+            undo.callback(own.close)
+            db = connect(path)
+            undo.callback(db.close)
             is_new = _is_new(db, path)
-            lock = _lock_out_others(path)
+            lock = lock_name(path, partial(connect, wait=0))
+            if lock is not None:
+                undo.callback(lock.close)
             if is_new:
                 _make_private(path)
             _prepare(db, is_new, path)
-        except BaseException:
-            db.close()
-            raise
+            undo.pop_all()
     except OSError as error:
         raise StorageError(f"cannot store in {path}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise StorageError(f"cannot store in {path}: {reason(error)}") from error
     except UnicodeDecodeError as error:  # SQLite's message quotes what it cannot read in the file
         raise StorageError(f"cannot store in {path}: the database file is damaged") from error
-    return db, lock
+    return OpenDatabase(db, lock, own)
 
 
-def _create(path: str) -> None:
-    """Make the file if there is none, readable only by its owner; SQLite gives its companions the same mode."""
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+def _require_log_has_its_file(path: str) -> None:
+    """:class:`StorageError` if the file is missing or empty, but its log is not.
+
+    That is what an accident leaves, and SQLite would then delete the log with all the rows in it.
+    """
+    if _size(path) == 0 and _size(path + "-wal") > 0:
+        raise StorageError(
+            f"cannot store in {path}: the file is missing or empty, but there are rows in its log {path}-wal; put the "
+            "file that belongs to it back, or remove the log too"
+        )
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
 
 
 def _make_private(path: str) -> None:
@@ -109,29 +144,6 @@ def _is_new(db: sqlite3.Connection, path: str) -> bool:
             "use the server that wrote it, or name another file"
         )
     return False
-
-
-def _lock_out_others(path: str) -> sqlite3.Connection | None:
-    """Lock ``PATH-lock`` until the connection is closed; the system frees it when the process ends, however it ends.
-
-    The lock is an SQLite file too, as SQLite's locks work alike on every system.
-    """
-    try:
-        _create(path + "-lock")
-        lock = connect(path + "-lock", wait=0)
-    except OSError:
-        if os.access(path, os.W_OK):
-            raise
-        return None
-    try:
-        lock.execute("PRAGMA journal_mode = MEMORY")  # no third file: nothing is ever written
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.Error as error:
-        lock.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise StorageError(f"cannot store in {path}: another process has it open; stop that one first") from None
-        raise
-    return lock
 
 
 def _prepare(db: sqlite3.Connection, is_new: bool, path: str) -> None:
@@ -159,22 +171,17 @@ def _add_checksums(db: sqlite3.Connection) -> None:
         db.execute(f'UPDATE "{table}" SET checksum = checksum(?, key, value)', (statements(table).seed,))  # noqa: S608
 
 
-def require_in_place(path: str, opened: os.stat_result) -> None:
-    """Raise :class:`StoreUnavailable` if the file at `path` is not the one that was `opened`.
+def keep_log(db: sqlite3.Connection) -> None:
+    """Let `db` not move its log into the file when it is closed: the file is another one's by now.
 
-    SQLite would go on: rows committed now would be lost when the process ends, and a new connection would make an
-    empty file.
+    Python can say so from 3.12 on.
     """
-    try:
-        in_place = os.path.samestat(os.stat(path), opened)
-    except OSError:
-        in_place = False
-    if not in_place:
-        raise StoreUnavailable("the database file has been removed or replaced while it was open")
+    if sys.version_info >= (3, 12):
+        db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
 
 
-def remove_empty_wal(path: str) -> None:
-    """Remove what SQLite leaves beside a read-only file; call it once the file is closed, with the lock still held.
+def _remove_empty_log(path: str) -> None:
+    """Remove what SQLite leaves beside a read-only file, once that is closed and while the lock is still held.
 
     SQLite gives its companions the file's own mode.  A read-only write-ahead log would remain when the file itself
     becomes writable again.
@@ -249,7 +256,7 @@ def get_row(connection: sqlite3.Connection, damage: Damage, table: str, key: byt
     try:
         row = connection.execute(sql.get, (key,)).fetchone()
     except sqlite3.DatabaseError as error:
-        if is_missing_table(error):
+        if is_missing_table(connection, error):
             return None
         if is_corrupt(error):
             raise damage.met(table, key, BAD_PAGE, reason(error)) from error
@@ -276,7 +283,7 @@ def open_scan(
     try:
         return connection.execute(sql, (start,) if end is None else (start, end))
     except sqlite3.DatabaseError as error:
-        if is_missing_table(error):
+        if is_missing_table(connection, error):
             return None
         if is_corrupt(error):
             raise damage.met(table, start, BAD_PAGE, reason(error)) from error
@@ -313,9 +320,14 @@ def is_corrupt(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def is_missing_table(error: sqlite3.Error) -> bool:
+def is_missing_table(connection: sqlite3.Connection, error: sqlite3.Error) -> bool:
     """Whether a statement failed because its table does not exist.
 
-    The file itself says so, for the moment that the reader sees; a list kept beside it could be ahead.
+    The file itself says so, for the moment that the reader sees; a list kept beside it could be ahead.  SQLite says the
+    same of a table that is new to `connection` if it could not read the file to learn of it: then a second look raises
+    :class:`sqlite3.Error` with the true reason.
     """
-    return str(error).startswith("no such table")
+    if not str(error).startswith("no such table"):
+        return False
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return True

@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable
 from shlex import quote
 from typing import Any
+from urllib.parse import urlencode
 
 from omp.protocols.mrs import schemas
 from omp.protocols.mrs.fetch import server_url
@@ -218,11 +219,16 @@ def _release(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    answer = _client(arguments).ask("GET", "/registrations", schemas.OWN)
+    client = _client(arguments)
+    answer = client.ask("GET", "/registrations", schemas.OWN)
+    registrations = answer["registrations"]
+    while cursor := answer.get("next_cursor"):
+        answer = client.ask("GET", f"/registrations?{urlencode({'cursor': cursor})}", schemas.OWN)
+        registrations += answer["registrations"]
     if arguments.json:
-        print(json.dumps(answer))
+        print(json.dumps({"registrations": registrations}))
         return
-    for one in answer["registrations"]:
+    for one in registrations:
         service = "not to be found" if one["foad"] else one["service_point"]
         _print(f"{one['id']}  version {one['version']}  {_describe(one['space'])}  {service}")
 

@@ -34,6 +34,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from omp.web.capacity import LOOPBACK, network_of
 from omp.web.errors import ApiError
 from omp.web.settings import Setting
 
@@ -213,6 +214,14 @@ def is_own_origin(field: str, destination: Destination, scheme: str, public: Seq
     return (host, port or DEFAULT_PORTS[origin.scheme]) == (origin.host, origin.port)
 
 
+_NO_PAGE = "none"
+_OWN_SITES = (_NO_PAGE, "same-origin")
+"""Values of ``Sec-Fetch-Site`` (W3C Fetch Metadata, section 2.3): the user entered the address, or our own page asks.
+
+A page may load a picture or follow a link from anywhere without an ``Origin``, and a read may use up what it reads.
+Browsers send the field to https and to loopback addresses; programs do not send it."""
+
+
 # --- Clients behind proxies -------------------------------------------------------------------------------------
 
 
@@ -279,19 +288,22 @@ def came_by_proxy(headers: Mapping[str, str]) -> bool:
     return any(name in _PROXY_FIELDS or name.startswith("x-forwarded-") for name in headers)
 
 
-def is_operators_own(client: str, headers: Mapping[str, str], scheme: str) -> bool:
-    """Whether a request was made on this machine, by a program and not by a page of another site.
+def is_operators_own(client: str, headers: Mapping[str, str], scheme: str, minor: int) -> bool:
+    """Whether a request of HTTP/1.`minor` was made on this machine, by a program and not by a page of another site.
 
     A proxy on this machine sends everybody's requests from the loopback address, and a browser on it sends what any
-    page tells it to.  The first adds its fields, and the second cannot hide what it calls and where it comes from.
+    page tells it to.  The first adds its fields or, like nginx before 1.29.7 if it is told nothing else, speaks
+    HTTP/1.0; the second cannot hide what it calls and where it comes from.
     """
     host = headers.get("host", "")
     destination = recognized(host, Local("", 0), scheme, ())
     return (
         is_loopback(client)
+        and minor > 0
         and not came_by_proxy(headers)
-        and (not host or destination.is_loopback_name)
+        and destination.is_loopback_name
         and headers.get("origin", f"{scheme}://{host}") == f"{scheme}://{host}"
+        and headers.get("sec-fetch-site", _NO_PAGE) in _OWN_SITES
     )
 
 
@@ -341,7 +353,7 @@ class Addressing:
         self._public = tuple(dict.fromkeys([*settings["public_urls"], *own]))
         self._pages: tuple[Origin, ...] = settings["cors_origins"]
         # RFC 9110 §12.5.5: a cache must not give one origin the answer that was made for another.
-        self.varies: tuple[tuple[str, str], ...] = (("Vary", "Origin"),) if self._pages else ()
+        self._varies: tuple[tuple[str, str], ...] = (("Vary", "Origin"),) if self._pages else ()
         self._trusted: tuple[Network, ...] = settings["trusted_proxies"]
         self._strict = strict
         self._log = log
@@ -376,16 +388,30 @@ class Addressing:
             )
         return client_behind(peer, forwarded_for, self._trusted)
 
-    def page_fields(self, origin: str, destination: Destination, scheme: str) -> tuple[tuple[str, str], ...]:
-        """The CORS fields of an answer to a page of `origin` (the field's value); to no page it is :attr:`varies`.
+    def network(self, client: str) -> str:
+        """The network whose share `client` takes (omp §1.6): a trusted proxy stands for others and counts as loopback.
 
-        Raises :class:`ApiError` 403 if pages of that origin may not call.
+        `client` is the address of a peer, or the one that :meth:`client` found behind it.
         """
+        return LOOPBACK if _is_in(client, self._trusted) else network_of(client)
+
+    def page_fields(
+        self, headers: Mapping[str, str], destination: Destination, scheme: str
+    ) -> tuple[tuple[str, str], ...]:
+        """The CORS fields of an answer to the page that sent a request with these `headers`, if a page sent it.
+
+        Raises :class:`ApiError` 403 if that page may not call.
+        """
+        origin = headers.get("origin")
+        if origin is None:
+            if headers.get("sec-fetch-site", _NO_PAGE) not in _OWN_SITES:
+                raise ApiError(403, "Pages of other sites may neither load this nor lead to it; enter its address.")
+            return self._varies
         if any(origin == page.text for page in self._pages):
             allowed = (("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", _EXPOSED))
-            return (*self.varies, *allowed)
+            return (*self._varies, *allowed)
         if is_own_origin(origin, destination, scheme, self._public):
-            return self.varies
+            return self._varies
         raise ApiError(
             403, f"Pages of {origin:.100} may not call this; OMP_CORS_ORIGINS lists the origins whose pages may."
         )

@@ -6,7 +6,8 @@ each address.  The bounds are a table, :func:`shares`.
 
 What is bounded by address is a *network* (:func:`network_of`): whoever rents one IPv6 address usually has all 2^64 of
 its /64.  Loopback is the exception.  It stands for everybody behind a proxy on this machine, and has no bound of its
-own.
+own; proxies on other machines that the operator trusts count as loopback
+(:meth:`omp.web.addressing.Addressing.network`).
 
 Handled here: counting, from any thread.  The caller must give back what it took.
 
@@ -28,7 +29,7 @@ from threading import Lock
 from typing import NamedTuple
 
 LOOPBACK = ""
-"""What :func:`network_of` calls every loopback address."""
+"""What :func:`network_of` calls every loopback address: the one network without a bound of its own."""
 
 STREAMS_EACH = 16
 BODY_BYTES = 64 * 1024 * 1024

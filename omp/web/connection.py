@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from omp.web.addressing import Destination, Local, plain_address
-from omp.web.capacity import UNCOUNTED, Shares, network_of
+from omp.web.capacity import UNCOUNTED, Shares
 from omp.web.errors import ApiError
 from omp.web.messages import Request, Response
 from omp.web.routes import Application
@@ -94,7 +94,8 @@ class Connection:
         self._idle = True
         self._polls = False  # looks whether it is to end, so nobody need wake it
         self._counted = 0  # bytes of the present body that it took of the server's share
-        self.network = network_of(self._client)
+        self.network = self._application.network(self._client)
+        self._counted_for = self.network  # whose share that is: of the client, who may be behind a trusted proxy
         self.unused_since: float | None = time.monotonic()
         """Since when no request has been under way, on the monotonic clock; None while one is.
 
@@ -162,7 +163,9 @@ class Connection:
             self.unused_since = None
             origin, host = effective_host(method, target, fields, minor)
             headers = fields.headers if host == fields.host else {**fields.headers, "host": host or ""}
-            request = Request(method, origin, headers, fields.lines, scheme=self._scheme, client=self._client)
+            request = Request(
+                method, origin, headers, fields.lines, scheme=self._scheme, client=self._client, minor=minor
+            )
             request.client_left = self._client_left
             self._admit(request)
             if fields.encoded:
@@ -292,6 +295,7 @@ class Connection:
         if fields.length is not None and len(self._buffer) >= fields.length:
             return self._from_buffer(fields.length)
         self._application.check_head(request)
+        self._counted_for = self._application.network(request.client)
         if fields.expects_continue and minor > 0:
             self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return self._read_chunked(limit) if fields.chunked else self._read_exactly(fields.length or 0)
@@ -324,14 +328,14 @@ class Connection:
         more = size - UNCOUNTED - self._counted
         if more <= 0:
             return
-        if not self._server.shares.body_bytes.take(self.network, more):
+        if not self._server.shares.body_bytes.take(self._counted_for, more):
             busy = "The server is reading as many long bodies as it can; try again soon."
             raise ApiError(503, busy, headers=[("Retry-After", "2")])
         self._counted += more
 
     def _return_share(self) -> None:
         if self._counted:
-            self._server.shares.body_bytes.give_back(self.network, self._counted)
+            self._server.shares.body_bytes.give_back(self._counted_for, self._counted)
             self._counted = 0
 
     def _send(self, request: Request | None, response: Response, connection: str, minor: int = 1) -> bool:
@@ -378,7 +382,10 @@ class Connection:
     ) -> bool:
         """Send a stream if the client's share has room for it (omp §1.6); whether the connection can go on."""
         assert response.stream is not None
-        streams, network = self._server.shares.streams, network_of(request.client if request else self._client)
+        streams, network = (
+            self._server.shares.streams,
+            self._application.network(request.client if request else self._client),
+        )
         if not streams.take(network):
             _close(response.stream)
             return self._send(request, self._application.failure(request, _no_stream()), connection, minor)

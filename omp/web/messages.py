@@ -69,6 +69,8 @@ class Request:
         the bytes, chunked coding undone.
     ``scheme``
         ``http`` or ``https``: how the connection reached this server.
+    ``minor``
+        the minor version of HTTP/1.
     ``client``
         the client's address without port, behind trusted proxies too (omp §1.5).
     ``destination``
@@ -89,6 +91,7 @@ class Request:
         "fields",
         "headers",
         "method",
+        "minor",
         "params",
         "path",
         "place",
@@ -111,6 +114,7 @@ class Request:
         scheme: str = "http",
         client: str = "127.0.0.1",
         destination: Destination = NOWHERE,
+        minor: int = 1,
     ) -> None:
         self.method = method
         self.target = target
@@ -121,6 +125,7 @@ class Request:
         self.scheme = scheme
         self.client = client
         self.destination = destination
+        self.minor = minor
         self.client_left: Callable[[], bool] = _never
         self.params: dict[str, str] = {}
         self.place: Any = None
@@ -129,7 +134,7 @@ class Request:
     @property
     def is_operators_own(self) -> bool:
         """Whether it was made on this machine, neither through a proxy nor by a page of another site (omp §1.5)."""
-        return is_operators_own(self.client, self.headers, self.scheme)
+        return is_operators_own(self.client, self.headers, self.scheme, self.minor)
 
     def abandoned(self) -> bool:
         """Whether nobody waits for the answer any more (omp §1.6).
@@ -232,14 +237,18 @@ def _decoded(text: str) -> str:
         raise ApiError(400, "The query must be percent-encoded UTF-8.") from None
 
 
-def decode_segment(raw: str) -> str:
-    """A path segment, percent-decoded after the path was split; 400 where it is not UTF-8."""
-    if "%" not in raw:
+def path_segments(path: str) -> list[str]:
+    """The segments of a path, percent-decoded after it was split: ``%2F`` in a segment separates nothing.
+
+    Bytes that are not UTF-8 become surrogates, which no UTF-8 text holds (:pep:`383`).
+
+    >>> path_segments("/objects/a%2Fb"), path_segments("/%6Fbjects/%C0%AF")
+    (['objects', 'a/b'], ['objects', '\\udcc0\\udcaf'])
+    """
+    raw = path[1:].split("/")
+    if "%" not in path:
         return raw
-    try:
-        return unquote_to_bytes(raw).decode()
-    except UnicodeDecodeError:
-        raise ApiError(400, "The path must be percent-encoded UTF-8.") from None
+    return [unquote_to_bytes(one).decode(errors="surrogateescape") for one in raw]
 
 
 class Response:

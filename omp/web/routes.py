@@ -28,7 +28,7 @@ from omp.store.port import Damage, DamagedRow, Store, StoreUnavailable
 from omp.web.addressing import SETTINGS as ADDRESS_SETTINGS
 from omp.web.addressing import Addressing, Local
 from omp.web.errors import OMP_ERRORS, ApiError, ErrorStyle, Refusals, translated
-from omp.web.messages import JSON, Request, Response, decode_segment, json_response
+from omp.web.messages import JSON, Request, Response, json_response, path_segments
 from omp.web.settings import read_settings
 from omp.web.signature_guard import SignatureGuard
 
@@ -197,7 +197,7 @@ class Application:
         for mount in mounts:
             for route in mount.routes:
                 self._add(route, mount)
-        owners = [(prefix, mount) for mount in mounts for prefix in mount.owns]
+        owners = [(path_segments(prefix), mount) for mount in mounts for prefix in mount.owns]
         self._owners = sorted(owners, key=lambda owner: len(owner[0]), reverse=True)
 
     def _add(self, route: Route, mount: Mount) -> None:
@@ -260,10 +260,7 @@ class Application:
         """The fields that let the page that sent `request` read the answer.  Raises :class:`ApiError` 403."""
         if not mount.own_pages:
             return mount.cors
-        origin = request.headers.get("origin")
-        if origin is None:
-            return self._addressing.varies
-        return self._addressing.page_fields(origin, request.destination, request.scheme)
+        return self._addressing.page_fields(request.headers, request.destination, request.scheme)
 
     def _find(self, request: Request) -> tuple[_Node, list[str]]:
         """Where the path of `request` leads, and the values of its parameters; kept as ``request.place``."""
@@ -271,10 +268,9 @@ class Application:
         values: list[str] = []
         found = self._whole.get(path)
         if found is None:
-            # Split first and decode afterwards: %2F inside a segment is not a separator.
-            segments = path[1:].split("/")
-            if "%" in path:
-                segments = [decode_segment(raw) for raw in segments]
+            segments = path_segments(path)
+            if "%" in path and not _is_utf8(segments):
+                raise ApiError(400, "The path must be percent-encoded UTF-8.")
             found = _descend(self._root, segments, 0, values)
         if found is None:
             raise ApiError(404, "There is no such route; GET /openapi.json lists them all.")
@@ -329,10 +325,12 @@ class Application:
         return ApiError(500, f"Internal error; the server's log has it under {error_id}.")
 
     def _owner(self, path: str) -> Mount | None:
-        for prefix, mount in self._owners:
-            if path == prefix or path.startswith(prefix + "/"):
-                return mount
-        return None
+        segments = path_segments(path)
+        return next((mount for prefix, mount in self._owners if segments[: len(prefix)] == prefix), None)
+
+    def network(self, client: str) -> str:
+        """The network whose share the address `client` takes (omp §1.6)."""
+        return self._addressing.network(client)
 
     def body_limit(self, request: Request) -> int:
         """How many bytes the body of `request` may have."""
@@ -406,6 +404,14 @@ def _descend(node: _Node, segments: Sequence[str], index: int, values: list[str]
 
 def _where(request: Request | None) -> str:
     return f"{request.method} {request.path}" if request else "-"
+
+
+def _is_utf8(segments: Sequence[str]) -> bool:
+    try:
+        "".join(segments).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _rendered(style: ErrorStyle, error: ApiError, cors: Sequence[tuple[str, str]]) -> Response:

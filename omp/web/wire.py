@@ -168,8 +168,11 @@ def check_partial_head(data: bytes | bytearray) -> None:
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 MAX_CHUNK_LINE = 1024
 MAX_TRAILERS = 8 * 1024
-_SMALL = 16  # bytes of a chunk for which runs are looked for
-_FIRST_LOOK, _LONGEST_LOOK = 8, 8 * 1024  # chunks
+FREE_FRAMING = 64 * 1024
+CONTENT_A_FRAMING = 32
+"""A chunk costs a microsecond, however short it is: in chunks of a byte, a body costs a hundred times what it costs as
+a whole.  So the framing (size lines, extensions, line ends) may have `FREE_FRAMING` bytes, which is more than ten
+thousand chunks, and beyond them one for so many bytes of content: chunks of about 200 bytes on average."""
 
 
 class ChunkedBody:
@@ -185,12 +188,11 @@ class ChunkedBody:
         self._limit = limit
         self._left = 0  # bytes of the present chunk that are still to come
         self._line_due = False  # its CR LF is to come, too
+        self._framing = 0  # bytes so far that are not content
         self._trailers = 0  # bytes that trailers may still have; 0 before the last chunk
-        self._size_line = b""
-        self._look = _FIRST_LOOK
 
     def feed(self, data: bytes) -> None:
-        """Take more bytes.  Raises :class:`ApiError` 400 for bad framing, 413 beyond `limit` bytes."""
+        """Take more bytes.  Raises :class:`ApiError` 400 for bad or too much framing, 413 beyond `limit` bytes."""
         buffer, at = self.rest + data, 0
         while not self.done:
             after = self._trailer(buffer, at) if self._trailers else self._chunk(buffer, at)
@@ -207,24 +209,26 @@ class ChunkedBody:
         end = _line_end(buffer, at, MAX_CHUNK_LINE)
         if end < 0:
             return -1
-        line = buffer[at:end]
-        size = _chunk_size(line)
-        if line == self._size_line and 0 < size <= _SMALL and (run := self._run(buffer, at, size)):
-            return run
-        self._size_line = line
+        size = _chunk_size(buffer[at:end])
         if not size:
             self._trailers = MAX_TRAILERS
             return end
-        self._expect(size)
+        self._expect(size, end - at + 2)
         if len(buffer) >= end + size + 2 and buffer[end + size : end + size + 2] == b"\r\n":
             self.body += buffer[end : end + size]
             return end + size + 2
         self._left, self._line_due = size, True
         return end
 
-    def _expect(self, size: int) -> None:
-        if len(self.body) + size > self._limit:
+    def _expect(self, size: int, framing: int) -> None:
+        """Refuse a chunk of `size` bytes beyond the limit, or whose `framing` is too much."""
+        content = len(self.body) + size
+        if content > self._limit:
             raise too_large(self._limit)
+        self._framing += framing
+        # RFC 9112 §7.1.1: a recipient ought to limit the total length of what comes beside the content.
+        if self._framing > FREE_FRAMING + content // CONTENT_A_FRAMING:
+            raise ApiError(400, "The chunks of this body are too small; send chunks of some kilobytes.")
 
     def _data(self, buffer: bytes, at: int) -> int:
         """Take what has arrived of a chunk's data, then its CR LF."""
@@ -239,31 +243,6 @@ class ChunkedBody:
             raise ApiError(400, "A chunk must end with CR LF after as many bytes as its size says.")
         self._line_due = False
         return at + 2
-
-    def _run(self, buffer: bytes, at: int, size: int) -> int:
-        """Take a run of small chunks that all begin with the size line of the last one; 0 if there is none.
-
-        One at a time, a chunk of one byte costs 1 µs for its 6 bytes, a hundred times what they cost in a long chunk.
-        In a run each byte of the framing comes at a fixed distance, so one slice with a step holds all of them.  A look
-        that finds less than it hoped for makes the next one short: the work stays linear, whatever is sent.
-        """
-        line = self._size_line
-        period = len(line) + size + 2
-        looked = count = min(self._look, (len(buffer) - at) // period)
-        chunks = buffer[at : at + count * period]
-        framing = [*enumerate(line), (period - 2, 13), (period - 1, 10)]
-        for place, byte in framing:
-            column = chunks[place::period]
-            count = min(count, looked - len(column.lstrip(bytes([byte]))))
-        self._look = min(8 * self._look, _LONGEST_LOOK) if count == looked else _FIRST_LOOK
-        if not count:
-            return 0
-        self._expect(count * size)
-        data = bytearray(count * size)
-        for place in range(size):
-            data[place::size] = chunks[len(line) + place :: period][:count]
-        self.body += data
-        return at + count * period
 
     def _trailer(self, buffer: bytes, at: int) -> int:
         # RFC 9110 §6.5.1: trailers may be dropped, and no trailer has a meaning here.

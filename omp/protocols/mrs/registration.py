@@ -29,6 +29,7 @@ from omp.rules.json_text import compact
 
 MIN_RADIUS_M = 0.001
 MAX_RADIUS_M = 1_000_000
+MIN_HEIGHT_M = 0.001
 MAX_HEIGHT_M = 1_000_000
 DEFAULT_HEIGHT_M = 1
 MAX_SERVICE_POINT = 2048
@@ -86,7 +87,10 @@ def _read_polygon(value: dict[str, Any], check: bool) -> tuple[Space, dict[str, 
     kept: dict[str, Any] = {"type": "polygon", "vertices": [vertex for _, vertex in points]}
     height: float = DEFAULT_HEIGHT_M
     if "height" in value:
-        kept["height"] = height = _positive(value["height"], "space.height", MAX_HEIGHT_M)
+        kept["height"] = height = _number(value["height"], "space.height")
+        # As for a radius.  What another version kept is not checked again.
+        if check and not MIN_HEIGHT_M <= height <= MAX_HEIGHT_M:
+            raise GeometryError(f"space.height must be from {MIN_HEIGHT_M} to {MAX_HEIGHT_M:,} metres")
     return Polygon((point for point, _ in points), float(height), check=check), kept
 
 
@@ -99,13 +103,6 @@ def _number(value: Any, name: str, low: float | None = None, high: float | None 
     if not _is_finite(value):
         raise GeometryError(f"{name} must be a finite number")
     return value + 0  # -0.0 becomes 0.0, so that one place is written in one way
-
-
-def _positive(value: Any, name: str, high: int) -> float:
-    number = _number(value, name)
-    if not 0 < number <= high:
-        raise GeometryError(f"{name} must be more than 0 and at most {high:,} metres")
-    return number
 
 
 def _is_finite(value: float) -> bool:

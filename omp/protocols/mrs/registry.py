@@ -84,7 +84,7 @@ class NoFreeId(RegistryError):
     """A random id was taken: 72 random bits came twice, so the source of randomness is broken."""
 
 
-class BadCursor(RegistryError):
+class BadSince(RegistryError):
     """`since` is neither a cursor nor a time (§11.2)."""
 
 
@@ -172,18 +172,28 @@ class Registry:
             self._drop(tx, old, record)
             self._put_tombstone(tx, {**old, "version": old["version"] + 1, "deleted_at": now})
 
-    def of_owner(self, owner: str) -> list[bytes]:
-        """The JSON texts of all registrations of `owner`, oldest first."""
+    def of_owner(self, owner: str, start_after: bytes) -> tuple[list[bytes], bytes | None]:
+        """A page of the registrations of `owner`, oldest first, and the place to go on after, None at the end (§4.6).
+
+        A place has :data:`PLACE` bytes.  All records are looked at for each page, since no table has this order, but
+        few at a time, and no more of them is held than a page.
+        """
         prefix = key(owner)
         with self._store.read() as tx:
             ids = [row[len(prefix) + 16 :] for row, _ in tx.scan(OWNERS, prefix, after(prefix))]
-            records: list[bytes] = []
-            for name in ids:
+        order: list[tuple[bytes, bytes]] = []
+        for first in range(0, len(ids), _ROWS):
+            with self._store.read() as tx:
+                order += _order(tx, ids[first : first + _ROWS], start_after)
+        page, last = _Page(OWN_A_PAGE), b""
+        with self._store.read() as tx:
+            for place, name in sorted(order):
                 with leaving_out(tx):
-                    records.append(_required_record(tx, name))
-        # Of those made in one second, the one changed first.
-        found = [(record_tail(record)["created"], header(record).sequence, record) for record in records]
-        return [json_text(record) for _, _, record in sorted(found)]
+                    record = record_at(tx, name)
+                    if record is not None and not page.takes(record):
+                        return page.texts, last
+                last = place
+        return page.texts, None
 
     # --- what other servers read (§11) ------------------------------------------------------------------------------
 
@@ -329,6 +339,30 @@ def place_of(registration: Registration) -> bytes:
     return key(cell) + registration.id.encode()
 
 
+OWN_A_PAGE = 10_000
+"""So many of a user's own registrations are on one page: by default, as many as the user may have (§4.6)."""
+PLACE = 16
+_ROWS = 500
+"""Records of a user that are read in one block."""
+
+
+def _order(tx: Reader, names: list[bytes], start_after: bytes) -> list[tuple[bytes, bytes]]:
+    """(place in the list of their owner, id) of the registrations with these ids that come later than `start_after`."""
+    order = []
+    for name in names:
+        with leaving_out(tx):
+            record = record_at(tx, name)
+            if record is not None and (place := _place(record)) > start_after:
+                order.append((place, name))
+    return order
+
+
+def _place(record: bytes) -> bytes:
+    """Where a registration is in the list of its owner: its time; of those of one second, the one changed first."""
+    created = epoch_of(record_tail(record)["created"]) or 0.0
+    return key(int(created * 1_000_000), header(record).sequence)
+
+
 MAX_SPACES = 1 << 20
 """Bytes: the spaces of one answer have at most so many together (§6.3, §11)."""
 
@@ -468,7 +502,7 @@ def _came_from(record: bytes, server: str, origin_id: str) -> bool:
 def first_change(since: str) -> int:
     """The sequence number to begin with: one after a cursor, the first from a time on, 1 for the empty text.
 
-    Raises :class:`BadCursor`.
+    Raises :class:`BadSince`.
     """
     if not since:
         return 1
@@ -476,5 +510,5 @@ def first_change(since: str) -> int:
         return int(since) + 1
     epoch = epoch_of(since.replace(" ", "+"))  # a + that a client did not encode arrives as a space
     if epoch is None or epoch > 2**40:
-        raise BadCursor("since must be a next_cursor or an ISO 8601 time, or empty for the beginning")
+        raise BadSince("since must be a next_cursor or an ISO 8601 time, or empty for the beginning")
     return int(epoch * 1_000_000)

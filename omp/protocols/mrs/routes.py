@@ -32,7 +32,8 @@ from omp.protocols.mrs.keys import NoServerKey, NoSuchKey, TooManyKeys, describe
 from omp.protocols.mrs.peers import BadPeer, NoSuchPeer, read_peer
 from omp.protocols.mrs.registration import BadRegistration, Claim, read_claim, read_point, result_text
 from omp.protocols.mrs.registry import (
-    BadCursor,
+    PLACE,
+    BadSince,
     IdenticalRegistration,
     NoFreeId,
     NoSuchRegistration,
@@ -44,7 +45,17 @@ from omp.protocols.mrs.registry import (
 from omp.protocols.mrs.searching import find
 from omp.protocols.mrs.service import BadImport, Mrs, service
 from omp.web.errors import DETAIL_ERRORS, ApiError, Refusal, Refusals
-from omp.web.messages import JSON, Request, Response, json_bytes, json_response
+from omp.web.messages import (
+    JSON,
+    BadCursor,
+    Request,
+    Response,
+    decode_cursor,
+    encode_cursor,
+    json_bytes,
+    json_response,
+    next_link,
+)
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount, Route
 
 VERSION = "0.5.0"
@@ -86,10 +97,20 @@ def release(request: Request, mrs: Mrs) -> Response:
     return json_response({"status": "released", "id": name})
 
 
+_OWN = "own registrations"
+
+
 def own_registrations(request: Request, mrs: Mrs) -> Response:
     """``GET /registrations`` and ``GET /auth/me/registrations`` (§4.6)."""
-    texts = mrs.registry.of_owner(mrs.authenticator.identify(request).id)
-    return Response(200, b'{"registrations":[%b]}' % b",".join(texts), JSON)
+    owner = mrs.authenticator.identify(request).id
+    cursor = request.valid_query()["cursor"]
+    texts, last = mrs.registry.of_owner(owner, decode_cursor(cursor, _OWN, PLACE) if cursor else b"")
+    body = b'{"registrations":[%b]}' % b",".join(texts)
+    if last is None:
+        return Response(200, body, JSON)
+    cursor = encode_cursor(last, _OWN)
+    body = b'%b,"next_cursor":%b}' % (body[:-1], json_bytes(cursor))
+    return Response(200, body, JSON, [next_link(request.path, {}, cursor)])
 
 
 # --- searching and well-known documents (§6, §8) --------------------------------------------------------------------
@@ -261,7 +282,8 @@ REFUSALS: Refusals = {
     BadRegistration: Refusal(400),
     BadPeer: Refusal(400),
     BadImport: Refusal(400),
-    BadCursor: Refusal(400),
+    BadSince: Refusal(400),
+    BadCursor: Refusal(400, "cursor must be a next_cursor of this list, unchanged."),
     NameUnavailable: Refusal(400),
     MalformedSignature: Refusal(400),
     NotAuthenticated: Refusal(401, headers=_challenge),
@@ -335,7 +357,9 @@ ROUTES = (
           {200: ("deprecated", schemas.PUBLISHED), 400: "a bad key id", 401: _NO_USER,
            403: "an identity of another server", 404: "no such key"}, auth=_USER),
     *(Route("GET", path, own_registrations, "The caller's registrations",
-            {200: ("oldest first", schemas.OWN), 401: _NO_USER}, auth=_USER)
+            {200: ("oldest first; next_cursor leads to the next page, if there is one", schemas.OWN),
+             400: "a bad cursor", 401: _NO_USER}, auth=_USER,
+            query={"cursor": {"type": "string"}})
       for path in ("/registrations", "/auth/me/registrations")),
     Route("GET", "/admin/peers", list_peers, "The known peers",
           {200: ("configured ones first", schemas.PEERS), 403: _NO_ADMIN}, auth=_ADMIN),

@@ -257,7 +257,11 @@ KEY_DOCUMENT: Schema = {
 }
 TOKEN = _answer(token={"type": "string"}, expires_at=_TIME)
 WHO = _answer(id={"type": "string"}, created_at=_OPTIONAL_TIME, is_local={"type": "boolean"})
-OWN = _answer(registrations=_list_of(REGISTRATION))
+OWN: Schema = {
+    "type": "object",
+    "required": ["registrations"],
+    "properties": {"registrations": _list_of(REGISTRATION), "next_cursor": {"type": "string"}},
+}
 PUBLISHED = _answer(key_id={"type": "string"}, type={"const": "Ed25519"}, key={"type": "string"}, created=_TIME)
 PEER_CHANGED = _answer(status=_STATUS, server_url={"type": "string"})
 PEERS = _answer(peers=_list_of(PEER))

@@ -30,7 +30,7 @@ from threading import Lock
 from typing import Any
 
 from omp.protocols.objects.record import ID_BYTES, Record, moment_of, new_id, new_record, updated
-from omp.store.port import DamagedRow, Reader, Store, Writer, after, key, leaving_out, required
+from omp.store.port import DamagedRow, Reader, Store, Writer, after, key, leaving_out, required, required_or_left_out
 
 OBJECTS = "objects"
 BY_NAMESPACE = "objects_by_namespace"
@@ -114,14 +114,17 @@ class Collection:
         metadata: Mapping[str, Any],
         *,
         unique: bool = False,
+        large: bool = False,
     ) -> Record:
         """Store a new object under the key `name`; without one, the key is its id (§3.1).
+
+        If it is `large`, less memory counts more than time.
 
         Raises :class:`ObjectExists` if it is to be `unique` and the namespace has an object with this key.
         """
         now, moment = self._next_moment()
         identifier = new_id(moment, self._random())
-        made = new_record(now, identifier, namespace, name, content, metadata, self._last_read_default)
+        made = new_record(now, identifier, namespace, name, content, metadata, self._last_read_default, large)
         while True:
             with self._store.write() as tx:
                 gone = _require_unused(tx, namespace, name, now) if unique and name is not None else ()
@@ -152,15 +155,17 @@ class Collection:
         content: Mapping[str, Any],
         metadata: Mapping[str, Any] | None,
         wanted: Wanted,
+        *,
+        large: bool = False,
     ) -> Record:
-        """Replace the content of the object, and its metadata unless they are None (§3.3).
+        """Replace the content of the object, and its metadata unless they are None (§3.3); `large` as for `create`.
 
         Raises :class:`ObjectNotFound` if there is none, :class:`ObjectStateDiffers` if it is not `wanted`.
         """
         while True:
             old = self.find(identifier)
             _require(old, wanted)
-            new = updated(old, self._now(), content, metadata, self._last_read_default)
+            new = updated(old, self._now(), content, metadata, self._last_read_default, large)
             with self._store.write() as tx:
                 if tx.get(OBJECTS, identifier.encode()) == old.row:
                     tx.put(OBJECTS, identifier.encode(), new.row)
@@ -320,11 +325,8 @@ def _in_namespace(tx: Reader, prefix: bytes, part: bytes, position: bytes) -> It
     start = prefix + position + b"\0" if position else prefix
     for index, name in tx.scan(BY_NAMESPACE, start, after(prefix)):
         identifier = index[-ID_BYTES:]
-        row = None
-        if not part or part in (name or identifier):
-            with leaving_out(tx):
-                row = required(tx, OBJECTS, identifier)
-        yield identifier, row
+        matches = not part or part in (name or identifier)
+        yield identifier, required_or_left_out(tx, OBJECTS, identifier) if matches else None
 
 
 def _require_unused(tx: Reader, namespace: str, name: str, now: int) -> Sequence[Record]:

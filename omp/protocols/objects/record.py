@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import json
 from binascii import b2a_base64
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from hashlib import sha256
 from json.encoder import encode_basestring
 from struct import Struct
 from time import gmtime
 from typing import Any
 
-from omp.rules.canonical import canonical_text
+from omp.rules.canonical import canonicalize
 from omp.rules.json_text import compact
+from omp.rules.large_json import canonical_in_parts, compact_in_parts
 
 TTL = "omp.ttl_sec"
 DELETE_ON_READ = "omp.delete_on_read"
@@ -143,8 +144,12 @@ def new_record(
     content: Mapping[str, Any],
     metadata: Mapping[str, Any],
     last_read_default: bool,
+    large: bool = False,
 ) -> Record:
-    """A new object with this id, created at `now` (epoch microseconds); without `key`, its key is its id."""
+    """A new object with this id, created at `now` (epoch microseconds); without `key`, its key is its id.
+
+    If it is `large`, it is written with less memory, but slowly.
+    """
     flags = _HAS_KEY if key is not None else 0
     return _record(
         (identifier, namespace, identifier if key is None else key, timestamp(now)),
@@ -152,6 +157,7 @@ def new_record(
         content,
         flags | _last_read(metadata, last_read_default),
         _deadline(metadata, now),
+        large,
     )
 
 
@@ -161,23 +167,32 @@ def updated(
     content: Mapping[str, Any],
     metadata: Mapping[str, Any] | None,
     last_read_default: bool,
+    large: bool = False,
 ) -> Record:
-    """`record` with another content, and with other metadata and what follows from them unless these are None."""
+    """`record` with another content, and with other metadata and what follows from them unless these are None.
+
+    `large` as in :func:`new_record`.
+    """
     *names, present = json.loads(record.summary).values()  # in the order in which _record writes them
     if metadata is None:
-        return _record(names, present, content, record._flags, record.deadline)
+        return _record(names, present, content, record._flags, record.deadline, large)
     flags = record._flags & _HAS_KEY | _last_read(metadata, last_read_default)
-    return _record(names, metadata, content, flags, _deadline(metadata, now))
+    return _record(names, metadata, content, flags, _deadline(metadata, now), large)
 
 
 def remade(record: Record) -> Record:
     """`record` made once more from its own JSON: the same row, unless it is damaged."""
     *names, metadata, content = json.loads(record.body).values()
-    return _record(names, metadata, content, record._flags, record.deadline)
+    return _record(names, metadata, content, record._flags, record.deadline, large=False)
 
 
 def _record(
-    names: Sequence[str], metadata: Mapping[str, Any], content: Mapping[str, Any], flags: int, deadline: int
+    names: Sequence[str],
+    metadata: Mapping[str, Any],
+    content: Mapping[str, Any],
+    flags: int,
+    deadline: int,
+    large: bool,
 ) -> Record:
     """The row of an object; `names` are its id, namespace, key and time of creation.
 
@@ -185,21 +200,34 @@ def _record(
     order in which they are sent, once in that of RFC 8785.  Both forms write strings alike.
     """
     identifier, namespace, key, created_at = names
-    as_text = encode_basestring(namespace), encode_basestring(key)
-    head = (
-        f'{{"id":"{identifier}","namespace":{as_text[0]},"key":{as_text[1]},"created_at":"{created_at}",'
-        f'"metadata":{compact(metadata) if metadata else "{}"}'
-    ).encode()
-    # The same text for all objects that are equal as JSON, in whatever order their members were sent.
-    canonical = (
-        f'{{"content":{canonical_text(content, exact_integers=True)},"created_at":"{created_at}","id":"{identifier}",'
-        f'"key":{as_text[1]},"metadata":{canonical_text(metadata, exact_integers=True) if metadata else "{}"},'
-        f'"namespace":{as_text[0]}}}'
+    as_text = encode_basestring(namespace).encode(), encode_basestring(key).encode()
+    same = identifier.encode(), created_at.encode()
+    written, canonical = _WRITERS[large]
+    head = b'{"id":"%b","namespace":%b,"key":%b,"created_at":"%b","metadata":%b' % (
+        same[0],
+        *as_text,
+        same[1],
+        written(metadata) if metadata else b"{}",
     )
-    etag = b2a_base64(sha256(canonical.encode()).digest(), newline=False).translate(_TO_URL, b"=")
+    # The same text for all objects that are equal as JSON, in whatever order their members were sent.
+    hashed = sha256(b'{"content":')
+    hashed.update(canonical(content))
+    hashed.update(
+        b',"created_at":"%b","id":"%b","key":%b,"metadata":%b,"namespace":%b}'
+        % (same[1], same[0], as_text[1], canonical(metadata) if metadata else b"{}", as_text[0])
+    )
+    etag = b2a_base64(hashed.digest(), newline=False).translate(_TO_URL, b"=")
     row_names = namespace.encode(), key.encode()
     header = _HEADER.pack(deadline, flags, len(row_names[0]), len(row_names[1]), len(head))
-    return Record(b'%b"%b"%b%b%b,"content":%b}' % (header, etag, *row_names, head, compact(content).encode()))
+    return Record(b'%b"%b"%b%b%b,"content":%b}' % (header, etag, *row_names, head, written(content)))
+
+
+_Writer = Callable[[Any], Any]  # to bytes, or to a bytearray
+_WRITERS: dict[bool, tuple[_Writer, _Writer]] = {
+    False: (lambda value: compact(value).encode(), partial(canonicalize, exact_integers=True)),
+    True: (compact_in_parts, canonical_in_parts),
+}
+"""Whether the object is large -> what writes JSON as it is sent, and what writes it as RFC 8785 has it."""
 
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")

@@ -35,6 +35,8 @@ REFUSALS: Refusals = {
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 50
+LARGE = 256 * 1024
+"""Bytes of a body from which on an object is written in parts."""
 MAX_NAME = 1024
 """Characters of a namespace or a key."""
 
@@ -45,7 +47,12 @@ def create(request: Request, objects: Collection) -> Response:
     body = request.valid_body()
     unique = request.headers.get("if-none-match", "").strip() == "*"
     record = objects.create(
-        body["namespace"], body.get("key"), body["content"], body.get("metadata") or {}, unique=unique
+        body["namespace"],
+        body.get("key"),
+        body["content"],
+        body.get("metadata") or {},
+        unique=unique,
+        large=len(request.body) > LARGE,
     )
     return Response(201, record.summary, JSON, (("Location", f"/objects/{record.id.decode()}"), ("ETag", record.etag)))
 
@@ -78,7 +85,13 @@ def replace(request: Request, objects: Collection) -> Response:
         if any(problem["loc"] == ["body", "content"] for problem in error.errors):
             raise ApiError(400, "content must be an object", details=error.details) from None  # §3.3
         raise
-    record = objects.replace(request.params["id"], body["content"], body.get("metadata"), _wanted_by(request))
+    record = objects.replace(
+        request.params["id"],
+        body["content"],
+        body.get("metadata"),
+        _wanted_by(request),
+        large=len(request.body) > LARGE,
+    )
     return Response(200, record.summary, JSON, (("ETag", record.etag),))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from omp.protocols.oplog.core.replica import ACCEPTED, Replica
+from omp.protocols.oplog.core.outcomes import ACCEPTED
+from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.protocols.oplog.loading import OPERATIONS
 from omp.protocols.oplog.node import LOGS

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from omp.protocols.oplog.core.events import MOST_CHANGES_TOLD, Event
+from omp.protocols.oplog.core.outcomes import MOST_CHANGES_TOLD, Event
 from omp.protocols.oplog.core.verify import OplogError
 from omp.web.messages import json_bytes
 

@@ -1,31 +1,31 @@
 """Logs on their way from the tables into memory, without keeping anybody else waiting (oplog §7.7).
 
-A log of 100,000 operations takes two to three seconds of work, and while it is read the server does everything else as
+A log of 100,000 operations takes two seconds of work here, and while it is read the server does everything else as
 ever.  Three rules see to that:
 
-* **Slices.**  A load is :data:`~.core.steps.Steps`.  It runs for :data:`SLICE_SECONDS`, and then lets the other threads
+* **Slices.**  A load is a generator of small steps.  It runs for :data:`SLICE_SECONDS`, and then lets the other threads
   of the interpreter have it; where they do use it, for four times as long.  All loads together have one slice at a
   time: ten logs at once disturb the others no more than one.
 * **Short reads.**  Rows are read some at a time, each time in a block of the store of its own.  Rows are never changed,
   and nobody adds to a log that is not in memory, so the pieces fit.
 * **What was verified is not verified again.**  Rows are what this server wrote itself after all twelve stages.  No
   signature, no schema, no check of the past: the bytes are parsed and linked (:meth:`Replica.link`), and what is
-  derived is derived once, at the end (:meth:`Replica.derive`).  The operation ID is computed all the same: those that
-  build on a row with other bytes do not find it.  That is damage, as where the store itself notices it
-  (:class:`~omp.store.port.DamagedRow`), and it concerns no other log.
+  derived is derived once, at the end (:meth:`Replica.derive`).  The operation ID is computed all the same.  So a row
+  whose bytes have changed has another ID, and those that build on it do not find it: a row of the log is damaged, which
+  is :class:`~omp.store.port.DamagedRow`, and concerns no other log.
 
 The latest operations, :data:`_TAIL`, are taken back one at a time as when they came (:meth:`Replica.restore`), for
-their events: as many as :class:`~.feed.Feed` holds.  So a reader of events goes on over a restart.  One of them may
-have changed the whole log, and then takes as many steps as that has (:mod:`.core.steps`).
+their events: as many as :class:`~.feed.Feed` holds.  So a reader of events goes on over a restart.
 
 **Who is first.**  A log that a request asks for is loaded by the thread of that request; others who ask for the same
 log wait for it, and nobody else does.  After the start :meth:`Loader.read_ahead` reads the large logs in the
 background, the largest first, and pauses while a request waits for another one.
 
-**The collector of cycles** leaves out what was read: every :data:`_FROZEN` operations ``gc.freeze`` says so.  It would
-walk over all entries again and again to find nothing, since a log stays, and every walk keeps every thread waiting, for
-a tenth of a second where 100,000 operations are in memory.  With the thresholds that the server sets (``GC_THRESHOLDS``
-in ``entry.py``), which are for what is posted, there is next to no collection during a load.
+While a large log is read the cyclic garbage collector is off, and afterwards it leaves out what is there
+(``gc.freeze``).  It would walk over all entries again and again to find nothing, since a log is never given up, and
+each walk over 100,000 operations keeps every thread waiting for a tenth of a second.  For what is stored later the
+process has thresholds (``GC_THRESHOLDS`` in entry.py): both are needed, since a load makes more at once than any
+threshold is for.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from omp.protocols.oplog.core.events import Event
 from omp.protocols.oplog.core.replica import Replica
-from omp.protocols.oplog.core.steps import Steps, always
 from omp.protocols.oplog.core.verify import OplogError
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import KEPT, Feed
@@ -60,8 +58,6 @@ _PAUSE_SECONDS = 0.001
 """The pause after a slice: the first where nobody else works, both where somebody does."""
 _ROWS = 128
 """Rows that are read in one block of the store."""
-_FROZEN = 1_000
-"""After so many operations the collector is told that they stay: before it has come to look at them."""
 _TAIL = KEPT + 1  # one more than the feed holds: what has left it is how it knows where it begins
 
 
@@ -80,24 +76,17 @@ class HeldLog:
         self.appended = 0
         self.stored = False
 
-    def tell(self, events: Iterable[Event]) -> None:
-        """Give the feed what has happened; nobody sees it before :meth:`Feed.publish`."""
-        for event in events:
-            self.appended = self.feed.append(event)
-
-    def take_back(self, raw: bytes) -> Steps[None]:
+    def take_back(self, raw: bytes) -> None:
         """Take in the next row of the log, with the events it caused."""
-        self.tell(self.replica.restore(raw, always))
-        while not self.replica.settled:
-            yield
-            self.tell(self.replica.settle(always))
+        for event in self.replica.restore(raw):
+            self.appended = self.feed.append(event)
 
 
 def rows(tx: Reader, log: str, start: int, end: int) -> Iterator[bytes]:
     """The bytes of the operations with the numbers from `start` to before `end`.
 
-    Raises :class:`~omp.store.port.DamagedRow` where one is damaged or missing: without it, what comes after it cannot
-    be placed, and the state would be another.
+    Raises :class:`~omp.store.port.DamagedRow` if one is damaged or missing: without it, what comes after it cannot be
+    placed, and the state would be another.
     """
     number = start
     for row, raw in tx.scan(OPERATIONS, key(log, start), key(log, end), complete=True):
@@ -122,20 +111,19 @@ class Loader:
         self._stopped = threading.Event()
         self._ahead: threading.Thread | None = None
         self._damaged: dict[str, tuple[str, bytes, str]] = {}
-        """Log -> table, key and fault of the row that cannot be used, so that it is not looked for at every request."""
+        """Log -> table, key and what is wrong with the row for which it cannot be loaded: no need to look again."""
 
     # --- One log
 
     def load(self, log: str, number: int, *, ahead: bool = False) -> HeldLog:
         """The first `number` operations of `log`, which are in the tables.  `ahead`: nobody waits for it.
 
-        Raises :class:`~omp.store.port.DamagedRow`, and :class:`~omp.store.port.StoreUnavailable` also if the server
-        stops.
+        Raises :class:`~omp.store.port.DamagedRow`, or :class:`~omp.store.port.StoreUnavailable` if the server stops.
         """
         if log in self._damaged:  # a restart finds out whether it was repaired
             raise self._store.damage.met(*self._damaged[log])
         held = HeldLog(log, WaitingPool())  # of a log that is not in memory nothing waits
-        with self._counted(ahead):
+        with self._counted(ahead), _without_collector(number):
             steps = self._steps(held, number)
             try:
                 while self._run_slice(steps):
@@ -147,8 +135,8 @@ class Loader:
         held.stored = True
         return held
 
-    def _steps(self, held: HeldLog, number: int) -> Steps[None]:
-        """Load the first `number` operations."""
+    def _steps(self, held: HeldLog, number: int) -> Iterator[None]:
+        """Load the first `number` operations; yields after each small step."""
         replica, began, at_once = held.replica, time.monotonic(), max(0, number - _TAIL)
         for done, raw in enumerate(self._rows(replica.log, number)):
             if done == at_once and at_once:
@@ -158,14 +146,12 @@ class Loader:
                 if done < at_once:
                     replica.link(raw)
                 else:
-                    yield from held.take_back(raw)
+                    held.take_back(raw)
                 if len(replica) != done + 1:
                     raise ValueError("this operation was stored before")
             except (OplogError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-                reason = f"it, or an operation it builds on, is not what was stored in the log {replica.log}"
-                raise self._store.damage.met(OPERATIONS, key(replica.log, done), reason) from error
-            if done % _FROZEN == _FROZEN - 1:
-                gc.freeze()
+                problem = f"it, or what it builds on, is no longer an operation of this log ({error})"
+                raise self._store.damage.met(OPERATIONS, key(replica.log, done), problem) from error
             if done % PROGRESS == PROGRESS // 2:
                 self._say(f"loading log {replica.log}: {done:,} of {number:,} operations")
             yield
@@ -237,13 +223,43 @@ class Loader:
     def _read_one(self, load: Callable[[str], object], log: str) -> None:
         try:
             load(log)
-        except StoreUnavailable as error:  # the next one may well be readable
+        except DamagedRow as row:
+            self._say(f"log {log} is not read ahead: {row.for_operator()}")
+        except StoreUnavailable as error:
             if not self._stopped.is_set():
-                why = error.for_operator() if isinstance(error, DamagedRow) else str(error)
-                self._say(f"log {log} is not read ahead: {why}")
+                self._say(f"log {log} is not read ahead: {error}")  # the next one may well be readable
 
     def stop(self) -> None:
         """End every load under way, with :class:`~omp.store.port.StoreUnavailable`; returns when none reads ahead."""
         self._stopped.set()
         if self._ahead is not None:
             self._ahead.join()
+
+
+# --- The collector ----------------------------------------------------------------------------------------------
+
+_collector = threading.Lock()
+_loads = 0
+_was_on = False
+
+
+@contextmanager
+def _without_collector(number: int) -> Iterator[None]:
+    """For a load of so many operations: the cyclic garbage collector is off until the last such load is over."""
+    global _loads, _was_on
+    if number < LARGE:
+        yield
+        return
+    with _collector:
+        if not _loads:
+            _was_on = gc.isenabled()
+            gc.disable()
+        _loads += 1
+    try:
+        yield
+    finally:
+        with _collector:
+            _loads -= 1
+            if not _loads and _was_on:
+                gc.freeze()
+                gc.enable()

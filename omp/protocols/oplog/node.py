@@ -45,13 +45,11 @@ log is not *settled*: its stored set is right, what is derived from it is half d
 or writer, settles the next slice (:meth:`Node._settle`) and tries again.  So readers see settled states only, nothing
 else of that log is admitted meanwhile, no thread waits for another one to do it, and other logs and protocols go on.
 What is derived is not in the tables: it is made anew whenever a log is read from them.  So a process that is killed
-between two slices leaves nothing half done.  A commit that fails between two slices stops nobody: the operation is as
-true as before, and is settled all the same.
+between two slices leaves nothing half done.
 """
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -63,8 +61,9 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from omp.protocols.oplog.core.operation import Operation
-from omp.protocols.oplog.core.replica import Outcome, Replica
-from omp.protocols.oplog.core.steps import Pause, finish
+from omp.protocols.oplog.core.outcomes import Outcome
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.steps import Pause
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import Feed
 from omp.protocols.oplog.loading import OPERATIONS, HeldLog, Loader, rows
@@ -77,7 +76,7 @@ T = TypeVar("T")
 LOGS = "oplog_logs"
 
 _AT_ONCE = 64
-"""Operations that one write block of the store admits, at most, and logs that one read block lists."""
+"""Operations that one write block of the store admits, at most."""
 _BLOCK_SECONDS = 0.01
 """How long a write block may take; it ends with the operation that goes beyond.
 
@@ -87,6 +86,8 @@ thousand others have waited for.
 LOOK_SECONDS = 0.01
 """After how many seconds a reader gives way; a look at the log ends with the item that goes beyond."""
 _GIVE_WAY_SECONDS = 0.0002
+_ROWS = 64
+"""Logs that are listed in one block of the store, since the store may lock for a read."""
 
 
 def pause_after(seconds: float) -> Pause:
@@ -125,7 +126,7 @@ class Node:
         self._loads: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         """Log -> the lock that whoever loads it holds."""
         self._unwritten: set[str] = set()
-        """Logs of which a commit has failed since :meth:`write_again` wrote them."""
+        """Logs of which a commit has failed, and none has succeeded since."""
 
     # --- Writing
 
@@ -148,19 +149,14 @@ class Node:
         :class:`~omp.store.port.StoreUnavailable`; what was committed before that stays.
         """
         outcomes: list[Outcome] = []
-        if operations:
-            self._admit_all(log, operations, outcomes)
-        return outcomes
-
-    def _admit_all(self, log: str, operations: Sequence[Operation], outcomes: list[Outcome]) -> None:
-        """Admit `operations`, and finish what is unwritten or unfinished of `log`; adds to `outcomes`."""
-        more, began = True, time.monotonic()
+        more, began = bool(operations), time.monotonic()
         while more:
             self._settle_all(log)
             more = self._admit_some(log, operations, outcomes)
             if more and time.monotonic() - began >= _BLOCK_SECONDS:
                 give_way()
                 began = time.monotonic()
+        return outcomes
 
     def _admit_some(self, log: str, operations: Sequence[Operation], outcomes: list[Outcome]) -> bool:
         """Admit the next few operations in one commit; adds to `outcomes`, and returns whether there is more to do."""
@@ -172,12 +168,10 @@ class Node:
                     return True  # it was given up, or begun, since we have looked: it must be loaded first
                 if held is None:
                     held = HeldLog(log, self._pool)
-                with self._giving_up_at_a_fault(log):
-                    if len(held.replica) == number:
-                        for outcome in _until_pause(held.replica, operations, outcomes):
-                            held.tell(outcome.events)
-                    elif len(held.replica) < number:
-                        _catch_up(tx, log, held, number)
+                if len(held.replica) == number:
+                    self._take_in(log, held, operations, outcomes)
+                elif len(held.replica) < number:
+                    _catch_up(tx, log, held, number)
                 _write_rows(tx, log, held, number)
                 events = held.appended
                 if len(held.replica):
@@ -186,20 +180,24 @@ class Node:
         except BaseException:
             self._not_written(log, held)
             raise
+        self._unwritten.discard(log)
         held.stored = held.stored or len(held.replica) > 0
         held.feed.publish(events)  # only now is it durable, and may be told
         return more
 
-    @contextmanager
-    def _giving_up_at_a_fault(self, log: str) -> Iterator[None]:
-        """A block that changes what is known of `log`: a fault in it is our own, and what is derived may be wrong."""
+    def _take_in(self, log: str, held: HeldLog, operations: Sequence[Operation], outcomes: list[Outcome]) -> None:
         try:
-            yield
+            for outcome in _until_pause(held.replica, operations, outcomes):
+                for event in outcome.events:
+                    held.appended = held.feed.append(event)
         except BaseException:
-            self._give_up(log)
-            self._unwritten.add(log)  # what others are just committing is to be taken back
-            gc.unfreeze()  # it is full of cycles, and loading.py has told the collector that it stays
+            self._fail(log)
             raise
+
+    def _fail(self, log: str) -> None:
+        """Our own fault, half way through a change: what is derived may be wrong now."""
+        self._give_up(log)
+        self._unwritten.add(log)  # what others are just committing is to be taken back
 
     def _not_written(self, log: str, held: HeldLog | None) -> None:
         """The commit of a block failed: see above, "What a failed commit leaves"."""
@@ -223,8 +221,7 @@ class Node:
         """Write what failed commits have left unwritten, as far as that is possible now."""
         with suppress(StoreUnavailable):
             for log in list(self._unwritten):
-                self._unwritten.discard(log)
-                self._admit_all(log, (), [])
+                self._admit_some(log, (), [])
 
     # --- Settling
 
@@ -239,10 +236,13 @@ class Node:
         """Settle a slice, with the lock held; returns whether `held` is settled, and still what is known of `log`."""
         if self._logs.get(log) is not held:
             return False
-        with self._giving_up_at_a_fault(log):
-            # Its events are told by whoever writes next, since its commit may not be done: the writer that stored it
-            # has more to do, and where a commit has failed write_again has.
-            held.tell(held.replica.settle(pause_after(_BLOCK_SECONDS)))
+        try:
+            # Its events are told by the writer, whose commit may not be done: it has more to do, and publishes then.
+            for event in held.replica.settle(pause_after(_BLOCK_SECONDS)):
+                held.appended = held.feed.append(event)
+        except BaseException:
+            self._fail(log)
+            raise
         return held.replica.settled
 
     # --- Reading
@@ -312,18 +312,15 @@ class Node:
         return (log for log, _ in self._stored())
 
     def _stored(self) -> Iterator[tuple[str, int]]:
-        """(Identity ID, number of operations) of every stored log, sorted.
-
-        Read some at a time, since the store may lock for a read.
-        """
+        """(Identity ID, number of operations) of every stored log, sorted; some rows are read at a time."""
         start: bytes | None = b""
         while start is not None:
             with self._store.read() as tx:
-                some = list(islice(tx.scan(LOGS, start), _AT_ONCE))
+                some = list(islice(tx.scan(LOGS, start), _ROWS))
             for row, number in some:
                 # key() ends a text with the bytes 00 01: what stands before them is the identity ID.
                 yield row[:-2].decode(), _number(number)
-            start = some[-1][0] + b"\0" if len(some) == _AT_ONCE else None
+            start = some[-1][0] + b"\0" if len(some) == _ROWS else None
 
     def close(self) -> None:
         """End the loads and the event streams: the server stops."""
@@ -369,9 +366,9 @@ def _catch_up(tx: Reader, log: str, held: HeldLog, number: int) -> None:
     That is what writers stored before the log was given up, and committed after it was loaded again.
     """
     for raw in rows(tx, log, len(held.replica), number):
-        finish(held.take_back(raw))
+        held.take_back(raw)
     if len(held.replica) < number:
-        raise StoreUnavailable(f"an operation of the log {log} is in the database twice")
+        raise tx.damage.met(OPERATIONS, key(log, number - 1), "this log has one of its operations twice")
 
 
 def _write_rows(tx: Writer, log: str, held: HeldLog, number: int) -> None:

@@ -15,12 +15,12 @@ restart, and was still answered ``deferred``.  A sender that wants to be sure se
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from omp.protocols.oplog.core.operation import Operation
-from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Outcome, outcome_of
+from omp.protocols.oplog.core.outcomes import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Outcome, outcome_of
 from omp.protocols.oplog.core.verify import STAGES, OperationMalformed, OperationRefused, OplogError, check_bytes
 from omp.protocols.oplog.node import Node, OpLog
 from omp.rules.engines import Engine
@@ -29,7 +29,7 @@ from omp.web.messages import JSON, Request, Response, json_response
 
 NDJSON = "application/x-ndjson"
 MAX_LINE = 1 << 20
-"""§7.2: bytes of a line of ndjson."""
+"""§7.2: bytes of one operation, alone or as a line, that are looked at: parsed, they take 25 times as much."""
 MAX_LINES = 10_000
 """§7.2: lines of a body of ndjson.  Each has an outcome in the answer, which is longer than a short line."""
 _AT_ONCE = 64
@@ -73,7 +73,7 @@ def _require_configured_key(request: Request, oplog: OpLog) -> None:
 
 def post_one(node: Node, engine: Engine, log: str, data: bytes) -> Response:
     """The answer to one operation, whose exact bytes are `data`.  Raises :class:`OperationRefused`."""
-    operation = check_bytes(data, engine, log, node.bytes_held(log))  # stages 1 to 7
+    operation = _checked(data, engine, log, node.bytes_held(log))
     (outcome,) = node.admit(log, [operation])  # stages 8 to 12, and the append
     if outcome.status == REJECTED:
         assert outcome.code is not None and outcome.stage is not None
@@ -82,6 +82,13 @@ def post_one(node: Node, engine: Engine, log: str, data: bytes) -> Response:
     if outcome.status == DEFERRED:
         answer["missing"] = list(outcome.missing)
     return json_response(answer, _STATUS[outcome.status])
+
+
+def _checked(data: bytes, engine: Engine, log: str, bytes_held: Callable[[str], bytes | None]) -> Operation:
+    """The operation that passes stages 1 to 7; :class:`OperationRefused`."""
+    if len(data) > MAX_LINE:
+        raise OperationMalformed(_LIMITS.code, _LIMITS.number, f"an operation must have at most {MAX_LINE} bytes")
+    return check_bytes(data, engine, log, bytes_held)
 
 
 # --- Many -------------------------------------------------------------------------------------------------------
@@ -143,9 +150,7 @@ def _admitted(node: Node, engine: Engine, log: str, lines: Sequence[bytes]) -> l
     bytes_held = node.bytes_held(log)
     for line in lines:
         try:
-            if len(line) > MAX_LINE:
-                raise OperationMalformed(_LIMITS.code, _LIMITS.number, f"a line must have at most {MAX_LINE} bytes")
-            operations.append(check_bytes(line, engine, log, bytes_held))
+            operations.append(_checked(line, engine, log, bytes_held))
             outcomes.append(None)
         except OperationRefused as refusal:
             outcomes.append(outcome_of(refusal))

@@ -125,7 +125,7 @@ def _snapshot(oplog: OpLog, key: str | None, log: str) -> StateSnapshot:
 def _pieces(request: Request, oplog: OpLog, key: str | None, question: Callable[[Replica], Iterator[bytes]]) -> bytes:
     """What `question` about the log yields, if `key` may read it, in as many looks as it takes.
 
-    If the log is given up meanwhile, for a fault of our own, it is loaded again and asked again.
+    If a commit fails meanwhile the log is read anew, and asked anew: what was known of it may never be settled.
     """
     asked: Replica | None = None
     answer: Iterator[bytes] = iter(())

@@ -3,7 +3,7 @@
 Each benchmark is a module in :mod:`omp.tests.benchmarks` with ``HELP``, ``configure(parser)`` for options of its
 own, and ``run(arguments) -> exit status``; the table below is all that makes it known.  A module is imported only
 when it is asked for.  Nothing here is a test: a goal that is missed is printed as such, and the exit status is
-that of a run that could be finished.  (``hostile --check`` is the exception: CI runs it.)
+that of a run that could be finished.  (``hostile --check`` and ``crash`` are the exceptions: CI runs them.)
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "profile": "reading and signed writing of a profile",
     "hostile": "what a stranger's worst requests cost",
     "holds": "how long locks are held while the worst is sent to the operation log",
+    "crash": "a thousand kill -9 in the middle of writes: is everything there that was answered?",
 }
 EXAMPLES = """examples:
   python -m omp bench                        the objects API, five rounds

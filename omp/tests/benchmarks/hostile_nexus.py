@@ -1,8 +1,11 @@
 """What strangers' worst requests to NEXUS cost: the rows for ``python -m omp bench hostile``.
 
 A stranger needs no key to make the server check a signature: any 65 bytes will do, and a wrong one costs the most,
-since every form of the request is hashed (nexus §10.6).  A key is free, too: who makes one can store what is then read
-without any.  So there are rows of both kinds.  Those that refuse have bodies of the largest size.
+since every form of the request is hashed (nexus §10.6).  So the bound of CPU is one on a request, a quarter of a
+second, and not the one on a megabyte that holds elsewhere: a request of 64 KiB costs 2.5 to 3.5 s a megabyte.
+
+A key is free, too: who makes one can store what is then read without any.  So there are rows of both kinds.  Those that
+refuse have bodies of the largest size.
 """
 
 from __future__ import annotations

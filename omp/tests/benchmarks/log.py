@@ -42,8 +42,9 @@ from omp.protocols.oplog.core.operation import (
     VERSION,
     preimage,
 )
+from omp.protocols.oplog.core.outcomes import ACCEPTED
 from omp.protocols.oplog.core.producer import signed
-from omp.protocols.oplog.core.replica import ACCEPTED, Replica
+from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.loading import OPERATIONS
 from omp.protocols.oplog.node import LOGS
 from omp.rules import identifiers

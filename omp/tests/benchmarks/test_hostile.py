@@ -15,7 +15,8 @@ from types import SimpleNamespace
 from unittest import mock
 
 from omp.protocols.oplog.core.operation import CLAIM, GRANT, REFUTATION, REVOCATION
-from omp.protocols.oplog.core.replica import ACCEPTED, Replica
+from omp.protocols.oplog.core.outcomes import ACCEPTED
+from omp.protocols.oplog.core.replica import Replica
 from omp.rules.engines import best_engine
 from omp.tests.benchmarks import gauges, hostile, hostile_oplog, hostile_system
 from omp.tests.benchmarks.hostile import Measured, Row

@@ -155,6 +155,47 @@ class Embedding(unittest.TestCase):
                     client.request("POST", "/objects", {"namespace": "ns", "content": {}})
 
 
+class Memory(unittest.TestCase):
+    def test_few_arenas_are_asked_for_and_free_memory_is_given_back(self) -> None:
+        library = mock.Mock()
+        with mock.patch("ctypes.CDLL", return_value=library):
+            give_back = entry.bound_heap()
+            library.mallopt.assert_called_once_with(entry.M_ARENA_MAX, entry.ARENAS)
+            library.malloc_trim.assert_not_called()
+            give_back()
+        library.malloc_trim.assert_called_once_with(0)
+
+    def test_another_c_library_is_left_alone(self) -> None:
+        for library in (mock.Mock(spec=[]), mock.Mock(spec=["mallopt"])):
+            with mock.patch("ctypes.CDLL", return_value=library):
+                self.assertIsNone(entry.bound_heap()())
+        for error in (OSError, TypeError):  # there is none that could be loaded; Windows takes no None
+            with mock.patch("ctypes.CDLL", side_effect=error):
+                self.assertIsNone(entry.bound_heap()())
+
+    @unittest.skipUnless("CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {}), "the C library is not glibc")
+    def test_a_server_that_was_busy_gives_its_memory_back(self) -> None:
+        program = (
+            "import threading, os\n"
+            "from omp.entry import bound_heap\n"
+            "def resident(): return int(open('/proc/self/statm').read().split()[1]) * os.sysconf('SC_PAGE_SIZE')\n"
+            "give_back = bound_heap()\n"
+            "kept = []\n"
+            "def work():\n"
+            "    parts = [bytearray(50_000) for _ in range(100)]\n"
+            "    kept.append(bytearray(50_000))\n"  # above the free ones, so that only trimming can return them
+            "threads = [threading.Thread(target=work) for _ in range(8)]\n"
+            "for thread in threads: thread.start()\n"
+            "for thread in threads: thread.join()\n"
+            "before = resident()\n"
+            "give_back()\n"
+            "print(before - resident())\n"
+        )
+        run = subprocess.run([sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True, timeout=30)
+        self.assertEqual(run.stderr, "")
+        self.assertGreater(int(run.stdout), 1_000_000)
+
+
 class Settings(unittest.TestCase):
     def test_no_two_settings_share_a_variable_or_a_flag(self) -> None:
         settings = entry.all_settings()

@@ -53,18 +53,20 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 19
+SERVER_FILES = 80 + 22
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What keeps strangers' requests cheap has rooms of its own: ``web/addressing`` (the server's own
 names), ``web/capacity`` (the shares of clients), ``nexus/turns`` (how many checks at a time), and of MRS ``addresses``
 (which ones are public), ``outlines`` (polygons prepared for searching) and ``searching``; of the log ``core/steps``
-(work that can be interrupted, since one operation may change all that is stored), ``core/events`` (what is told of
-that) and ``core/stored`` with ``loading`` (what was stored comes back into memory, and nobody waits who does not ask
-for it).  So has ``web/clock``: that nothing is forgotten too early, and nothing is malformed, whatever the clock does.
-What must hold of the rows in a file is in ``store/audit`` and a module ``audit`` of each protocol.  What keeps a client
-of AVP from believing a server has two: ``vouching`` (the bytes that members sign) and ``witness`` (what follows from
-what).
+(work that can be interrupted, since one operation may change all that is stored), ``core/outcomes`` (what is told of
+it), ``core/trusted`` and ``loading`` (what has been stored comes back into memory, is not verified again, and nobody
+waits for it who does not ask for it).  So has ``web/clock``: that
+nothing is forgotten too early, and nothing is malformed, whatever the clock does.  What must hold of the rows in a file
+is in ``store/audit`` and a module ``audit`` of each protocol.  What keeps a client of AVP from believing a server has
+two: ``vouching`` (the bytes that members sign) and ``witness`` (what follows from what).  ``rules/large_json`` writes
+large values in little memory.  What accidents do to the store's files has ``store/sqlite_guard`` (locks and the watch)
+and ``store/sqlite_readers`` (reads go on).
 """
 
 LOG = "omp.protocols.oplog"
@@ -85,7 +87,6 @@ SAME_THING = {
 """Modules of one name that are about one thing."""
 
 SHARED_CLASSES = {
-    "BadCursor: omp.protocols.mrs.registry, omp.web.messages": "a cursor that this server did not give",
     "NotAuthenticated: omp.protocols.mrs.identity, omp.protocols.nexus.signatures": "nobody is known to have sent it",
 }
 """Classes of one name that mean one thing, though each belongs to the errors of its package."""

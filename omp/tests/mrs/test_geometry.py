@@ -320,7 +320,10 @@ class SpacesAsJson(unittest.TestCase):
         corners = [corner, {"lat": 0, "lon": 1}, {"lat": 1, "lon": 0}]
         self.assertIn("3 to 1000", self.refuse({"type": "polygon", "vertices": corners[:2]}))
         self.assertIn("3 to 1000", self.refuse({"type": "polygon", "vertices": [corner] * 1001}))
-        self.assertIn("height", self.refuse({"type": "polygon", "vertices": corners, "height": 0}))
+        for height in (0, -1, 1e-300, 0.0009, 1_000_001):
+            self.assertIn("height", self.refuse({"type": "polygon", "vertices": corners, "height": height}))
+        low = {"type": "polygon", "vertices": corners, "height": 1e-300}
+        self.assertEqual(read_space(low, check=False)[1], low, "kept by an earlier version")
         self.assertIn("vertices.1.lat", self.refuse({"type": "polygon", "vertices": [corner, {"lon": 1}, corner]}))
         space, kept = read_space({"type": "polygon", "vertices": corners})
         self.assertEqual(kept, {"type": "polygon", "vertices": corners})

@@ -6,6 +6,7 @@ import json
 import re
 import unittest
 from typing import Any, ClassVar
+from unittest import mock
 
 from omp.protocols.mrs.fetch import FetchError
 from omp.protocols.mrs.registration import BadRegistration, read_claim
@@ -13,6 +14,7 @@ from omp.protocols.mrs.routes import REFUSALS
 from omp.protocols.mrs.schemas import RegistryError
 from omp.tests.harness import running_server
 from omp.tests.mrs.parties import OPERA, RegistryCase, User, around, claim
+from omp.web.messages import BadCursor
 
 TIME = "2026-01-26T08:30:00Z"
 CORNERS = [{"lat": 50.0, "lon": 10.0}, {"lat": 50.0, "lon": 10.01}, {"lat": 50.01, "lon": 10.01, "ele": 3}]
@@ -217,6 +219,32 @@ class Listing(RegistryCase):
             self.assertEqual([one["id"] for one in listed], mine)
         self.assertTrue(all(re.fullmatch("mark@.*", one["owner"]) for one in listed))
 
+    def test_a_long_list_comes_in_pages(self) -> None:
+        target, listed, pages = "/registrations", list[str](), 0
+        with (
+            mock.patch("omp.protocols.mrs.registry.MAX_SPACES", 250),
+            mock.patch("omp.protocols.mrs.registry._ROWS", 2),
+            User.new(self.server.port, "pager") as pager,
+        ):
+            mine = [pager.register(claim(30, n))["id"] for n in range(7)]
+            while target:
+                answer = pager.request("GET", target)
+                listed += [one["id"] for one in answer.json["registrations"]]
+                pages += 1
+                link = answer.headers.get("link", "")
+                self.assertEqual(bool(link), "next_cursor" in answer.json)
+                target = link.partition(">")[0].lstrip("<")
+                if pages == 2:
+                    pager.request("POST", "/release", {"id": mine[0]})
+                    pager.request("POST", "/release", {"id": mine[-1]})
+        self.assertEqual(listed, mine[:-1])
+        self.assertGreater(pages, 2)
+
+    def test_a_cursor_that_is_none_is_refused(self) -> None:
+        for cursor in ("x", "AAAA", "%FF", "A" * 100):
+            self.refused(self.mark.request("GET", f"/registrations?cursor={cursor}"), 400)
+        self.assertEqual(self.mark.request("GET", "/registrations?cursor=").status, 200)
+
 
 class Bounded(RegistryCase):
     environ: ClassVar[dict[str, str]] = {"MRS_MAX_REGISTRATIONS_PER_USER": "3"}
@@ -366,7 +394,7 @@ class TheServer(RegistryCase):
 class Refusals(unittest.TestCase):
     def test_every_refusal_of_the_models_has_its_status(self) -> None:
         # A failed fetch is told to the caller as the reason of another refusal, never by itself.
-        self.assertEqual(set(RegistryError.__subclasses__()) - {FetchError}, set(REFUSALS))
+        self.assertEqual(set(RegistryError.__subclasses__()) - {FetchError}, set(REFUSALS) - {BadCursor})
 
 
 if __name__ == "__main__":

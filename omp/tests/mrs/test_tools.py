@@ -63,6 +63,15 @@ class Places(ToolCase):
         self.assertEqual(self.done("places", "release", name), f"released {name}")
         self.assertEqual(self.done("places", "list"), "")
 
+    def test_a_list_of_many_pages_is_shown_whole(self) -> None:
+        self.log_in()
+        for number in range(3):
+            at = ("--at", str(number), "10", "--radius", "50", "--service-point", "https://example.com/")
+            self.done("places", "register", *at)
+        with mock.patch("omp.protocols.mrs.registry.MAX_SPACES", 100):
+            self.assertEqual(len(self.done("places", "list").splitlines()), 3)
+            self.assertEqual(len(json.loads(self.done("places", "list", "--json"))["registrations"]), 3)
+
     def test_a_polygon_and_a_foad_place(self) -> None:
         self.log_in()
         corners = [

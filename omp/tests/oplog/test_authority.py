@@ -18,8 +18,8 @@ from omp.protocols.oplog.core.operation import (
     REVOCATION,
     TYPES,
 )
+from omp.protocols.oplog.core.outcomes import ACCEPTED
 from omp.protocols.oplog.core.producer import signed
-from omp.protocols.oplog.core.replica import ACCEPTED
 from omp.protocols.oplog.core.verify import OperationRefused
 from omp.protocols.oplog.definition import check
 from omp.tests.oplog.world import DEVICES, EARLY, LATE, ROOT, STRANGER, TRUSTING, TS, Key, LogCopy, body_of, envelope

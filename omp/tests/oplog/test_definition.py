@@ -28,7 +28,8 @@ from omp.protocols.oplog.core.operation import (
     REFUTATION,
     REVOCATION,
 )
-from omp.protocols.oplog.core.replica import DEFERRED, REJECTED, Replica
+from omp.protocols.oplog.core.outcomes import DEFERRED, REJECTED
+from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.verify import STAGES, OperationRefused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests import TOP, long

@@ -10,10 +10,9 @@ from typing import cast
 from unittest.mock import patch
 
 from omp.protocols.oplog import node as node_module
-from omp.protocols.oplog.core.events import Event
 from omp.protocols.oplog.core.operation import CLAIM, GRANT, REFUTATION, Operation
-from omp.protocols.oplog.core.replica import Outcome, Replica
-from omp.protocols.oplog.core.steps import Pause
+from omp.protocols.oplog.core.outcomes import Event, Outcome
+from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.verify import check_bytes
 from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.posting import post_many, post_one
@@ -166,9 +165,9 @@ class Locks(unittest.TestCase):
         node, restore = Node(store), Replica.restore
         locked: list[bool] = []
 
-        def watched(replica: Replica, data: bytes, pause: Pause) -> Sequence[Event]:
+        def watched(replica: Replica, data: bytes) -> Sequence[Event]:
             locked.append(node._lock.locked())
-            return restore(replica, data, pause)
+            return restore(replica, data)
 
         with patch.object(Replica, "restore", watched):
             node.admit(LOG, [])

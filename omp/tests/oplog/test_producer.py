@@ -6,7 +6,7 @@ import unittest
 from typing import Any
 
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, TYPES
-from omp.protocols.oplog.core.replica import ACCEPTED
+from omp.protocols.oplog.core.outcomes import ACCEPTED
 from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.rules import canonical, identifiers
 from omp.tests.oplog.world import DEVICES, ENGINE, LOG, ROOT, TRUSTING, TS, LogCopy, body_of, envelope, sealed

@@ -16,8 +16,9 @@ from omp.protocols.oplog.core.authority import root_key
 from omp.protocols.oplog.core.causality import in_past
 from omp.protocols.oplog.core.entries import Entry
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, REFUTATION, REVOCATION, Operation
+from omp.protocols.oplog.core.outcomes import ACCEPTED, DEFERRED, DUPLICATE, REJECTED
 from omp.protocols.oplog.core.producer import signed
-from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Replica
+from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.verify import check_bytes
 from omp.protocols.oplog.core.void import Voidness
 from omp.protocols.oplog.core.waiting import Bounds, WaitingPool, weight

@@ -190,6 +190,12 @@ class Posting(LogCase):
         answer = self.post(signed(stranger, STRANGER))
         self.assertEqual((answer.status, answer.json["error"]["details"]), (403, {"code": "ERR_AUTHZ", "stage": 12}))
 
+    def test_one_of_more_than_a_mebibyte_is_not_looked_at(self) -> None:
+        for size, details in ((1 << 20, ("ERR_ENCODING", 1)), ((1 << 20) + 1, ("ERR_LIMIT", 5))):
+            answer = self.post(b"x" * size)
+            self.assertEqual(answer.status, 400)
+            self.assertEqual(answer.json["error"]["details"], dict(zip(("code", "stage"), details, strict=True)))
+
     def test_many_in_any_order_with_bad_lines_among_them(self) -> None:
         raws = [operation.raw for operation in WRITTEN.operations]
         lines = [raws[4], b"nonsense", b"", *raws[:4], raws[4], raws[0], b"x" * (1 << 20) + b"x", b'{"v":1}']

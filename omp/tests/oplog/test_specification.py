@@ -13,8 +13,9 @@ from hashlib import sha256
 
 from omp.protocols.oplog import definition
 from omp.protocols.oplog.core.operation import LIMITS, MAX_OPERATION_BYTES, RANGES, TYPES, preimage
+from omp.protocols.oplog.core.outcomes import ACCEPTED
 from omp.protocols.oplog.core.producer import signed
-from omp.protocols.oplog.core.replica import ACCEPTED, Replica
+from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.verify import STAGES, check_bytes
 from omp.rules import canonical, ed25519, identifiers
 from omp.rules.encodings import b64u_encode

@@ -17,10 +17,15 @@ from omp.protocols.oplog.core.operation import (
     REVOCATION,
     TYPES,
 )
+from omp.protocols.oplog.core.outcomes import ACCEPTED, DEFERRED, DUPLICATE, Outcome
 from omp.protocols.oplog.core.producer import signed
-from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, DUPLICATE, Outcome, Replica
-from omp.protocols.oplog.core.stored import operation_unverified
-from omp.protocols.oplog.core.verify import STAGES, OperationRefused, check_bytes
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.trusted import operation_unverified
+from omp.protocols.oplog.core.verify import (
+    STAGES,
+    OperationRefused,
+    check_bytes,
+)
 from omp.rules import canonical, identifiers
 from omp.rules.encodings import b64u_decode, b64u_encode
 from omp.rules.engines import handwritten_engine

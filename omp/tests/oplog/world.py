@@ -23,8 +23,9 @@ from omp.protocols.oplog.core.operation import (
     REVOCATION,
     TYPES,
 )
+from omp.protocols.oplog.core.outcomes import ACCEPTED, Outcome
 from omp.protocols.oplog.core.producer import Producer, signed
-from omp.protocols.oplog.core.replica import ACCEPTED, Outcome, Replica
+from omp.protocols.oplog.core.replica import Replica
 from omp.rules import canonical, ed25519, identifiers
 from omp.rules.engines import CryptographyMissing, Engine, best_engine, secret_keys
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
-from omp.rules.json_text import JsonError, parse
+from omp.rules import json_text, large_json
+from omp.rules.canonical import canonicalize
+from omp.rules.json_text import JsonError, compact, parse
 
 GREATEST = int(1.7976931348623157e308)
 
@@ -141,6 +145,65 @@ class Parse(unittest.TestCase):
 
         with ThreadPoolExecutor(8) as pool:
             self.assertTrue(all(pool.map(parse_own, range(16))))
+
+
+class Large(unittest.TestCase):
+    """Texts and values of another size are handled in another way, and to the same effect."""
+
+    NAMES = ("", "a", "b", 'é"', "\ue000", "🦊", "\x7f\n", "a:b", "\\")
+
+    def value(self, chance: random.Random, depth: int) -> Any:
+        """A value that may hold others."""
+        kind = chance.randrange(8 if depth else 5)
+        if kind < 5:
+            return chance.choice((0, -5, 10**20, True, None, 1.5, 1e9, 1e-7, -0.0, *self.NAMES, "🦊" * 9))
+        below = [self.value(chance, depth - 1) for _ in range(chance.randrange(9))]
+        return below if kind == 5 else {chance.choice(self.NAMES): one for one in below}
+
+    def test_in_parts_the_bytes_are_the_same(self) -> None:
+        chance = random.Random(1)
+        with mock.patch.object(large_json, "_PART", 3):
+            for _ in range(3000):
+                value = self.value(chance, 4)
+                self.assertEqual(large_json.compact_in_parts(value), compact(value).encode())
+                self.assertEqual(large_json.canonical_in_parts(value), canonicalize(value, exact_integers=True))
+
+    def text(self, chance: random.Random, depth: int) -> str:
+        """A text that may name a member twice."""
+        kind = chance.randrange(7 if depth else 4)
+        if kind < 4:
+            return chance.choice(("1", '"a:b"', '"\\":"', '"\\\\"', "{}"))
+        below = [self.text(chance, depth - 1) for _ in range(chance.randrange(4))]
+        if kind == 4:
+            return f"[{','.join(below)}]"
+        members = ",".join(f"{compact(chance.choice(self.NAMES))} : {one}" for one in below)
+        return f"{{{members}}}"
+
+    def test_many_members_are_read_as_few_are(self) -> None:
+        def outcome(text: str) -> Any:
+            try:
+                return parse(text.encode())
+            except JsonError as error:
+                return str(error)
+
+        chance = random.Random(2)
+        texts = [self.text(chance, 4) for _ in range(3000)]
+        few = [outcome(text) for text in texts]
+        with mock.patch.object(json_text, "_MANY_MEMBERS", -1):
+            self.assertEqual([outcome(text) for text in texts], few)
+        self.assertIn("an object names a member twice", few)
+
+    def test_half_of_a_pair_is_found_wherever_it_stands(self) -> None:
+        pieces = ("\\\\", "\\ud83d", "\\uDE00", "\\udc00", "ud800", "\\n", '\\"', "\\u0041", "\\uD83d\\uDE00")
+        for chosen in itertools.product(pieces, repeat=3):
+            text = f'"{"".join(chosen)}"'
+            whole = json.loads(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            with self.subTest(text):
+                if "\ufffd" in whole:
+                    with self.assertRaises(JsonError):
+                        parse(text.encode())
+                else:
+                    self.assertEqual(parse(text.encode()), json.loads(text))
 
 
 if __name__ == "__main__":

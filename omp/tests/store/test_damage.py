@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import ClassVar
+from unittest.mock import patch
 
 from omp.store import StorageError, open_store
 from omp.store.port import DamagedRow, key, leaving_out, required, row_id
@@ -250,9 +252,17 @@ class Damaged(unittest.TestCase):
                 self.assertEqual((status, complained), (0, ""), said)
                 self.assertTrue(said.endswith("whole\n"))
                 self.assertEqual(command("store", "verify", f"{file}-damaged")[0], 1)
+                self.assertEqual([one.name for one in file.parent.iterdir() if "rebuilt" in one.name], [])
                 rewrite(file, "objects_by_key", b"\xff" * 60, b"")
                 status, said, complained = command("store", "verify", str(file), "--rebuild")
                 self.assertEqual((status, "move it away" in complained), (2, True), said)
+
+    def test_a_kill_while_the_files_change_places_leaves_the_file_under_its_name(self) -> None:
+        file, _ = self.damaged("objects_by_key", in_key=True) or (Path(), b"")
+        before = file.read_bytes()
+        with patch.object(os, "replace", side_effect=KeyboardInterrupt):
+            self.assertNotEqual(command("store", "verify", str(file), "--rebuild")[0], 0)
+        self.assertEqual([file.read_bytes(), Path(f"{file}-damaged").read_bytes()], [before, before])
 
     def test_giving_up_what_is_beyond_repair(self) -> None:
         for table in ("objects", "mrs_places", "oplog_operations"):

@@ -28,7 +28,8 @@ from omp.protocols.objects.collection import BY_DEADLINE, BY_KEY, BY_NAMESPACE, 
 from omp.protocols.objects.record import ID_BYTES, Record
 from omp.store import open_store
 from omp.store.port import StoreUnavailable, key
-from omp.store.sqlite import POOL, SqliteStore
+from omp.store.sqlite import SqliteStore
+from omp.store.sqlite_readers import POOL
 from omp.tests import TOP
 from omp.tests.harness import Client, running_server
 from omp.web.settings import SettingError

@@ -400,6 +400,34 @@ class Pages(unittest.TestCase):
             self.assertEqual(client.request("POST", "/objects", body=BODY, headers=simple).status, 403)
             self.assertEqual(client.request("GET", "/objects").json["count"], 0)
 
+    def test_what_a_page_of_another_site_loads_without_an_origin_is_refused(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            for path in self.PATHS:
+                for site in ("cross-site", "same-site", "", "Cross-Site", "none, none"):
+                    for more in ({}, {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}):
+                        with self.subTest(site, path=path, more=more):
+                            answer = client.request("GET", path, headers={"Sec-Fetch-Site": site, **more})
+                            self.assertEqual(answer.status, 403)
+                            self.assertEqual(answer.json["error"]["code"], "forbidden")
+                for site in ("same-origin", "none"):
+                    self.assertNotEqual(client.request("GET", path, headers={"Sec-Fetch-Site": site}).status, 403)
+            for path in ("/health", "/docs", "/api/v1/commands", "/.well-known/mrs"):
+                self.assertNotEqual(client.request("GET", path, headers={"Sec-Fetch-Site": "cross-site"}).status, 403)
+
+    def test_a_picture_in_another_page_does_not_use_up_what_is_deleted_on_read(self) -> None:
+        once = {"namespace": "n", "content": {"x": 1}, "metadata": {"omp.delete_on_read": True}}
+        with running_server() as server, Client(server.port) as client:
+            path = client.request("POST", "/objects", once).headers["location"]
+            picture = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+            self.assertEqual(client.request("GET", path, headers=picture).status, 403)
+            self.assertEqual([client.request("GET", path).status for _ in range(2)], [200, 404])
+
+    def test_a_listed_page_may_fetch_but_not_embed(self) -> None:
+        app, site = "https://app.example", {"Sec-Fetch-Site": "cross-site"}
+        with running_server({"OMP_CORS_ORIGINS": app}) as server, Client(server.port) as client:
+            self.assertEqual(client.request("GET", "/objects", headers={**site, "Origin": app}).status, 200)
+            self.assertEqual(client.request("GET", "/objects", headers=site).status, 403)
+
     def test_the_servers_own_pages_may(self) -> None:
         with running_server({"OMP_PUBLIC_URL": "https://omp.example"}) as server, Client(server.port) as client:
             for host, origin in (
@@ -521,6 +549,21 @@ class Clients(unittest.TestCase):
                 ):
                     answer = client.request("GET", "/admin/peers", headers={name: "127.0.0.1"})
                     self.assertEqual(answer.status, 403, name)
+
+    def test_http_1_0_is_not_the_operators(self) -> None:
+        # As nginx before 1.29.7 sends it with a bare proxy_pass.
+        request = "GET /admin/peers HTTP/1.{0}\r\nHost: 127.0.0.1:{1}\r\nConnection: close\r\n\r\n"
+        with running_server() as server:
+            for minor, expected in ((1, b"200"), (0, b"403")):
+                answer = exchange(server.port, request.format(minor, server.port).encode())
+                self.assertEqual(answer[9:12], expected)
+            self.assertEqual(exchange(server.port, b"GET /admin/peers HTTP/1.0\r\n\r\n")[9:12], b"403")
+
+    def test_what_a_page_of_another_site_loads_is_not_the_operators(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            for site, expected in (("none", 200), ("same-origin", 200), ("same-site", 403), ("cross-site", 403)):
+                answer = client.request("GET", "/admin/peers", headers={"Sec-Fetch-Site": site})
+                self.assertEqual(answer.status, expected, site)
 
     def test_the_public_name_is_not_the_operators(self) -> None:
         with running_server({"OMP_PUBLIC_URL": "https://omp.example"}) as server, Client(server.port) as client:

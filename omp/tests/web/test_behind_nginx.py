@@ -205,6 +205,31 @@ class BehindNginx(Proxied):
         with self.nginx(**{line: ""}), self.served(OMP_SIG_MODE="strict", OMP_SIG_PUB_sig1=PUBLIC):
             _, said, _ = command("sign", "--host", self.url, "--seed-b64u", SEED, "--namespace", "n")
             self.assertIn(f"as a request to http://127.0.0.1:{self.server_port}", said)
+            self.assertIn("OMP_PUBLIC_URL", said)
+
+    def test_push_says_why_it_is_told_nothing_by_a_proxy_that_does_not_pass_host_on(self) -> None:
+        self.phone()
+        line = "proxy_set_header Host $http_host;"
+        with self.nginx(**{line: ""}), self.served(OMP_SIG_MODE="strict", OMP_LOGS_OPEN="1"):
+            said = self.done("phone", "push", self.url)
+            self.assertIn("(401)", said)
+            self.assertIn("OMP_PUBLIC_URL", said)
+
+    def test_a_bare_proxy_pass_makes_nobody_the_operator(self) -> None:
+        bare = dict.fromkeys(
+            (
+                "proxy_http_version 1.1;",
+                "proxy_set_header Host $http_host;",
+                "proxy_set_header X-Forwarded-For $remote_addr;",
+                'proxy_set_header Connection "";',
+                "location /admin/ { return 403; }",
+            ),
+            "",
+        )
+        with self.nginx(**bare), self.served():
+            self.assertEqual(self.request("GET", "/health")[0], 200)
+            status, said = self.request("GET", "/admin/peers")
+            self.assertEqual(status, 403, said)
 
     def test_a_signed_mrs_request_verifies_by_its_whole_address(self) -> None:
         with self.nginx(), self.served(OMP_PUBLIC_URL="", MRS_SERVER_URL=self.url):

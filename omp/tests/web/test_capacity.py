@@ -26,7 +26,7 @@ STRANGER = "192.0.2.1"
 @contextlib.contextmanager
 def seen_as(network: str) -> Iterator[None]:
     """Every client of this test comes from `network` instead of loopback."""
-    with unittest.mock.patch("omp.web.connection.network_of", lambda client: network):
+    with unittest.mock.patch("omp.web.addressing.network_of", lambda client: network):
         yield
 
 
@@ -179,7 +179,8 @@ def odd_server(slow: Slow | None = None, check_head: Any = None, **options: Any)
     mount = Mount("odd", "1", "Odd", routes, None, owns=("/odd",), check_head=check_head)
     with running_server(**options) as server:
         application = server.parts.application
-        server.http.application = type(application)([*application.mounts, mount], server.log.append, 5 << 20)
+        mounts = [*application.mounts, mount]
+        server.http.application = type(application)(mounts, server.log.append, 5 << 20, application._addressing)
         yield server
 
 
@@ -314,6 +315,61 @@ class Bodies(Case):
                         "POST", "/objects", {"namespace": "n", "content": {}}, {"Content-Encoding": coding}
                     )
                     self.assertEqual(made.status, 201, coding)
+
+
+class TrustedProxies(Case):
+    """A proxy on another machine that the operator trusts has the shares of one on this machine (omp §1.6)."""
+
+    PROXY = "127.0.0.2"
+    EXPECTS = b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+
+    def setUp(self) -> None:
+        super().setUp()
+        # No loopback address in this test is one: 127.0.0.1 and 127.0.0.2 are two other machines.
+        self.enterContext(unittest.mock.patch("omp.web.addressing.network_of", lambda client: client))
+
+    @contextlib.contextmanager
+    def behind(self, **options: Any) -> Iterator[Running]:
+        with self.serving(environ={"OMP_TRUSTED_PROXIES": self.PROXY}, **options) as server:
+            yield server
+
+    def connect_from(self, server: Running, source: str, data: bytes) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", server.port), 10, (source, 0))
+        self._opened.enter_context(sock).sendall(data)
+        return sock
+
+    def test_it_may_have_all_connections_and_others_half_of_them(self) -> None:
+        for source, expected in ((self.PROXY, [b"100"] * 4), ("127.0.0.1", [b"100", b"100", b"503"])):
+            with self.behind(max_connections=4) as server:
+                found = [self.connect_from(server, source, self.EXPECTS).recv(12)[9:12] for _ in expected]
+                self.assertEqual(found, expected, source)
+
+    def test_clients_behind_it_have_the_streams_of_one_address_each(self) -> None:
+        def status(client: str) -> bytes:
+            head = f"GET /odd/stream HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\n\r\n"
+            return self.connect_from(server, self.PROXY, head.encode()).recv(12)[9:12]
+
+        with self.behind() as server:
+            self.assertEqual([status("192.0.2.1") for _ in range(17)], [b"200"] * 16 + [b"503"])
+            self.assertEqual(status("192.0.2.2"), b"200")
+            self.assertEqual([status(self.PROXY) for _ in range(17)], [b"200"] * 17)
+
+    def test_a_body_counts_for_the_client_behind_it(self) -> None:
+        def send(client: str, source: str = self.PROXY) -> socket.socket:
+            head = f"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\nX-Forwarded-For: {client}"
+            return self.connect_from(server, source, head.encode() + b"\r\n\r\n" + b" " * 400_000)
+
+        with self.behind() as server:
+            server.http.shares = server.http.shares._replace(body_bytes=(share := Share(1_200_000, 500_000)))
+            send("192.0.2.1")
+            self.eventually(lambda: share._by_network.get("192.0.2.1", 0) > 300_000)
+            self.assertEqual(read_answers(send("192.0.2.1"), 1)[0][0], 503)
+            send("192.0.2.2")
+            self.eventually(lambda: share._by_network.get("192.0.2.2", 0) > 300_000)
+            # Who is not trusted cannot choose whose share it takes.
+            send("192.0.2.3", "127.0.0.1")
+            self.eventually(lambda: share._by_network.get("127.0.0.1", 0) > 300_000)
+            self.assertNotIn("192.0.2.3", share._by_network)
 
 
 class BeforeTheBody(Case):

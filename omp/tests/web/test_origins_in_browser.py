@@ -25,6 +25,25 @@ READ = """
 fetch(%(url)s, {cache: "no-store"}).then(
     async answer => answer.status + " " + await answer.text(), error => "unreadable")
 """
+EMBED = """
+(async () => {
+    const url = %(url)s, root = document.documentElement, done = [];
+    for (const [name, member] of [["img", "src"], ["script", "src"], ["iframe", "src"], ["link", "href"],
+                                  ["video", "src"], ["object", "data"], ["embed", "src"]]) {
+        const made = document.createElement(name);
+        if (name === "link") made.rel = "stylesheet";
+        done.push(new Promise(end => made.onload = made.onerror = end));
+        made[member] = url;
+        root.append(made);
+    }
+    const link = document.createElement("a");
+    link.href = url; link.target = "other";
+    root.append(link);
+    await fetch(url, {mode: "no-cors"}).catch(() => null);
+    await Promise.race([Promise.all(done), new Promise(end => setTimeout(end, 3000))]);
+    return done.length;
+})()
+"""
 WRITE = """
 (async () => {
     const url = %(url)s, body = %(body)s, done = [];
@@ -134,6 +153,28 @@ class Foreign(unittest.TestCase):
                 self.assertNotIn("s3cret", answer)
             self.write(f"{rebound}/objects", kept)
             self.unchanged(client, kept)
+
+    def test_a_page_of_another_origin_does_not_use_up_what_is_deleted_on_read(self) -> None:
+        with another_site() as site, self.served() as (url, client, _):
+            # The second site is one of the same machine: another port is the same site, but not the same origin.
+            for page in (site, site.replace("another.example", "127.0.0.1")):
+                once = {"namespace": "n", "content": {"x": 1}, "metadata": {"omp.delete_on_read": True}}
+                path = client.request("POST", "/objects", once).headers["location"]
+                self.show(page)
+                self.page.evaluate(EMBED % {"url": json.dumps(url + path)})
+                self.page.evaluate(f"document.querySelector('a').click(), location.href = {json.dumps(url + path)}")
+                self.page.wait_for("document.body.innerText.includes('forbidden')")
+                self.assertEqual([client.request("GET", path).status for _ in range(2)], [200, 404], page)
+
+    def test_a_page_of_the_server_does_use_it_up(self) -> None:
+        with self.served() as (url, client, _):
+            for begin in (f"{url}/health", ""):  # embedded, and by its address
+                once = {"namespace": "n", "content": {"x": 1}, "metadata": {"omp.delete_on_read": True}}
+                path = client.request("POST", "/objects", once).headers["location"]
+                self.show(begin or url + path)
+                if begin:
+                    self.page.evaluate(EMBED % {"url": json.dumps(url + path)})
+                self.assertEqual(client.request("GET", path).status, 404, begin)
 
     def test_what_the_tests_try_does_work_where_it_may(self) -> None:
         with self.served() as (url, client, kept):

@@ -114,8 +114,68 @@ class EveryRoute(unittest.TestCase):
         self.assertNotIn(str(TOP), json.dumps(document))
 
 
+_PLAIN = {"error"}
+_PREFIXES = {
+    "/objects": _PLAIN,
+    "/logs": _PLAIN,
+    "/v1/repos": {"error", "code"},
+    "/register": {"detail"},
+    "/api/v1": {"detail"},
+}
+"""A path of each protocol, and the members of its errors."""
+_SPELLINGS: dict[str, tuple[int, str]] = {
+    # What is done to the path -> (status, whose shape the answer has: "own", or "plain" for that of nobody).
+    "{0}/no/such/thing": (404, "own"),
+    "{encoded}/no/such/thing": (404, "own"),
+    "{0}/no/such/thing/": (404, "own"),
+    "{0}/no//such/thing": (404, "own"),
+    "{0}/../no/such/thing": (404, "own"),  # nothing is resolved: .. is a name like any other
+    "{0}/./no/such/thing": (404, "own"),
+    "{0}/%2E%2E/no/such/thing": (404, "own"),
+    "{0}/no/such/%2F": (404, "own"),
+    "{0}/no/such/%00": (404, "own"),
+    "{encoded}/no/%00/such": (404, "own"),
+    "{0}/%FF": (400, "own"),
+    "{0}/%C0%AF": (400, "own"),  # a slash in two bytes: not UTF-8
+    "{0}/%ED%A0%80": (400, "own"),  # half of a surrogate pair
+    "{encoded}/%C0%AF": (400, "own"),
+    "/{0}": (404, "plain"),
+    "//{0}": (404, "plain"),
+    "{0}%2Fno": (404, "plain"),  # %2F separates nothing
+    "{0}x": (404, "plain"),
+    "{0}%00": (404, "plain"),
+    "/.{0}": (404, "plain"),
+    "/x/..{0}": (404, "plain"),
+    "/%2F{bare}": (404, "plain"),
+    "{upper}": (404, "plain"),
+    "/%C0%AF{0}": (400, "plain"),
+}
+
+
 class Owners(unittest.TestCase):
     """Whose shape an error has."""
+
+    def test_a_path_has_one_owner_however_it_is_written(self) -> None:
+        with running_server() as server, Client(server.port) as client:
+            for prefix, own in _PREFIXES.items():
+                first = prefix.split("/")[1]
+                encoded = prefix.replace(first, f"%{ord(first[0]):02x}{first[1:]}", 1)
+                for spelling, (status, whose) in _SPELLINGS.items():
+                    path = spelling.format(prefix, encoded=encoded, bare=prefix[1:], upper=prefix.upper())
+                    for sent in (path, f"http://127.0.0.1:{server.port}{path}"):
+                        with self.subTest(sent):
+                            answer = client.request("GET", sent)
+                            expected = own if whose == "own" else _PLAIN
+                            self.assertEqual((answer.status, set(answer.json)), (status, expected))
+            self.assertEqual(server.log, [])
+
+    def test_an_encoded_path_has_its_owner_before_it_is_routed(self) -> None:
+        with running_server() as server:
+            for path, prefix in (("/%76%31/repos", "/v1/repos"), ("/api/%761/config", "/api/v1")):
+                for status, fields in ((421, {"Host": "evil.example"}), (415, {"Content-Encoding": "gzip"})):
+                    with self.subTest(path, status=status), Client(server.port) as client:
+                        answer = client.request("POST", path, body=b"{}", headers=fields)
+                        self.assertEqual((answer.status, set(answer.json)), (status, _PREFIXES[prefix]))
 
     def test_the_protocol_with_the_longest_prefix_owns_a_path(self) -> None:
         outer = Mount("outer", "1", "", (), None, owns=("/a",), errors=ErrorStyle(lambda _: "outer", {}))

@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 
 from omp.entry import build
 from omp.tests.harness import Client, Running, exchange, running_server
+from omp.web.errors import ApiError
 from omp.web.messages import Request, Response, json_response
 from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
-from omp.web.wire import ChunkedBody, http_date
+from omp.web.wire import CONTENT_A_FRAMING, FREE_FRAMING, ChunkedBody, http_date
 
 GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -621,6 +622,34 @@ class Chunks(unittest.TestCase):
                 decoder.feed(data[start : start + size])
             self.assertEqual(bytes(decoder.body), b"hello world", size)
             self.assertTrue(b"REST".startswith(decoder.rest), size)
+
+    def refused_after(self, pattern: bytes, limit: int = 1 << 30) -> tuple[int, int]:
+        """(status, bytes of content that were taken) of a body of 2 MB that repeats `pattern`."""
+        decoder = ChunkedBody(limit)
+        with self.assertRaises(ApiError) as refused:
+            decoder.feed(pattern * (2_000_000 // len(pattern)))
+        return refused.exception.status, len(decoder.body)
+
+    def test_more_than_ten_thousand_chunks_of_any_size_are_taken(self) -> None:
+        decoder = ChunkedBody(1 << 20)
+        decoder.feed(b"1\r\nx\r\n2\r\nyz\r\n" * 6000 + b"0\r\n\r\n")
+        self.assertEqual((decoder.done, bytes(decoder.body)), (True, b"xyz" * 6000))
+
+    def test_more_framing_than_content_is_worth_is_refused(self) -> None:
+        status, taken = self.refused_after(b"1\r\nx\r\n")
+        self.assertEqual((status, taken * 5 // (FREE_FRAMING + taken // CONTENT_A_FRAMING)), (400, 0))
+        self.assertGreater(taken, 13_000)
+        extended = b"1;%b\r\nx\r\n" % (b"e" * 1000)
+        self.assertEqual(self.refused_after(extended), (400, FREE_FRAMING // 1006))
+        self.assertEqual(self.refused_after(b"3\r\n\r\n1\r\n1\r\n2\r\n")[0], 400)
+
+    def test_chunks_of_some_hundred_bytes_are_taken_however_many(self) -> None:
+        decoder = ChunkedBody(1 << 23)
+        decoder.feed(b"100\r\n%b\r\n" % (b"x" * 256) * 20_000 + b"0\r\n\r\n")
+        self.assertEqual((decoder.done, len(decoder.body)), (True, 256 * 20_000))
+
+    def test_a_body_over_its_limit_is_413_before_its_framing_counts(self) -> None:
+        self.assertEqual(self.refused_after(b"4\r\nfour\r\n", 100), (413, 100))
 
 
 if __name__ == "__main__":

@@ -127,6 +127,8 @@ class Tables(unittest.TestCase):
             ("header section", wire.MAX_FIELDS),
             ("one line of the chunked coding", wire.MAX_CHUNK_LINE),
             ("trailers", wire.MAX_TRAILERS),
+            ("framing of the chunked coding: size lines with their extensions, and line ends", wire.FREE_FRAMING),
+            ("framing of the chunked coding: size lines with their extensions, and line ends", wire.CONTENT_A_FRAMING),
             ("a request, to arrive", int(server.REQUEST_SECONDS)),
             ("an idle connection", int(server.REQUEST_SECONDS)),
             ("connections", server.MAX_CONNECTIONS),

@@ -10,7 +10,8 @@ import argparse
 from collections.abc import Iterable
 
 from omp.protocols.oplog.core.entries import Entry
-from omp.protocols.oplog.core.replica import ACCEPTED, DEFERRED, REJECTED, Replica
+from omp.protocols.oplog.core.outcomes import ACCEPTED, DEFERRED, REJECTED
+from omp.protocols.oplog.core.replica import Replica
 from omp.rules.engines import best_engine
 from omp.rules.identifiers import IDENTITY_ID
 from omp.tools.log.files import LocalLog, LogKey, log_in, opened
@@ -52,6 +53,8 @@ def _compare(replica: Replica, peer: PeerLog) -> None:
     there = peer.heads_if_told()
     if there is None:
         print(f"state {replica.state_id()} here; the server does not tell this key its own")
+        if peer.reason:
+            print(printable(peer.reason))
         return
     if there.state == replica.state_id():
         print(f"state {there.state} on both sides")

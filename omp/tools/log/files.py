@@ -21,7 +21,8 @@ from typing import IO, NamedTuple
 
 from omp.protocols.oplog.core.authority import root_key
 from omp.protocols.oplog.core.entries import Entry
-from omp.protocols.oplog.core.replica import ACCEPTED, DUPLICATE, Replica
+from omp.protocols.oplog.core.outcomes import ACCEPTED, DUPLICATE
+from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.verify import OperationRefused, check_bytes
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
 from omp.rules.engines import Engine, SecretKeys, secret_keys

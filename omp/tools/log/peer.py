@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from omp.protocols.oplog.core.replica import REJECTED
+from omp.protocols.oplog.core.outcomes import REJECTED
 from omp.rules.http_signatures import sign
 from omp.rules.signature_base import SignedRequest
 from omp.tools.http_client import Answer, Field, Server, ServerRefused
@@ -73,6 +73,8 @@ class PeerLog:
         self._server = Server(url, "operation log")
         self._log = f"/logs/{quote(log, safe='')}"
         self._key = key
+        self.reason = ""
+        """Why the server has not told its heads: not because this key may not read, but because it was not accepted."""
 
     def heads(self) -> Heads:
         """``GET …/heads``; no heads if the server has nothing of the log yet."""
@@ -86,13 +88,17 @@ class PeerLog:
         return Heads(value["heads"], value["ops"], value["state"])
 
     def heads_if_told(self) -> Heads | None:
-        """As :meth:`heads`; None if the server does not let this key read.  Such a key may still write."""
+        """As :meth:`heads`; None if the server does not let this key read.  Such a key may still write.
+
+        If the server did not accept the signature at all, `reason` has what it said.
+        """
         try:
             return self.heads()
         except ServerRefused as refusal:
-            if refusal.status in (401, 403):
-                return None
-            raise
+            if refusal.status not in (401, 403):
+                raise
+            self.reason = str(refusal) if refusal.status == 401 and self._key is not None else ""
+            return None
 
     def lacking(self, heads: Sequence[str]) -> list[bytes]:
         """``POST …/missing``: the operations that a caller with these heads lacks, in total order."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from omp.protocols.oplog.core.document import changed_by
-from omp.protocols.oplog.core.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, SourceEntry, sorted_ids
+from omp.protocols.oplog.core.document import changed_by, sorted_ids
+from omp.protocols.oplog.core.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, SourceEntry
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
 from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.state import status_of

@@ -33,17 +33,17 @@ Read in this order (``omp/README.md`` has it with minutes); the first four belon
 :mod:`.entries`         what is kept of an operation, and of a key
 :mod:`.causality`       is X in past(O)? chains, forks, version vectors (§3.1, §3.4)
 :mod:`.verify`          the twelve stages, as a table (§3.2)
-:mod:`.stored`          operations that this node has kept (§7.7)
 :mod:`.steps`           work that can be interrupted
 :mod:`.void`            what a revocation does to what is concurrent with it (§4.5); read the proof
+:mod:`.outcomes`        what becomes of an operation, and what happens because of it (§7.2, §7.6)
 :mod:`.replica`         all of it together; the one append (§3.2)
 :mod:`.operation`       what an operation is: members, grammars, limits, ranges, references (§2)
 :mod:`.authority`       who may append what: grants, coverage, attenuation (§4.1 to §4.4)
 :mod:`.state`           statuses and taint (§5.1, §5.2)
-:mod:`.events`          what is told of a stored operation (§7.6)
 :mod:`.blocks`          sorted lists that grow anywhere
 :mod:`.document`        the state document (§5.3), the projection (§6), items and *why* (§7.4)
 :mod:`.waiting`         the bounded pool of operations whose parents are missing (§3.2)
+:mod:`.trusted`         what was verified before it was stored is read back (§7.7)
 :mod:`.producer`        making operations (§2, §8.1)
 ======================  ===========================================================================
 

@@ -16,7 +16,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from omp.protocols.oplog.core.entries import Entry
+from omp.protocols.oplog.core.entries import (
+    Entry,
+)
 from omp.protocols.oplog.core.steps import Pause, Steps, in_order, never
 
 E = TypeVar("E", bound=Entry)
@@ -82,7 +84,7 @@ class Blocks(Generic[E]):
             self._split(at)
 
     def fill(self, entries: Sequence[E]) -> Steps[None]:
-        """Take in many entries at once, where there are none yet."""
+        """Take in many entries at once, where there are none yet; yields after each small step."""
         ordered = yield from in_order(entries, self._key)
         self._length = len(ordered)
         self._blocks = [_Block(ordered[start : start + _FILLED]) for start in range(0, len(ordered), _FILLED)]

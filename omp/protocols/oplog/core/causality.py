@@ -28,10 +28,10 @@ Handled here: chains, forks, pasts.  The caller must place operations after thei
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from operator import gt, itemgetter
+from operator import gt
 from typing import Any, Protocol
 
-from omp.protocols.oplog.core.entries import NOTHING, Author, Chain, Entry, GrantEntry, Vector, sorted_ids
+from omp.protocols.oplog.core.entries import NOTHING, Author, Chain, Entry, GrantEntry, Vector
 from omp.protocols.oplog.core.operation import Operation
 
 # --- Vectors ----------------------------------------------------------------------------------------------------
@@ -272,27 +272,3 @@ def place(entry: Entry, author: Author, past: Past, chains: list[Chain]) -> None
         author.by_seq.append(entry)
     else:
         author.forks.setdefault(entry.seq, [author.by_seq[entry.seq - 1]]).append(entry)
-
-
-# --- Forks -----------------------------------------------------------------------------------------------------------
-
-Forks = list[tuple[str, dict[int, tuple[Entry, ...]]]]
-"""The forks of §3.4: (author, its operations by ``seq``), in no particular order."""
-
-
-def forks_of(authors: Iterable[Author]) -> Forks:
-    """The forks as they are now."""
-    return [
-        (author.key, {seq: tuple(entries) for seq, entries in author.forks.items()})
-        for author in authors
-        if author.forks
-    ]
-
-
-def listed(forks: Forks) -> list[dict[str, Any]]:
-    """Forks as the state document lists them: by author, then ``seq``."""
-    return [
-        {"author": author, "ops": sorted_ids(entries), "seq": seq}
-        for author, by_seq in sorted(forks, key=itemgetter(0))
-        for seq, entries in sorted(by_seq.items())
-    ]

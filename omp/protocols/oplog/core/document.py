@@ -24,12 +24,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from omp.protocols.oplog.core.authority import patterns_over
 from omp.protocols.oplog.core.blocks import Blocks
-from omp.protocols.oplog.core.causality import Forks, forks_of, listed
 from omp.protocols.oplog.core.entries import (
     Author,
     ClaimEntry,
@@ -38,7 +37,6 @@ from omp.protocols.oplog.core.entries import (
     GrantEntry,
     SourceEntry,
     by_id,
-    sorted_ids,
 )
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE, VERSION
 from omp.protocols.oplog.core.state import is_effective, replacement_of, status_of
@@ -51,6 +49,11 @@ LISTS = {EVIDENCE: "evidence", CLAIM: "claims", GRANT: "grants", INFERENCE: "inf
 _VOID = "void"
 MOST_VOIDING = 100
 """§7.4: how many of the revocations that void an operation ``changed_by`` names at most."""
+
+
+def sorted_ids(entries: Iterable[Entry]) -> list[str]:
+    """The IDs of `entries`, sorted."""
+    return sorted([entry.id for entry in entries])
 
 
 # --- The objects of the state document --------------------------------------------------------------------------
@@ -156,6 +159,28 @@ def _write_ids(entries: list[Entry]) -> bytes:
 _WRITERS = {kind: _writer(members) for kind, members in _OBJECTS.items()}
 
 
+Forks = list[tuple[str, dict[int, tuple[Entry, ...]]]]
+"""The forks of §3.4: (author, its operations by ``seq``), in no particular order."""
+
+
+def forks_of(authors: Iterable[Author]) -> Forks:
+    """The forks as they are now."""
+    return [
+        (author.key, {seq: tuple(entries) for seq, entries in author.forks.items()})
+        for author in authors
+        if author.forks
+    ]
+
+
+def listed(forks: Forks) -> list[dict[str, Any]]:
+    """Forks as the state document lists them: by author, then ``seq``."""
+    return [
+        {"author": author, "ops": sorted_ids(entries), "seq": seq}
+        for author, by_seq in sorted(forks, key=itemgetter(0))
+        for seq, entries in sorted(by_seq.items())
+    ]
+
+
 # --- The state document -----------------------------------------------------------------------------------------
 
 
@@ -250,7 +275,7 @@ class StateDocument:
     def derive(self, kinds: Mapping[str, Sequence[Entry]], void: Sequence[Entry]) -> Steps[None]:
         """Take in at once all entries of `kinds`, the types of :data:`LISTS`, and those that are `void`.
 
-        Their status and taint are settled.
+        Their status and taint are settled.  Yields after each small step.
         """
         self._snapshot = None
         for kind, of_kind in kinds.items():

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from sys import intern
 from typing import Any, ClassVar
 
@@ -323,8 +323,3 @@ def total_order(entry: Entry) -> tuple[int, str]:
 def by_id(entry: Entry) -> str:
     """The sort key of the lists of §5 that are sorted by ID."""
     return entry.id
-
-
-def sorted_ids(entries: Iterable[Entry]) -> list[str]:
-    """The IDs of `entries`, sorted."""
-    return sorted([entry.id for entry in entries])

@@ -32,50 +32,45 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from omp.protocols.oplog.core.authority import in_force, root_key
 from omp.protocols.oplog.core.blocks import Blocks
-from omp.protocols.oplog.core.causality import Candidate, Past, forks_of, listed, place
-from omp.protocols.oplog.core.document import LISTS, StateDocument, StateSnapshot, projection
-from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, entry_of, sorted_ids, total_order
-from omp.protocols.oplog.core.events import Event, events_of
+from omp.protocols.oplog.core.causality import Candidate, Past, place
+from omp.protocols.oplog.core.document import (
+    LISTS,
+    StateDocument,
+    StateSnapshot,
+    forks_of,
+    listed,
+    projection,
+    sorted_ids,
+)
+from omp.protocols.oplog.core.entries import (
+    Author,
+    Chain,
+    Entry,
+    GrantEntry,
+    entry_of,
+    total_order,
+)
 from omp.protocols.oplog.core.operation import CLAIM, Operation
+from omp.protocols.oplog.core.outcomes import ACCEPTED, DEFERRED, DUPLICATE, Event, Outcome, events_of, outcome_of
 from omp.protocols.oplog.core.state import DerivedState, status_of
 from omp.protocols.oplog.core.steps import Pause, Steps, never, pieces
-from omp.protocols.oplog.core.stored import linked, operation_of, operation_unverified
-from omp.protocols.oplog.core.verify import OperationDeferred, OperationRefused, check_bytes, judge
+from omp.protocols.oplog.core.trusted import linked, operation_of, operation_unverified
+from omp.protocols.oplog.core.verify import (
+    OperationDeferred,
+    OperationRefused,
+    check_bytes,
+    judge,
+)
 from omp.protocols.oplog.core.void import Voidness
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.rules.engines import Engine
 
-ACCEPTED, DUPLICATE, DEFERRED, REJECTED = "accepted", "duplicate", "deferred", "rejected"
 REJECTED_KEPT = 100
 """§7.3: how many recent rejections of operations that had waited are kept."""
-
-
-class Outcome(NamedTuple):
-    """What became of an operation: ``status`` and ``id`` as in §7.2.
-
-    `code`, `stage` and `message` say why it was rejected; `missing` are the IDs it waits for if it is deferred.  (The
-    pool may put out at once what it is given; the operation is ``deferred`` all the same.)
-    `stored` are the entries that this call added to the log, in the order of storing: the operation itself, then those
-    that had waited for it.  `events` is all that happened, in order.
-    """
-
-    status: str
-    id: str | None
-    code: str | None = None
-    stage: int | None = None
-    message: str = ""
-    missing: tuple[str, ...] = ()
-    stored: tuple[Entry, ...] = ()
-    events: tuple[Event, ...] = ()
-
-
-def outcome_of(refusal: OperationRefused) -> Outcome:
-    """The outcome, ``rejected``, of an operation that a stage refused."""
-    return Outcome(REJECTED, refusal.id, refusal.code, refusal.stage, refusal.message)
 
 
 class Replica:
@@ -186,16 +181,15 @@ class Replica:
             self.rejected.appendleft((operation_id, refusal.code))
             events.append(Event("rejected", {"id": operation_id, "code": refusal.code}))
 
-    def restore(self, data: bytes, pause: Pause = never) -> Sequence[Event]:
+    def restore(self, data: bytes) -> Sequence[Event]:
         """Take back, into a new replica, the bytes of an operation that was accepted before; its ancestors come first.
 
-        Returns the events that it caused when it was stored, in the same order; none if `pause` has said so before all
-        is :attr:`settled`, and then :meth:`settle` returns them.
+        Returns the events that it caused when it was stored, in the same order.
         """
         events: list[Event] = []
         operation = operation_unverified(data)
         if operation.id not in self._entries:
-            self._take_in(linked(operation, self), [], events, pause)
+            self._take_in(linked(operation, self), [], events)
         return events
 
     def link(self, data: bytes) -> None:
@@ -206,7 +200,7 @@ class Replica:
         self._voidness.link(entry)
 
     def derive(self) -> Steps[None]:
-        """Bring all that is derived up to date, once, after :meth:`link`.
+        """Bring all that is derived up to date, once, after :meth:`link`; yields after each small step.
 
         Until it ends, nothing but :meth:`link` may have been called, and nothing may be asked.
         """
@@ -272,7 +266,7 @@ class Replica:
         if isinstance(entry, GrantEntry):
             self._pool.key_known(self.log, entry.grantee)
         self._ready.extend(self._pool.arrived(self.log, entry.id))
-        return events_of(entry, len(self), void_changed, changed)
+        return events_of(entry, entry.chain.author, len(self), void_changed, changed)
 
     # --- What the verifier asks
 

@@ -100,7 +100,10 @@ class DerivedState:
         return changes.touched
 
     def derive(self, entries: Sequence[Entry]) -> Steps[None]:
-        """Take in all `entries` of a log at once, in the order of storing; which are void is settled."""
+        """Take in all `entries` of a log at once, in the order of storing; which are void is settled.
+
+        Yields after each small step.
+        """
         refuted: dict[ClaimEntry | EvidenceEntry, list[RefutationEntry]] = {}
         superseded: dict[ClaimEntry, list[CorrectionEntry]] = {}
         for some in pieces(entries):

@@ -1,9 +1,8 @@
 """Work that can be interrupted: what one operation changes may take seconds, and no lock may be held that long.
 
 Refuting the root of a derivation changes all that was derived from it, and a revocation all that was written under its
-grant; reading a log again derives everything at once.  So void.py, state.py, blocks.py and document.py do such work as
-a generator that yields every :data:`STEP` entries.  Who runs it may stop at each yield, let go of the lock, and go on
-later where it was.  The contract of the generators is:
+grant.  So void.py, state.py and document.py do such work as a generator that yields every :data:`STEP` entries.  Who
+runs it may stop at each yield, let go of the lock, and go on later where it was.  The contract of the generators is:
 
 * nothing is appended to the log before they are done (:meth:`.replica.Replica.settle` sees to it);
 * nobody reads what they write before they are done (:attr:`.replica.Replica.settled` says when);
@@ -33,8 +32,6 @@ Steps = Generator[None, None, T]
 """Work that yields now and then, and returns its result at the end."""
 STEP = 50
 """How many entries are worked on between two yields."""
-_RUN = 1_000
-"""How many entries are sorted at once: that takes as long."""
 
 Pause = Callable[[], bool]
 """Whether it is time to stop: asked at each yield."""
@@ -43,11 +40,6 @@ Pause = Callable[[], bool]
 def never() -> bool:
     """The :data:`Pause` of who has the time to wait until all is done."""
     return False
-
-
-def always() -> bool:
-    """The :data:`Pause` of who takes one step at a time."""
-    return True
 
 
 def finish(steps: Steps[T]) -> T:
@@ -60,17 +52,22 @@ def finish(steps: Steps[T]) -> T:
             return result
 
 
-def pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """`items` in pieces, after each of which it is time to yield."""
-    for start in range(0, len(items), STEP):
-        yield items[start : start + STEP]
+# --- Many at once ---------------------------------------------------------------------------------------------
+
+_RUN = 1_024
 
 
-def in_order(items: Sequence[T], key: Callable[[T], Any]) -> Steps[list[T]]:
-    """`items` sorted by `key`; one call of ``sorted`` would let nobody else run before it is done."""
+def pieces(entries: Sequence[T]) -> Iterator[Sequence[T]]:
+    """`entries` in pieces that are done in less than a millisecond: between two of them others get their turn."""
+    for start in range(0, len(entries), STEP):
+        yield entries[start : start + STEP]
+
+
+def in_order(entries: Sequence[T], key: Callable[[T], Any]) -> Steps[list[T]]:
+    """Returns `entries` sorted by `key`; yields after each small step, where one sort would let nobody else run."""
     runs = []
-    for start in range(0, len(items), _RUN):
-        runs.append(sorted(items[start : start + _RUN], key=key))
+    for start in range(0, len(entries), _RUN):
+        runs.append(sorted(entries[start : start + _RUN], key=key))
         yield
     if len(runs) < 2:
         return runs[0] if runs else []

@@ -149,7 +149,7 @@ def _signature(draft: _Draft) -> str | None:
 
 
 def ancestors(candidate: Candidate) -> str | None:
-    """Stage 8: find the stored parents, and those that are missing."""
+    """Stage 8: set the parents of a candidate, and what is missing of them; returns a sentence if anything is."""
     # Only a complete past can be judged as it is judged elsewhere.  To ask for the parents is enough: the stored set is
     # closed, so with a parent all of its past is here.
     operation, entry = candidate.operation, candidate.log.entry

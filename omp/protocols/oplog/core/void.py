@@ -45,7 +45,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from omp.protocols.oplog.core.causality import element, falls, in_past, known, lower
-from omp.protocols.oplog.core.entries import Author, Chain, Entry, GrantEntry, RevocationEntry, Vector
+from omp.protocols.oplog.core.entries import (
+    Author,
+    Chain,
+    Entry,
+    GrantEntry,
+    RevocationEntry,
+    Vector,
+)
 from omp.protocols.oplog.core.steps import STEP, Steps, pieces
 
 
@@ -206,7 +213,7 @@ class Voidness:
                 yield self._chains[number].between(below, above)
 
     def derive(self, entries: Sequence[Entry]) -> Steps[None]:
-        """Settle all `entries` of a log at once, which were only linked.
+        """Settle all `entries` of a log at once, which were only linked; yields after each small step.
 
         One level after the other, ascending: when the revocations of a level are settled, so are the floors of all
         grants that decide about the next.

@@ -16,7 +16,8 @@ from omp.protocols.oplog.core.operation import (
     REVOCATION,
     TYPES,
 )
-from omp.protocols.oplog.core.replica import ACCEPTED, Replica
+from omp.protocols.oplog.core.outcomes import ACCEPTED
+from omp.protocols.oplog.core.replica import Replica
 from omp.tests.vectors.makers.oplog.making import APP, LAPTOP, LOG, PHONE, ROOT, TS, Case, Made, scope_of
 from omp.tests.vectors.makers.oplog.stream import TRUSTING, Stream
 

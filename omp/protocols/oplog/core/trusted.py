@@ -1,10 +1,6 @@
-"""Operations that this node has kept: what was verified once is not verified again (§7.7).
+"""What this node verified before it stored it is read back without verifying it again (oplog §7.7).
 
-:func:`operation_unverified` and :func:`linked` make of stored bytes what :func:`~.verify.check_bytes` and
-:func:`~.verify.judge` make of bytes that somebody sent, without the checks of the twelve stages.  The operation ID is
-computed, and each operation that is named must be there: so bytes that have changed since do not go unnoticed.
-
-The caller must give them bytes of its own only, ancestors first.
+Never call these functions with bytes that somebody sent: no stage of §3.2 runs here.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ from omp.rules import identifiers
 
 
 def operation_unverified(data: bytes) -> Operation:
-    """The operation in bytes that passed :func:`~.verify.check_bytes` once and that we have kept ourselves since.
+    """The operation in bytes that passed :func:`check_bytes` once and that we have kept ourselves since.
 
     No stage runs: never call it with bytes that somebody sent.
     """
@@ -46,9 +42,9 @@ def operation_of(data: bytes, operation_id: str) -> Operation:
 
 
 def linked(operation: Operation, log: LogView) -> Candidate:
-    """As :func:`~.verify.judge`, for an operation that passed all stages once: what they found out, without checks.
+    """As :func:`judge` for an operation that passed all stages once: what they found out, without their checks.
 
-    Raises :class:`~.verify.OperationDeferred` if a parent is missing, KeyError if an operation that the body names is.
+    Raises :class:`OperationDeferred` if a parent is missing, KeyError if an operation that the body names is.
     """
     candidate = Candidate(operation, log)
     if problem := ancestors(candidate):

@@ -1,7 +1,6 @@
-"""What is told of a log (§7.6): the events that an operation causes when it is stored.
+"""What becomes of an operation, and what happens to the log because of it: the words of oplog §7.2 and §7.6.
 
-They follow from the stored set and the order of storing alone.  So a log that is read again after a restart tells the
-same.
+Values only.  replica.py makes them, and posting.py and feed.py tell them.
 """
 
 from __future__ import annotations
@@ -9,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from omp.protocols.oplog.core.entries import Entry
+from omp.protocols.oplog.core.entries import Author, Entry
 from omp.protocols.oplog.core.state import status_of
+from omp.protocols.oplog.core.verify import OperationRefused
 
+ACCEPTED, DUPLICATE, DEFERRED, REJECTED = "accepted", "duplicate", "deferred", "rejected"
 MOST_CHANGES_TOLD = 2_000
 """§7.6: where one operation changes more than so many, one event says so for all of them."""
 
@@ -31,14 +32,34 @@ class Event(NamedTuple):
     data: dict[str, Any]
 
 
-def events_of(
-    entry: Entry, stored: int, void_changed: Collection[Entry], changed: Collection[Entry]
-) -> Iterator[Event]:
-    """What is told of `entry`, which is stored as one of so many, and of the entries that have changed with it.
+class Outcome(NamedTuple):
+    """What became of an operation: ``status`` and ``id`` as in §7.2.
 
-    `changed` are those whose object in the state document has, `void_changed` those whose ``void`` has.
+    `code`, `stage` and `message` say why it was rejected; `missing` are the IDs it waits for if it is deferred.  (The
+    pool may put out at once what it is given; the operation is ``deferred`` all the same.)
+    `stored` are the entries that this call added to the log, in the order of storing: the operation itself, then those
+    that had waited for it.  `events` is all that happened, in order.
     """
-    author = entry.chain.author
+
+    status: str
+    id: str | None
+    code: str | None = None
+    stage: int | None = None
+    message: str = ""
+    missing: tuple[str, ...] = ()
+    stored: tuple[Entry, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+def outcome_of(refusal: OperationRefused) -> Outcome:
+    """The outcome, ``rejected``, of an operation that a stage refused."""
+    return Outcome(REJECTED, refusal.id, refusal.code, refusal.stage, refusal.message)
+
+
+def events_of(
+    entry: Entry, author: Author, stored: int, void_changed: Collection[Entry], changed: Collection[Entry]
+) -> Iterator[Event]:
+    """What happened when `entry` was stored, as number `stored` of its log, and changed those stored entries."""
     yield Event("accepted", {"id": entry.id, "type": entry.type, "author": author.key, "void": entry.void})
     if entry.seq in author.forks:
         ops = [author.by_seq[entry.seq - 1].id, entry.id]
