@@ -15,7 +15,8 @@ ever.  Three rules see to that:
   is :class:`~omp.store.port.DamagedRow`, and concerns no other log.
 
 The latest operations, :data:`_TAIL`, are taken back one at a time as when they came (:meth:`Replica.restore`), for
-their events: as many as :class:`~.feed.Feed` holds.  So a reader of events goes on over a restart.
+their events: as many as :class:`~.feed.Feed` holds.  So a reader of events goes on over a restart.  One of them may
+have changed the whole log, and then takes as many steps as that has (:mod:`.core.steps`).
 
 **Who is first.**  A log that a request asks for is loaded by the thread of that request; others who ask for the same
 log wait for it, and nobody else does.  After the start :meth:`Loader.read_ahead` reads the large logs in the
@@ -36,7 +37,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from omp.protocols.oplog.core.outcomes import Event
 from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.steps import Steps, always
 from omp.protocols.oplog.core.verify import OplogError
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import KEPT, Feed
@@ -76,10 +79,17 @@ class HeldLog:
         self.appended = 0
         self.stored = False
 
-    def take_back(self, raw: bytes) -> None:
-        """Take in the next row of the log, with the events it caused."""
-        for event in self.replica.restore(raw):
+    def tell(self, events: Iterable[Event]) -> None:
+        """Give the feed what has happened; nobody sees it before :meth:`Feed.publish`."""
+        for event in events:
             self.appended = self.feed.append(event)
+
+    def take_back(self, raw: bytes) -> Steps[None]:
+        """Take in the next row of the log, with the events it caused."""
+        self.tell(self.replica.restore(raw, always))
+        while not self.replica.settled:
+            yield
+            self.tell(self.replica.settle(always))
 
 
 def rows(tx: Reader, log: str, start: int, end: int) -> Iterator[bytes]:
@@ -146,7 +156,7 @@ class Loader:
                 if done < at_once:
                     replica.link(raw)
                 else:
-                    held.take_back(raw)
+                    yield from held.take_back(raw)
                 if len(replica) != done + 1:
                     raise ValueError("this operation was stored before")
             except (OplogError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:

@@ -50,6 +50,7 @@ between two slices leaves nothing half done.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -63,7 +64,7 @@ from weakref import WeakValueDictionary
 from omp.protocols.oplog.core.operation import Operation
 from omp.protocols.oplog.core.outcomes import Outcome
 from omp.protocols.oplog.core.replica import Replica
-from omp.protocols.oplog.core.steps import Pause
+from omp.protocols.oplog.core.steps import Pause, finish
 from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import Feed
 from omp.protocols.oplog.loading import OPERATIONS, HeldLog, Loader, rows
@@ -127,7 +128,7 @@ class Node:
         self._loads: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         """Log -> the lock that whoever loads it holds."""
         self._unwritten: set[str] = set()
-        """Logs of which a commit has failed, and none has succeeded since."""
+        """Logs of which a commit has failed since :meth:`write_again` last wrote them."""
 
     # --- Writing
 
@@ -150,14 +151,19 @@ class Node:
         :class:`~omp.store.port.StoreUnavailable`; what was committed before that stays.
         """
         outcomes: list[Outcome] = []
-        more, began = bool(operations), time.monotonic()
+        if operations:
+            self._admit_all(log, operations, outcomes)
+        return outcomes
+
+    def _admit_all(self, log: str, operations: Sequence[Operation], outcomes: list[Outcome]) -> None:
+        """Admit `operations`, and finish what is unwritten or unfinished of `log`; adds to `outcomes`."""
+        more, began = True, time.monotonic()
         while more:
             self._settle_all(log)
             more = self._admit_some(log, operations, outcomes)
             if more and time.monotonic() - began >= _BLOCK_SECONDS:
                 give_way()
                 began = time.monotonic()
-        return outcomes
 
     def _admit_some(self, log: str, operations: Sequence[Operation], outcomes: list[Outcome]) -> bool:
         """Admit the next few operations in one commit; adds to `outcomes`, and returns whether there is more to do."""
@@ -181,7 +187,6 @@ class Node:
         except BaseException:
             self._not_written(log, held)
             raise
-        self._unwritten.discard(log)
         held.stored = held.stored or len(held.replica) > 0
         held.feed.publish(events)  # only now is it durable, and may be told
         return more
@@ -189,8 +194,7 @@ class Node:
     def _take_in(self, log: str, held: HeldLog, operations: Sequence[Operation], outcomes: list[Outcome]) -> None:
         try:
             for outcome in _until_pause(held.replica, operations, outcomes):
-                for event in outcome.events:
-                    held.appended = held.feed.append(event)
+                held.tell(outcome.events)
         except BaseException:
             self._fail(log)
             raise
@@ -199,6 +203,7 @@ class Node:
         """Our own fault, half way through a change: what is derived may be wrong now."""
         self._give_up(log)
         self._unwritten.add(log)  # what others are just committing is to be taken back
+        gc.unfreeze()  # it is full of cycles, and loading.py has told the collector that it stays
 
     def _not_written(self, log: str, held: HeldLog | None) -> None:
         """The commit of a block failed: see above, "What a failed commit leaves"."""
@@ -222,7 +227,8 @@ class Node:
         """Write what failed commits have left unwritten, as far as that is possible now."""
         with suppress(StoreUnavailable):
             for log in list(self._unwritten):
-                self._admit_some(log, (), [])
+                self._unwritten.discard(log)  # first, so that a commit that fails meanwhile is not overlooked
+                self._admit_all(log, (), [])
 
     # --- Settling
 
@@ -239,8 +245,8 @@ class Node:
             return False
         try:
             # Its events are told by the writer, whose commit may not be done: it has more to do, and publishes then.
-            for event in held.replica.settle(pause_after(_BLOCK_SECONDS)):
-                held.appended = held.feed.append(event)
+            # Where that commit has failed, write_again has more to do.
+            held.tell(held.replica.settle(pause_after(_BLOCK_SECONDS)))
         except BaseException:
             self._fail(log)
             raise
@@ -374,7 +380,7 @@ def _catch_up(tx: Reader, log: str, held: HeldLog, number: int) -> None:
     That is what writers stored before the log was given up, and committed after it was loaded again.
     """
     for raw in rows(tx, log, len(held.replica), number):
-        held.take_back(raw)
+        finish(held.take_back(raw))
     if len(held.replica) < number:
         raise tx.damage.met(OPERATIONS, key(log, number - 1), "this log has one of its operations twice")
 

@@ -178,6 +178,15 @@ class Damaged(SqliteCase):
             change(tx)
         return Node(store)
 
+    def test_a_damaged_log_is_read_as_far_as_the_damage_once(self) -> None:
+        node = self.damage(lambda tx: tx.put("oplog_operations", key(LOG, 4), b"{}"))
+        linked: list[bytes] = []
+        with keeping(3), patch.object(Replica, "link", lambda replica, data: linked.append(data)):
+            for _ in range(3):
+                with self.assertRaises(DamagedRow):
+                    picture(node)
+        self.assertEqual(len(linked), 1)  # it stored nothing: the first row is the damage that is met
+
     def test_a_damaged_log_is_unavailable_and_the_others_are_served(self) -> None:
         def flipped(tx: Writer) -> None:
             raw = tx.get("oplog_operations", key(LOG, 4)) or b""

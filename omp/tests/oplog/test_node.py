@@ -14,6 +14,7 @@ from omp.protocols.oplog import node as node_module
 from omp.protocols.oplog.core.operation import CLAIM, GRANT, REFUTATION, Operation
 from omp.protocols.oplog.core.outcomes import Event, Outcome
 from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.steps import Pause
 from omp.protocols.oplog.core.verify import check_bytes
 from omp.protocols.oplog.feed import Feed
 from omp.protocols.oplog.node import Node, OpLog
@@ -167,9 +168,9 @@ class Locks(unittest.TestCase):
         node, restore = Node(store), Replica.restore
         locked: list[bool] = []
 
-        def watched(replica: Replica, data: bytes) -> Sequence[Event]:
+        def watched(replica: Replica, data: bytes, pause: Pause) -> Sequence[Event]:
             locked.append(node._lock.locked())
-            return restore(replica, data)
+            return restore(replica, data, pause)
 
         with patch.object(Replica, "restore", watched):
             node.admit(LOG, [])

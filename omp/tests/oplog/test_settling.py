@@ -14,19 +14,20 @@ from itertools import pairwise, takewhile
 from typing import Any, cast
 from unittest.mock import patch
 
+from omp.protocols.oplog import loading, reading
 from omp.protocols.oplog import node as node_module
-from omp.protocols.oplog import reading
 from omp.protocols.oplog.core import blocks, document, state, void
 from omp.protocols.oplog.core.document import MOST_VOIDING, changed_by
 from omp.protocols.oplog.core.entries import SourceEntry
 from omp.protocols.oplog.core.operation import CLAIM, GRANT, REFUTATION, REVOCATION, Operation
 from omp.protocols.oplog.core.outcomes import MOST_CHANGES_TOLD, Event, Outcome
 from omp.protocols.oplog.core.replica import Replica
-from omp.protocols.oplog.core.steps import STEP
+from omp.protocols.oplog.core.steps import STEP, always
 from omp.protocols.oplog.core.trusted import operation_unverified
 from omp.protocols.oplog.core.verify import (
     check_bytes,
 )
+from omp.protocols.oplog.core.waiting import WaitingPool
 from omp.protocols.oplog.feed import Position
 from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.routes import REFUSALS, ROUTES
@@ -34,16 +35,12 @@ from omp.rules import identifiers
 from omp.store.memory import MemoryStore
 from omp.store.port import Store, StoreUnavailable, key
 from omp.tests import long
+from omp.tests.oplog.kept import told
 from omp.tests.oplog.test_node import OpenToAll
 from omp.tests.oplog.world import DEVICES, LOG, ROOT, TRUSTING, TS, LogCopy, World, body_of, envelope, sealed
 from omp.web.messages import Request, Response
 from omp.web.routes import Application, Mount
 from omp.web.signature_guard import SignatureGuard
-
-
-def always() -> bool:
-    """A pause at every step."""
-    return True
 
 
 @contextmanager
@@ -341,6 +338,27 @@ class Failures(unittest.TestCase):
         self.assertIs(self.node._logs[LOG].replica, half)
         self.assertEqual([one.status for one in self.node.admit(LOG, [later])], ["duplicate"])
         self.assertEqual(self.state(HalfDone(self.store)), self.copy.replica.state_document())
+
+    def test_what_a_failed_commit_left_half_settled_is_told_though_nobody_reads_or_writes(self) -> None:
+        self.store.fails = True
+        with self.assertRaises(StoreUnavailable):
+            self.node.admit(LOG, [self.refutation])
+        self.assertFalse(self.node._logs[LOG].replica.settled)
+        feed = self.node._logs[LOG].feed
+        published = feed._published
+        self.node.write_again()
+        self.assertEqual(feed._published, published)
+        self.store.fails = False
+        self.node.write_again()
+        self.assertEqual(feed._published, published + 41)
+        self.assertEqual(told(self.node), told(HalfDone(self.store)))
+
+    def test_a_load_settles_in_small_steps_too(self) -> None:
+        held = loading.HeldLog(LOG, WaitingPool())
+        counts = [sum(1 for _ in held.take_back(operation.raw)) for operation in self.copy.made]
+        self.assertLess(max(counts[:-1]), 5)
+        self.assertGreater(counts[-1], 40)
+        self.assertEqual(held.replica.state_document(), self.copy.replica.state_document())
 
     def test_what_a_failed_commit_left_half_settled_is_written_later(self) -> None:
         before = self.state(self.node)

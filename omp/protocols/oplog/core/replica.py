@@ -181,15 +181,16 @@ class Replica:
             self.rejected.appendleft((operation_id, refusal.code))
             events.append(Event("rejected", {"id": operation_id, "code": refusal.code}))
 
-    def restore(self, data: bytes) -> Sequence[Event]:
+    def restore(self, data: bytes, pause: Pause = never) -> Sequence[Event]:
         """Take back, into a new replica, the bytes of an operation that was accepted before; its ancestors come first.
 
-        Returns the events that it caused when it was stored, in the same order.
+        Returns the events that it caused when it was stored, in the same order; none if `pause` has said so before all
+        is :attr:`settled`, and then :meth:`settle` returns them.
         """
         events: list[Event] = []
         operation = operation_unverified(data)
         if operation.id not in self._entries:
-            self._take_in(linked(operation, self), [], events)
+            self._take_in(linked(operation, self), [], events, pause)
         return events
 
     def link(self, data: bytes) -> None:

@@ -42,6 +42,11 @@ def never() -> bool:
     return False
 
 
+def always() -> bool:
+    """The :data:`Pause` of who takes one step at a time."""
+    return True
+
+
 def finish(steps: Steps[T]) -> T:
     """The result of `steps`, without a pause."""
     while True:
