@@ -94,11 +94,10 @@ from __future__ import annotations
 
 from omp.protocols.oplog.core.operation import VERSION
 from omp.protocols.oplog.node import Node, OpLog
-from omp.protocols.oplog.routes import BEGINS, MAX_PAGE, PROJECTED, READER, REFUSALS, ROUTES
+from omp.protocols.oplog.routes import ACCESS, MAX_PAGE, REFUSALS, ROUTES
 from omp.protocols.oplog.schemas import ABOUT, NAMES
 from omp.web.routes import Context, Mount
 from omp.web.settings import Setting, SettingError, read_settings, switch
-from omp.web.signature_guard import HTTP_SIGNATURE
 
 SETTINGS = (
     Setting(
@@ -137,7 +136,7 @@ def mount(context: Context) -> Mount:
         about=ABOUT,
         schemas=NAMES,
         schemes=context.signatures.schemes(),
-        access={READER: (HTTP_SIGNATURE,), PROJECTED: (HTTP_SIGNATURE,), BEGINS: (HTTP_SIGNATURE, "")},
+        access=ACCESS,
     )
 
 

@@ -17,6 +17,7 @@ from omp.protocols.oplog.reading import DEFAULT_PAGE, EVENT_STREAM
 from omp.web.errors import Refusal, Refusals
 from omp.web.messages import JSON
 from omp.web.routes import Answer, Route
+from omp.web.signature_guard import HTTP_SIGNATURE
 
 MAX_PAGE = 1_000
 
@@ -61,6 +62,8 @@ BEGINS = (
     "None: an operation carries its author's signature.  In mode strict, to begin a log: an HTTP signature by "
     "a configured key, unless OMP_LOGS_OPEN=1."
 )
+ACCESS = {READER: (HTTP_SIGNATURE,), PROJECTED: (HTTP_SIGNATURE,), BEGINS: (HTTP_SIGNATURE, "")}
+"""How a caller is known, for OpenAPI."""
 _PAGED = ("Link", "OMP-Incomplete")
 _PRECONDITIONS = ("If-Match", "If-None-Match")
 
