@@ -20,10 +20,12 @@ from omp.protocols.oplog.core.operation import CAPABILITIES, TYPES
 from omp.tools.log.exchange import pull, push, sync
 from omp.tools.log.showing import show, verify, why
 from omp.tools.log.writing import claim, correct, grant, infer, ingest, init, refute, revoke
+from omp.tools.options import base_url, json_option, server_option
 
 HELP = "keep a signed operation log: claims, evidence, grants; check and exchange it"
 
 _ID = "an operation ID or its first digits"
+_RESULT = "the result as one JSON document"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +52,7 @@ each subcommand has --help, with examples"""
             "--log", type=Path, default=Path("log.ndjson"), metavar="FILE", help="the log (default: %(default)s)"
         )
         sub.add_argument("--key", type=Path, metavar="FILE", help="its key (default: as the log, with .key at the end)")
+        json_option(sub, "the state document, or the operation asked for" if work is show else _RESULT)
         add(sub)
 
 
@@ -129,12 +132,10 @@ def _of_infer(sub: argparse.ArgumentParser) -> None:
 
 def _of_show(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("id", nargs="?", metavar="ID", help=f"one operation: {_ID}")
-    sub.add_argument("--json", action="store_true", help="the state document, its exact bytes")
 
 
 def _of_why(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("claim", metavar="CLAIM", help=_ID)
-    sub.add_argument("--json", action="store_true", help="the derivation as JSON")
 
 
 def _of_verify(sub: argparse.ArgumentParser) -> None:
@@ -142,7 +143,8 @@ def _of_verify(sub: argparse.ArgumentParser) -> None:
 
 
 def _of_peer(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("url", metavar="URL", help="the server, as http://127.0.0.1:8787")
+    server_option(sub)
+    sub.add_argument("url", nargs="?", type=base_url, metavar="URL", help="another server than that of --server")
 
 
 def _of_pull(sub: argparse.ArgumentParser) -> None:
@@ -151,8 +153,9 @@ def _of_pull(sub: argparse.ArgumentParser) -> None:
 
 
 def _of_sync(sub: argparse.ArgumentParser) -> None:
-    _of_peer(sub)
-    sub.add_argument("other", metavar="URL", help="the other server")
+    sub.add_argument("url", type=base_url, metavar="URL", help="a server, as http://127.0.0.1:8787")
+    sub.add_argument("other", type=base_url, nargs="?", metavar="URL", help="another (default: that of --server)")
+    server_option(sub)
     sub.add_argument("--id", metavar="LOG", help="which log (default: that of the file or the key)")
 
 

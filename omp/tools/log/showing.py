@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from omp.protocols.oplog.core import document
 from omp.protocols.oplog.core.document import LISTS, state_object
@@ -19,7 +20,7 @@ from omp.rules.engines import best_engine
 from omp.tools.log.files import numbered, whole_lines
 from omp.tools.log.selecting import find, opened_to_read
 from omp.tools.log.text import counted, summary, tree
-from omp.tools.terminal import Failed, contents, printable_json
+from omp.tools.terminal import Failed, contents, give, printable_json
 
 
 def show(args: argparse.Namespace) -> None:
@@ -28,13 +29,19 @@ def show(args: argparse.Namespace) -> None:
         replica = local.replica
         if args.id is not None:
             entry = find(replica, args.id)
-            print(printable_json(json.dumps({"id": entry.id, **entry.envelope()}, indent=2, ensure_ascii=False)))
-            if entry.type in LISTS:
-                print(json.dumps(state_object(entry), indent=2))
+            state = state_object(entry) if entry.type in LISTS else None
+            shown: dict[str, Any] = {"id": entry.id, **entry.envelope()}
+            give(args.json, {"operation": shown, "state": state}, _indented(shown, state))
         elif args.json:
             print(replica.state_document().decode())
         else:
             print("\n".join(summary(replica)))
+
+
+def _indented(*values: Any) -> Iterator[str]:
+    for value in values:
+        if value is not None:
+            yield printable_json(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def why(args: argparse.Namespace) -> None:
@@ -59,8 +66,8 @@ def verify(args: argparse.Namespace) -> None:
     if not lines:
         raise Failed("There is no operation in it.")
     count = len(report.operations)
-    print(f"{counted(count, 'operation')} hold{'s' if count == 1 else ''}")
-    print(report.state_id)
+    lines_of_it = [f"{counted(count, 'operation')} hold{'s' if count == 1 else ''}", report.state_id]
+    give(args.json, {"operations": count, "state": report.state_id}, lines_of_it)
 
 
 def _problem(lines: Sequence[tuple[int, bytes]], report: Report) -> str:
