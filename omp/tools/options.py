@@ -35,8 +35,10 @@ COMMANDS = {
     "peers": "omp.tools.peers",
     "profile": "omp.tools.profile",
     "store": "omp.tools.store",
+    "backup": "omp.tools.backup",
     "vectors": "omp.tests.vectors.command",
     "bench": "omp.tests.benchmarks.command",
+    "completion": "omp.tools.completion",
 }
 NEEDS = {
     "log": "omp.protocols.oplog",
@@ -73,6 +75,17 @@ class Parser(argparse.ArgumentParser):
     def subcommands(self) -> dict[str, Parser]:
         """Name -> parser; empty where there are no subcommands."""
         return dict(self._commands.choices) if self._commands is not None else {}
+
+    def words(self) -> list[str]:
+        """The long options, and the words of positional arguments that take only certain ones: for completion."""
+        options = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+        fixed = [
+            str(word)
+            for action in self._actions
+            if not action.option_strings and action is not self._commands
+            for word in action.choices or ()
+        ]
+        return [*fixed, *options]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

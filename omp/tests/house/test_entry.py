@@ -247,7 +247,10 @@ class Package(unittest.TestCase):
                 for how in (["-c", script], ["-m", "omp"])
             )
         self.assertEqual(list(json.loads(served.stdout)["protocols"]), ["system", "objects", "oplog"])
-        self.assertEqual(re.findall(r"^  ([a-z]+)", listed.stdout, re.MULTILINE), ["keygen", "sign", "log", "store"])
+        self.assertEqual(
+            re.findall(r"^  ([a-z]+)", listed.stdout, re.MULTILINE),
+            ["keygen", "sign", "log", "store", "backup", "completion"],
+        )
 
     def test_the_version_is_what_the_server_says(self) -> None:
         done = subprocess.run([sys.executable, "server.py", "--version"], cwd=TOP, capture_output=True, timeout=60)

@@ -1,6 +1,6 @@
-"""The subcommands of ``python -m omp log`` that only read: `show`, `why` and `verify`.
+"""The subcommands of ``python -m omp log`` that only read: `show`, `list`, `graph`, `why` and `verify`.
 
-`show` and `why` trust the file, as :mod:`.files` does.  `verify` trusts nothing: it runs the definition of the
+All but `verify` trust the file, as :mod:`.files` does.  `verify` trusts nothing: it runs the definition of the
 protocol, which shares no code with the core, over the exact bytes.
 """
 
@@ -13,13 +13,16 @@ from typing import Any
 
 from omp.protocols.oplog.core import document
 from omp.protocols.oplog.core.document import LISTS, state_object
-from omp.protocols.oplog.core.entries import SourceEntry
+from omp.protocols.oplog.core.entries import Entry, SourceEntry
 from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, INFERENCE
+from omp.protocols.oplog.core.replica import Replica
+from omp.protocols.oplog.core.state import status_of
 from omp.protocols.oplog.definition import Report, check
 from omp.rules.engines import best_engine
 from omp.tools.log.files import numbered, whole_lines
+from omp.tools.log.lanes import drawn
 from omp.tools.log.selecting import find, opened_to_read
-from omp.tools.log.text import counted, summary, tree
+from omp.tools.log.text import counted, line, short, summary, tree
 from omp.tools.terminal import Failed, contents, give, printable_json
 
 
@@ -42,6 +45,62 @@ def _indented(*values: Any) -> Iterator[str]:
     for value in values:
         if value is not None:
             yield printable_json(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def list_(args: argparse.Namespace) -> None:
+    """Print every operation, one a line, the latest first."""
+    with opened_to_read(args) as local:
+        entries = _latest_first(local.replica)
+        give(args.json, {"operations": [_node(entry) for entry in entries]} if args.json else None, map(line, entries))
+
+
+def graph(args: argparse.Namespace) -> None:
+    """Draw the operations with what each builds on, the latest first."""
+    with opened_to_read(args) as local:
+        entries = _latest_first(local.replica)
+        if args.dot:
+            print("\n".join(_dot(entries)))
+            return
+        value = {"operations": [_node(entry) for entry in entries]} if args.json else None
+        give(args.json, value, _drawing(entries))
+
+
+def _latest_first(replica: Replica) -> list[Entry]:
+    """In the total order, backwards: each operation before those it builds on."""
+    return list(replica.operations())[::-1]
+
+
+def _parents(entry: Entry) -> list[str]:
+    envelope = entry.envelope()
+    return [parent for parent in (envelope["prev"], *envelope["deps"]) if parent is not None]
+
+
+def _node(entry: Entry) -> dict[str, Any]:
+    envelope = entry.envelope()
+    return {
+        "id": entry.id,
+        "ts": envelope["ts"],
+        "author": entry.author,
+        "type": entry.type,
+        "status": status_of(entry),
+        "parents": _parents(entry),
+    }
+
+
+def _drawing(entries: Sequence[Entry]) -> Iterator[str]:
+    by_id = {entry.id: entry for entry in entries}
+    for row, node in drawn((entry.id, _parents(entry)) for entry in entries):
+        yield f"{row} {line(by_id[node])}" if node is not None else row
+
+
+def _dot(entries: Sequence[Entry]) -> Iterator[str]:
+    """The graph for Graphviz; what is in it are hashes and types, which need no escapes."""
+    yield "digraph log {"
+    for entry in entries:
+        yield f'  "{entry.id}" [label="{short(entry.id)}\\n{entry.type}"];'
+        for parent in _parents(entry):
+            yield f'  "{entry.id}" -> "{parent}";'
+    yield "}"
 
 
 def why(args: argparse.Namespace) -> None:
