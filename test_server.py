@@ -332,7 +332,7 @@ class WalkThrough(unittest.TestCase):
                 ]
                 done = run("-m", "omp", "sign", *arguments, *form, "--namespace", "ns", "--json", '{"x":1}')
                 self.assertEqual(done.returncode, 0, done.stderr)
-                self.assertIn("Status: 201", done.stdout)
+                self.assertIn("Status: 201", done.stderr)
             with Client(port) as client:
                 body = {"namespace": "ns", "content": {}}
                 unsigned = client.request("POST", "/objects", body)

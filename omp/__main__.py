@@ -1,8 +1,9 @@
 """``python -m omp COMMAND``: one module a command, imported only when it is asked for.
 
-A command module has ``HELP`` (one line), ``configure(parser)`` and ``run(arguments) -> exit status``.  What it cannot
-do, it raises as :class:`~omp.tools.terminal.Failed`; here that becomes a line on standard error and status 1, as does
-a package that is missing, and an output that cannot be written.
+A command module, listed in :mod:`omp.tools.options`, has ``HELP`` (one line), ``configure(parser)`` and
+``run(arguments) -> exit status``.  Its result goes to standard output, all else to standard error.  What it cannot do,
+it raises as :class:`~omp.tools.terminal.Failed`; here that becomes a line on standard error and status 1, as does a
+package that is missing, and an output that cannot be written.
 """
 
 import sys
@@ -11,37 +12,14 @@ if sys.version_info < (3, 11):  # noqa: UP036 - as in server.py, before what an 
     sys.stderr.write("python -m omp needs Python 3.11 or newer; this is {}.{}.\n".format(*sys.version_info))
     sys.exit(2)
 
-import argparse
 import importlib
-import importlib.util
 import io
 import os
 
+from omp import __version__
 from omp.rules.engines import CryptographyMissing
-from omp.tools.terminal import Failed, printable, reason
-
-COMMANDS = {
-    "keygen": "omp.tools.keygen",
-    "sign": "omp.tools.sign",
-    "log": "omp.tools.log",
-    "vault": "omp.tools.vault",
-    "places": "omp.tools.places",
-    "peers": "omp.tools.peers",
-    "profile": "omp.tools.profile",
-    "store": "omp.tools.store",
-    "vectors": "omp.tests.vectors.command",
-    "bench": "omp.tests.benchmarks.command",
-}
-NEEDS = {
-    "log": "omp.protocols.oplog",
-    "vault": "omp.protocols.avp",
-    "places": "omp.protocols.mrs",
-    "peers": "omp.protocols.mrs",
-    "profile": "omp.protocols.nexus",
-    "vectors": "omp.tests",
-    "bench": "omp.tests",
-}
-"""The folder that a command is about: where a vendored copy lacks it, there is no such command."""
+from omp.tools.options import commands, did_you_mean, parser_for
+from omp.tools.terminal import Failed, printable, reason, tracing
 
 
 def main(arguments: "list[str]") -> int:
@@ -71,22 +49,17 @@ def _run(name: str, arguments: "list[str]") -> int:
     if name in ("-h", "--help", "help"):
         print(_overview())
         return 0
-    commands = _commands()
-    if name not in commands:
-        print(f"python -m omp: there is no command {name!r}; one of {', '.join(commands)}", file=sys.stderr)
+    if name == "--version":
+        print(f"omp {__version__}")
+        return 0
+    known = commands()
+    if name not in known:
+        guess = did_you_mean(name, known)
+        print(f"python -m omp: there is no command {name!r}; one of {', '.join(known)}{guess}", file=sys.stderr)
         return 2
-    command = importlib.import_module(commands[name])
-    parser = argparse.ArgumentParser(
-        prog=f"python -m omp {name}",
-        description=command.HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.configure(parser)
-    return int(command.run(parser.parse_args(arguments)))
-
-
-def _commands() -> "dict[str, str]":
-    return {name: COMMANDS[name] for name in COMMANDS if importlib.util.find_spec(NEEDS.get(name, "omp"))}
+    parsed = parser_for(name).parse_args(arguments)
+    with tracing(getattr(parsed, "verbose", False)):
+        return int(importlib.import_module(known[name]).run(parsed))
 
 
 def _flush() -> None:
@@ -103,8 +76,8 @@ def _abandon_output() -> None:
 
 
 def _overview() -> str:
-    lines = ["usage: python -m omp COMMAND …", "", "commands (each has --help, with examples):"]
-    lines += [f"  {name:9} {importlib.import_module(module).HELP}" for name, module in _commands().items()]
+    lines = ["usage: python -m omp COMMAND … | --version", "", "commands (each has --help, with examples):"]
+    lines += [f"  {name:9} {importlib.import_module(module).HELP}" for name, module in commands().items()]
     return "\n".join(lines)
 
 

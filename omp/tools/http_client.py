@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from omp.rules.json_text import JsonError, parse
 from omp.rules.schema import compile_schema
-from omp.tools.terminal import Failed, printable, reason
+from omp.tools.terminal import Failed, printable, reason, trace
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -89,6 +89,7 @@ class Server:
         connect = HTTPSConnection if self.scheme == "https" else HTTPConnection
         length = [("Content-Length", str(len(body)))] if body else []
         sent = [header_field(*each) for each in (("Host", self.authority), *fields, *length)]
+        _trace_sent(method, self.path + target, sent, body)
         try:
             with closing(connect(self.authority, timeout=TIMEOUT)) as connection:
                 connection.connect()
@@ -99,7 +100,9 @@ class Server:
                     connection.endheaders(body or None)
                 response = connection.getresponse()
                 received = {name.lower(): value for name, value in response.getheaders()}
-                return Answer(response.status, received, self._whole(response))
+                answer = Answer(response.status, received, self._whole(response))
+                _trace_received(answer)
+                return answer
         except UnicodeError:  # the name has no IDNA form, which is what name services are asked for
             raise Failed(f"The server {self.url} cannot be reached: its name is no host name.") from None
         except OSError as error:
@@ -136,6 +139,24 @@ class Server:
         if compile_schema(schema)(value):
             raise Failed(f"What answers at {self.url} is no {self._kind}: its answer is not what was asked for.")
         return value
+
+
+def _trace_sent(method: str, target: str, fields: Iterable[Field], body: bytes) -> None:
+    """With ``-v``: the request, without the token that it carries, and of its body the size."""
+    trace(">", f"{method} {target} HTTP/1.1")
+    for name, value in fields:
+        scheme, _, secret = value.partition(" ")
+        hidden = name.lower() == "authorization" and secret
+        trace(">", f"{name}: {f'{scheme} …' if hidden else value}")
+    if body:
+        trace(">", f"({len(body)} bytes)")
+
+
+def _trace_received(answer: Answer) -> None:
+    trace("<", f"HTTP/1.1 {answer.status}")
+    for name, value in answer.fields.items():
+        trace("<", f"{name}: {value}")
+    trace("<", f"({len(answer.body)} bytes)")
 
 
 def header_field(name: str, value: str) -> Field:

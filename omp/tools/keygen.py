@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 
 from omp.rules.encodings import b64u_encode
 from omp.rules.engines import SecretKeys, secret_keys
 from omp.rules.identifiers import key_id
-from omp.tools.terminal import Failed
+from omp.tools.options import json_option
+from omp.tools.terminal import Failed, give, note
 
 HELP = "make a key pair for HTTP signatures and print the exports for both sides"
 
@@ -34,27 +34,27 @@ _KEYID = re.compile(r"[ !-&(-~]+")
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("--keyid", default="sig1", help="the name of the key in signatures (default: sig1)")
+    json_option(parser, "the key pair as one JSON document, instead of exports")
     parser.epilog = _EXAMPLES
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the exports and return 0; raises :class:`Failed` if the keyid cannot be used."""
-    return print_new_key(arguments.keyid)
+    return print_new_key(arguments.keyid, as_json=arguments.json)
 
 
-def print_new_key(keyid: str) -> int:
+def print_new_key(keyid: str, *, as_json: bool = False) -> int:
     """Make a key pair, print its exports and return 0; raises :class:`Failed`."""
     if not _KEYID.fullmatch(keyid):
         raise Failed("A keyid must be printable ASCII without a single quote.")
     secrets = secret_keys()
     seed = _seed(secrets)
     public_key = secrets.public_key(seed)
-    print("\n".join(exports(keyid, public_key, seed)))
-    print(
-        "# The second line is for the server.  SEED_B64U is the client's secret: show it to nobody.\n"
-        f"# As a reader of /logs this key is the keyid {key_id(public_key)}",
-        file=sys.stderr,
-    )
+    made = {"keyid": keyid, "key": key_id(public_key), "public": b64u_encode(public_key), "seed": b64u_encode(seed)}
+    give(as_json, made, exports(keyid, public_key, seed))
+    if not as_json:
+        note("# The second line is for the server.  SEED_B64U is the client's secret: show it to nobody.")
+        note(f"# As a reader of /logs this key is the keyid {made['key']}")
     return 0
 
 

@@ -22,7 +22,7 @@ from omp.rules.json_text import JsonError, parse
 from omp.rules.schema import compile_schema
 from omp.rules.signature_base import SignedRequest
 from omp.tools.http_client import Field, Server
-from omp.tools.terminal import Failed, contents, reason
+from omp.tools.terminal import Failed, contents, reason, trace, traced
 
 COVERED = ("@method", "@target-uri", "mrs-identity")
 """With a body, content-digest too.  The whole address binds the request to this server (mrs §9.7)."""
@@ -97,7 +97,7 @@ def signer(identity: str, seed: str, key_url: str | None = None) -> Credentials:
         fields = sign(
             request,
             keyid=keyid,
-            signer=lambda message: secrets.sign(raw, message),
+            signer=traced(lambda message: secrets.sign(raw, message)),
             created=int(time.time()),
             components=COVERED,
         )
@@ -114,6 +114,7 @@ def ask_stranger(url: str, path: str, schema: Mapping[str, Any], value: Any, *, 
     """
     if urlsplit(url).path and not insecure:
         raise Failed(f"The server {url} cannot be reached: a server referred to must have no path.")
+    trace(">", f"POST {url}{path}")
     try:
         body = fetch(url + path, insecure=insecure, sent=json.dumps(value).encode(), most=MAX_REFERRED_ANSWER)
         answer = parse(body)

@@ -10,9 +10,8 @@ only.
 from __future__ import annotations
 
 import argparse
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from omp.protocols.mrs import schemas
@@ -20,9 +19,9 @@ from omp.protocols.mrs.fetch import FetchError, fetch
 from omp.protocols.mrs.peers import BadPeer, read_peer
 from omp.protocols.mrs.schemas import MAX_HINT, MAX_REGIONS, iso_time
 from omp.rules.json_text import JsonError, parse
-from omp.tools.http_client import LOCAL
 from omp.tools.mrs_client import RegistryClient, bearer, nobody, secret
-from omp.tools.terminal import printable, warn
+from omp.tools.options import json_option, server_option
+from omp.tools.terminal import give, printable, trace, warn
 
 HELP = "list, add, remove and refresh the peers of a registry"
 MAX_LEARNED = 100
@@ -34,15 +33,15 @@ examples:
   python -m omp peers list
   python -m omp peers remove https://sydney.mrs.example
 
-variables: MRS_SERVER_URL (--server), OMP_ADMIN_TOKEN (--token-file; without it, only on the server's own machine)"""
+variables: OMP_SERVER (--server), OMP_ADMIN_TOKEN (--token-file; without it, only on the server's own machine)"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The actions and their options."""
     parser.epilog = _EXAMPLES
     common = argparse.ArgumentParser(add_help=False)
-    server = os.environ.get("MRS_SERVER_URL", LOCAL)
-    common.add_argument("--server", default=server, help="base URL of the server (default: %(default)s)")
+    server_option(common)
+    json_option(common)
     common.add_argument("--token-file", metavar="FILE", help='holds OMP_ADMIN_TOKEN ("-" is standard input)')
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, text in (
@@ -63,40 +62,49 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked for; 0, or :class:`~omp.tools.terminal.Failed`."""
+    """Do what was asked for; 0 if all of it was done, else 1; or :class:`~omp.tools.terminal.Failed`."""
     token = secret("OMP_ADMIN_TOKEN", arguments.token_file)
     server = RegistryClient(arguments.server, bearer(token) if token else nobody)
-    _ACTIONS[arguments.action](server, arguments)
-    return 0
+    return 0 if _ACTIONS[arguments.action](server, arguments) else 1
 
 
-def _list(server: RegistryClient, arguments: argparse.Namespace) -> None:
-    for peer in server.ask("GET", "/admin/peers", schemas.PEERS)["peers"]:
+def _list(server: RegistryClient, arguments: argparse.Namespace) -> bool:
+    answer = server.ask("GET", "/admin/peers", schemas.PEERS)
+    give(arguments.json, answer, _lines(answer["peers"]))
+    return True
+
+
+def _lines(peers: list[Any]) -> Iterator[str]:
+    for peer in peers:
         kind = "configured" if peer["is_configured"] else "learned"
         seen = f"seen {peer['last_seen']}" if peer["last_seen"] else "never seen"
         regions = len(peer["authoritative_regions"])
         line = f"{peer['server_url']}  {kind}, {seen}, {regions} regions  {peer['hint'] or ''}"
-        print(printable(line.rstrip()))
+        yield printable(line.rstrip())
 
 
-def _add(server: RegistryClient, arguments: argparse.Namespace) -> None:
+def _add(server: RegistryClient, arguments: argparse.Namespace) -> bool:
     answer = server.ask(
         "POST",
         "/admin/peers",
         schemas.PEER_CHANGED,
         {"action": "add", "server_url": arguments.peer, "hint": arguments.hint},
     )
-    print(printable(f"{answer['status']} {answer['server_url']}"))
+    give(arguments.json, answer, [printable(f"{answer['status']} {answer['server_url']}")])
+    return True
 
 
-def _remove(server: RegistryClient, arguments: argparse.Namespace) -> None:
+def _remove(server: RegistryClient, arguments: argparse.Namespace) -> bool:
     answer = server.ask(
         "POST", "/admin/peers", schemas.PEER_CHANGED, {"action": "remove", "server_url": arguments.peer}
     )
-    print(printable(f"{answer['status']} {answer['server_url']}"))
+    give(arguments.json, answer, [printable(f"{answer['status']} {answer['server_url']}")])
+    return True
 
 
-def _refresh(server: RegistryClient, arguments: argparse.Namespace) -> None:
+def _refresh(server: RegistryClient, arguments: argparse.Namespace) -> bool:
+    """Whether every peer answered.  What was learned of one is kept and told before the next is asked."""
+    done: dict[str, list[Any]] = {"refreshed": [], "learned": [], "skipped": []}
     peers = server.ask("GET", "/admin/peers", schemas.PEERS)["peers"]
     known = {peer["server_url"] for peer in peers} | {
         server.url,
@@ -104,19 +112,28 @@ def _refresh(server: RegistryClient, arguments: argparse.Namespace) -> None:
     }
     for peer in peers:
         url = peer["server_url"]
+        trace(">", f"GET {url}/.well-known/mrs")
         try:
             about = parse(fetch(f"{url}/.well-known/mrs", insecure=peer["is_configured"] or arguments.insecure))
             changes, learned = what_it_says(url, about, iso_time(time.time()))
         except (FetchError, JsonError, BadPeer) as error:
             warn(f"{url} is skipped: {error}")
+            done["skipped"].append({"server_url": url, "reason": str(error)})
             continue
         server.ask("POST", "/admin/peers", schemas.PEER_CHANGED, {"action": "add", **changes})
-        print(printable(f"{url}  {changes.get('hint') or ''}".rstrip()))
+        done["refreshed"].append(url)
+        if not arguments.json:
+            print(printable(f"{url}  {changes.get('hint') or ''}".rstrip()))
         for other in learned:
             if other["server_url"] not in known:
                 known.add(other["server_url"])
                 server.ask("POST", "/admin/peers", schemas.PEER_CHANGED, {"action": "add", **other})
-                print(printable(f"  learned {other['server_url']}"))
+                done["learned"].append(other["server_url"])
+                if not arguments.json:
+                    print(printable(f"  learned {other['server_url']}"))
+    if arguments.json:
+        give(True, done, ())
+    return not done["skipped"]
 
 
 def what_it_says(url: str, about: Any, now: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -153,7 +170,7 @@ def what_it_says(url: str, about: Any, now: str) -> tuple[dict[str, Any], list[d
     return changes, learned
 
 
-_ACTIONS: dict[str, Callable[[RegistryClient, argparse.Namespace], None]] = {
+_ACTIONS: dict[str, Callable[[RegistryClient, argparse.Namespace], bool]] = {
     "list": _list,
     "add": _add,
     "remove": _remove,

@@ -12,7 +12,6 @@ ever on the command line, which other users of a machine can read.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from shlex import quote
@@ -23,9 +22,9 @@ from omp.protocols.mrs import schemas
 from omp.protocols.mrs.fetch import server_url
 from omp.protocols.mrs.geometry import GeometryError
 from omp.protocols.mrs.registration import read_space
-from omp.tools.http_client import LOCAL
 from omp.tools.mrs_client import Credentials, RegistryClient, ask_stranger, bearer, secret, signer, write_secret
-from omp.tools.terminal import Failed, printable, warn
+from omp.tools.options import json_option, server_option
+from omp.tools.terminal import Failed, give, printable, warn
 
 HELP = "register places, and find what is around a point"
 MAX_SERVERS = 10
@@ -41,7 +40,7 @@ examples:
   python -m omp places release reg_a1b2c3d4e5f6
   python -m omp places peers
 
-variables: MRS_SERVER_URL (--server), MRS_TOKEN (--token-file), MRS_PASSWORD (--password-file),
+variables: OMP_SERVER (--server), MRS_TOKEN (--token-file), MRS_PASSWORD (--password-file),
 MRS_IDENTITY and SEED_B64U (--seed-file); a file "-" is standard input"""
 
 
@@ -49,9 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The actions and their options."""
     parser.epilog = _EXAMPLES
     common = argparse.ArgumentParser(add_help=False)
-    server = os.environ.get("MRS_SERVER_URL", LOCAL)
-    common.add_argument("--server", default=server, help="base URL of the server (default: %(default)s)")
-    common.add_argument("--json", action="store_true", help="print the server's answer as it is")
+    server_option(common)
+    json_option(common, "the server's answer as one JSON document; of search --follow, the answer of each server")
     common.add_argument(
         "--key-url", help="where the key of MRS_IDENTITY is published, if not at https:// on its domain"
     )
@@ -124,10 +122,11 @@ def _token(arguments: argparse.Namespace, path: str) -> None:
     )
     if arguments.token_file is not None:
         write_secret(arguments.token_file, answer["token"])
-        _print(f"the token is in {arguments.token_file}")
+        line = f"the token is in {arguments.token_file}"
+        give(arguments.json, {"token_file": arguments.token_file}, [printable(line)])
         return
     # Quoted: a shell is to read it, and the token is whatever the server sent.
-    _print(json.dumps(answer) if arguments.json else f"export MRS_TOKEN={quote(answer['token'])}")
+    give(arguments.json, answer, [printable(f"export MRS_TOKEN={quote(answer['token'])}")])
 
 
 def _register(arguments: argparse.Namespace) -> None:
@@ -138,7 +137,7 @@ def _register(arguments: argparse.Namespace) -> None:
         claim["id"] = arguments.id
     answer = _client(arguments).ask("POST", "/register", schemas.REGISTERED, claim)
     made = answer["registration"]
-    _print(json.dumps(answer) if arguments.json else f"{answer['status']} {made['id']}, version {made['version']}")
+    give(arguments.json, answer, [printable(f"{answer['status']} {made['id']}, version {made['version']}")])
 
 
 def _space(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -157,6 +156,7 @@ def _search(arguments: argparse.Namespace) -> None:
     first = RegistryClient(arguments.server)
     answer = first.ask("POST", "/search", schemas.FOUND, wanted)
     servers = [first.url]
+    answers: list[dict[str, Any]] = []
     for number in range(MAX_SERVERS):  # `servers` grows meanwhile
         if number:
             try:
@@ -164,14 +164,15 @@ def _search(arguments: argparse.Namespace) -> None:
             except Failed as error:
                 warn(str(error))
                 answer = {"results": [], "referrals": []}
-        if arguments.json:
-            print(json.dumps(answer))
-        else:
+        answers.append({"server": servers[number], "answer": answer})
+        if not arguments.json:  # at once: the next may take its time
             _show(servers[number], answer)
         if arguments.follow:
             servers += _unknown(servers, answer["referrals"])
         if number + 1 == len(servers):
-            return
+            break
+    if arguments.json:
+        give(True, {"answers": answers} if arguments.follow else answer, ())
 
 
 def _unknown(servers: list[str], referrals: list[Any]) -> list[str]:
@@ -215,7 +216,7 @@ def _describe(space: Any) -> str:
 
 def _release(arguments: argparse.Namespace) -> None:
     answer = _client(arguments).ask("POST", "/release", schemas.RELEASED, {"id": arguments.id})
-    _print(json.dumps(answer) if arguments.json else f"{answer['status']} {answer['id']}")
+    give(arguments.json, answer, [printable(f"{answer['status']} {answer['id']}")])
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -225,21 +226,18 @@ def _list(arguments: argparse.Namespace) -> None:
     while cursor := answer.get("next_cursor"):
         answer = client.ask("GET", f"/registrations?{urlencode({'cursor': cursor})}", schemas.OWN)
         registrations += answer["registrations"]
-    if arguments.json:
-        print(json.dumps({"registrations": registrations}))
-        return
-    for one in registrations:
-        service = "not to be found" if one["foad"] else one["service_point"]
-        _print(f"{one['id']}  version {one['version']}  {_describe(one['space'])}  {service}")
+    give(arguments.json, {"registrations": registrations}, map(_line, registrations))
+
+
+def _line(one: Any) -> str:
+    service = "not to be found" if one["foad"] else one["service_point"]
+    return printable(f"{one['id']}  version {one['version']}  {_describe(one['space'])}  {service}")
 
 
 def _peers(arguments: argparse.Namespace) -> None:
     answer = RegistryClient(arguments.server).ask("GET", "/.well-known/mrs", schemas.ABOUT)
-    if arguments.json:
-        print(json.dumps(answer))
-        return
-    for peer in answer["known_peers"]:
-        _print(peer["server"] + (f" ({peer['hint']})" if peer["hint"] else ""))
+    lines = (peer["server"] + (f" ({peer['hint']})" if peer["hint"] else "") for peer in answer["known_peers"])
+    give(arguments.json, answer, map(printable, lines))
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,10 @@ from omp.protocols.nexus.schemas import DONE, MESSAGES, PROFILE
 from omp.protocols.nexus.signatures import FORMS, as_written, payload
 from omp.rules.engines import CryptographyMissing
 from omp.rules.json_text import JsonError, parse
-from omp.tools.http_client import LOCAL, Server
+from omp.tools.http_client import Server
 from omp.tools.key_files import read_secret, write_secret
-from omp.tools.terminal import Failed, contents, printable
+from omp.tools.options import json_option, server_option
+from omp.tools.terminal import Failed, contents, give, printable, trace
 
 HELP = "keep a profile, a prompt and messages under an Ethereum key"
 EXAMPLES = """examples:
@@ -120,11 +121,13 @@ class Profile:
             exact = as_written(json.dumps(body).encode())
         except JsonError as error:  # command-line bytes that do not decode are lone surrogates in Python
             raise Failed(f"This cannot be sent: {error}.") from None
-        digest = keccak256(payload(exact, FORMS[0]))
+        signed = payload(exact, FORMS[0])
+        trace("=", signed.decode(errors="replace"))
+        digest = keccak256(signed)
         auth = {"publicKey": self._owner, "signature": signature_text(self._wallet.sign(digest))}
         data = json.dumps({**body, "auth": auth}).encode()
         answer = self._server.ask("POST", BASE + endpoint, data, self._fields)
-        return printable(self._server.value(answer, DONE)["message"])
+        return str(self._server.value(answer, DONE)["message"])
 
 
 # --- the commands -------------------------------------------------------------------------------------------------
@@ -134,17 +137,18 @@ def keygen(args: argparse.Namespace) -> None:
     """Make a key, write it to a file that is yours alone, and print its address."""
     wallet = Wallet(None)
     write_secret(args.key, f"0x{wallet.secret():064x}\n")
-    print(checksummed(wallet.address))
+    give(args.json, {"address": checksummed(wallet.address)}, [checksummed(wallet.address)])
 
 
 def show(args: argparse.Namespace) -> None:
     """Print the effective profile: each field that can be changed, its value, and the values that fit."""
     server, owner = _reading(args)
     profile, _ = server.get(f"{BASE}/config", PROFILE)
-    if args.json:
-        print(json.dumps(profile, indent=2))
-        return
-    print(f"owner {checksummed(owner)}")
+    give(args.json, profile, _profile_lines(profile, owner))
+
+
+def _profile_lines(profile: Any, owner: str) -> Iterator[str]:
+    yield f"owner {checksummed(owner)}"
     overrides = profile["user_overrides"]
     for field in profile["editable_fields"]:
         kind, _, name = field.partition(".")
@@ -156,8 +160,8 @@ def show(args: argparse.Namespace) -> None:
         # An override that the server's options have outdated stays stored, and the default counts (nexus §5.1).
         unfit = "" if own in (None, value) else f"   (your own, {_shown(own)}, no longer fits)"
         mark = " " if own is None or unfit else "*"
-        print(f"{mark} {field:30} {_shown(value)}{_fitting(profile['field_options'].get(field))}{unfit}")
-    print("(* is your own; the others are the server's defaults)")
+        yield f"{mark} {field:30} {_shown(value)}{_fitting(profile['field_options'].get(field))}{unfit}"
+    yield "(* is your own; the others are the server's defaults)"
 
 
 def _shown(value: Any) -> str:
@@ -183,7 +187,7 @@ def set_(args: argparse.Namespace) -> None:
         if not equals or not name:
             raise Failed(f"{pair!r} must be KEY=VALUE, or KEY= to take an override back.")
         overrides[name.removeprefix("config.")] = _value(text)
-    print(_writing(args).post("/config", {"overrides": overrides}))
+    _post(args, "/config", {"overrides": overrides})
 
 
 def _value(text: str) -> Any:
@@ -200,29 +204,45 @@ def prompt(args: argparse.Namespace) -> None:
         text = contents(args.file).decode()
     except UnicodeDecodeError:
         raise Failed(f"{'Standard input' if args.file == '-' else args.file} is not UTF-8 text.") from None
-    print(_writing(args).post("/prompts", {"overrides": {"friends_profile": text or None}}))
+    _post(args, "/prompts", {"overrides": {"friends_profile": text or None}})
 
 
 def messages(args: argparse.Namespace) -> None:
     """Print the history, newest first."""
+    found = _history(args)
+    give(args.json, {"messages": found}, map(_message_line, found))
+
+
+def _history(args: argparse.Namespace) -> list[Any]:
     server, _ = _reading(args)
+    found: list[Any] = []
     target = f"{BASE}/messages?limit={min(args.limit, 100)}"
     left = args.limit
     while target and left > 0:
         page, target = server.get(target, MESSAGES)
         if not page:
             break  # the end, whatever the link says: an empty page must not loop
-        for message in page[:left]:
-            content = message["content"]
-            text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-            print(printable(f"{message['created_at']}  {message['run_id']}  {message['role']:5}  {text}"))
+        found += page[:left]
         left -= len(page)
+    return found
+
+
+def _message_line(message: Any) -> str:
+    content = message["content"]
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    return printable(f"{message['created_at']}  {message['run_id']}  {message['role']:5}  {text}")
 
 
 def say(args: argparse.Namespace) -> None:
     """Add a message to the history."""
     message = {"run_id": args.run, "role": args.role, "content": args.text}
-    print(_writing(args).post("/messages", {"messages": [message]}))
+    _post(args, "/messages", {"messages": [message]})
+
+
+def _post(args: argparse.Namespace, endpoint: str, body: Mapping[str, Any]) -> None:
+    """Sign and send; print what the server says about it."""
+    message = _writing(args).post(endpoint, body)
+    give(args.json, {"message": message}, [printable(message)])
 
 
 def _reading(args: argparse.Namespace) -> tuple[Profile, str]:
@@ -269,10 +289,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         else:
             sub.add_argument("--key", type=Path, required=True, metavar="FILE", help=_KEY_HELP)
         if work is not keygen:
-            sub.add_argument("--server", default=LOCAL, metavar="URL", help="default: %(default)s")
-        if work is show:
-            sub.add_argument("--json", action="store_true", help="the server's answer as it is")
-        elif work is set_:
+            server_option(sub)
+        json_option(sub)
+        if work is set_:
             sub.add_argument("pairs", nargs="+", metavar="KEY=VALUE", help="a name in editable_fields, without config.")
         elif work is prompt:
             sub.add_argument("file", metavar="FILE", help="the prompt in UTF-8; - is standard input")

@@ -1,6 +1,9 @@
 """``python -m omp sign``: send one signed request, in either form of omp §4, and show the answer.
 
-Its first options are those of the OMP reference server's ``sign_post_objects.py``.  Without ``--body`` the body is made
+The body of the answer goes to standard output as it came; the status, and what was sent, to standard error.
+
+Its first options are those of the OMP reference server's ``sign_post_objects.py``: so ``--json`` is the content of the
+object here, and ``--host`` another name of ``--server``.  Without ``--body`` the body is made
 from ``--namespace`` and ``--json`` in the form that ``POST /objects`` and ``PUT /objects/{id}`` accept.
 """
 
@@ -20,16 +23,17 @@ from omp.rules.http_signatures import sign, sign_legacy
 from omp.rules.json_text import JsonError, parse
 from omp.rules.signature_base import SignatureError, SignedRequest
 from omp.rules.structured_fields import StructuredFieldError
-from omp.tools.http_client import LOCAL, Field, Server, header_field
+from omp.tools.http_client import Field, Server, header_field
 from omp.tools.keygen import print_new_key
-from omp.tools.terminal import Failed, printable
+from omp.tools.options import server_option
+from omp.tools.terminal import Failed, note, printable, traced
 
 HELP = "send a request with an HTTP signature (RFC 9421, or the legacy form)"
 
 _EXAMPLES = """\
 examples:
   python -m omp sign --gen-key
-  python -m omp sign --host http://127.0.0.1:8787 --seed-b64u "$SEED_B64U" --keyid sig1 \\
+  python -m omp sign --server http://127.0.0.1:8787 --seed-b64u "$SEED_B64U" --keyid sig1 \\
       --namespace ns --json '{"x":1}'
   python -m omp sign --namespace ns --json '{"x":1}' --legacy      seed and keyid from the environment
   python -m omp sign --method GET --path '/objects?limit=10' --nonce n1
@@ -44,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.epilog = _EXAMPLES
     option = parser.add_argument
-    option("--host", default=LOCAL, help="base URL of the server (default: %(default)s)")
+    server_option(parser, "--host")
     option(
         "--seed-b64u",
         default="",
@@ -72,24 +76,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     option("--nonce", default=None, help="a text that the server accepts once")
     option("--created", type=int, default=None, help="epoch second to claim (default: now)")
     option("--expires", type=int, default=None, help="epoch second after which the signature is void")
-    option("--show", action="store_true", help="also print the header fields that were sent")
+    option("--show", action="store_true", help="also show the header fields that were sent")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the request and print the answer; return 0 if its status is below 400, else 1.  Raises :class:`Failed`."""
+    """Send the request and show the answer; return 0 if its status is below 400, else 1.  Raises :class:`Failed`."""
     if arguments.gen_key:
         return print_new_key(arguments.keyid or "sig1")
-    server = Server(arguments.host)
+    server = Server(arguments.server)
     request = _request(arguments, server)
     try:
         added = _signature_fields(arguments, request)
     except (SignatureError, StructuredFieldError) as error:
         raise Failed(f"The request cannot be signed so. {error}") from None
     if arguments.show:
-        print("\n".join(f"{name}: {value}" for name, value in (*request.fields, *added)))
+        for name, value in (*request.fields, *added):
+            note(f"{name}: {value}")
     answer = server.send(request.method, arguments.path, request.body, [*request.fields[1:], *added])
-    print(f"Status: {answer.status}")
-    print(printable(answer.body.decode(errors="replace"), keep="\t\n"))
+    note(f"Status: {answer.status}")
+    if answer.body:
+        print(printable(answer.body.decode(errors="replace"), keep="\t\n"))
     return 0 if answer.status < 400 else 1
 
 
@@ -141,6 +147,7 @@ def _signature_fields(arguments: argparse.Namespace, request: SignedRequest) -> 
     keyid = arguments.keyid or os.environ.get("OMP_SIG_KEYID", "") or "sig1"
     created = int(time.time()) if arguments.created is None else arguments.created
 
+    @traced
     def signer(message: bytes) -> bytes:
         return secrets.sign(seed, message)
 

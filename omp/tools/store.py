@@ -14,14 +14,17 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from functools import partial
 from typing import NamedTuple
 
 from omp.rules.identifiers import IDENTITY_ID
 from omp.store.audit import Check, FileReader, Finding, Kind, reading_file, rebuild
 from omp.store.port import StorageError
-from omp.tools.terminal import printable, warn
+from omp.tools.options import json_option
+from omp.tools.terminal import give, printable, warn
 from omp.web.signature_guard import audit_nonces
 
 HELP = "check a database file of the server, and rebuild its indexes"
@@ -59,11 +62,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--rebuild", action="store_true", help="write indexes anew and drop damaged tokens and nonces; stop the server"
     )
+    json_option(verify)
     verify.add_argument("--give-up", action="store_true", help="drop what is beyond repair as well")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """``verify``."""
+    if not arguments.json:
+        return _run(arguments)
+    with redirect_stdout(sys.stderr):  # the lines for people are then beside the result
+        status = _run(arguments)
+    give(True, {"file": arguments.file, "result": ("whole", "damaged", "unreadable")[status]}, ())
+    return status
+
+
+def _run(arguments: argparse.Namespace) -> int:
     path, kept_as = arguments.file, f"{arguments.file}-damaged"
     try:
         result = _verify(path)

@@ -5,13 +5,21 @@ standard error and ends with status 1.  No other exception may result from a use
 
 Text that somebody else wrote may hold characters that move the cursor, colour the screen or reverse the reading
 direction, and so show a person something else than the text says.  It must pass through :func:`printable`.
+
+The result of a command goes to standard output: by :func:`give`, as lines for a person or, with ``--json``, as one JSON
+document.  Everything else goes to standard error: :func:`note`, :func:`warn`, and with ``-v`` :func:`trace`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 
 class Failed(Exception):
@@ -44,6 +52,64 @@ def printable_json(text: str) -> str:
     '{"a": "é\\u009b2J"}'
     """
     return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
+
+
+def give(as_json: bool, value: Any, lines: Iterable[str]) -> None:
+    """Print a result: the JSON document `value`, or the `lines`, which the caller has made printable.
+
+    The lines may be lazy: they are not made if the document is printed.
+    """
+    if as_json:
+        print(printable_json(json.dumps(value, ensure_ascii=False)))
+        return
+    for line in lines:
+        print(line)
+
+
+def note(text: str) -> None:
+    """Write to standard error what is not the result."""
+    print(printable(text), file=sys.stderr)
+
+
+def coloured(text: str, code: str) -> str:
+    """`text` in a colour (the parameter of an SGR sequence), if standard output is a terminal that is to have colours.
+
+    ``NO_COLOR``, if it is not empty, says no (no-color.org); so does ``TERM=dumb``.
+    """
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if not wanted or sys.stdout is None or not sys.stdout.isatty():
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+_tracing: ContextVar[bool] = ContextVar("tracing", default=False)
+
+
+@contextmanager
+def tracing(on: bool) -> Iterator[None]:
+    """Within this block, :func:`trace` writes, or not."""
+    before = _tracing.set(on)
+    try:
+        yield
+    finally:
+        _tracing.reset(before)
+
+
+def trace(mark: str, text: str) -> None:
+    """With ``-v``, write the lines of `text` to standard error, marked: ``>`` sent, ``<`` answered, ``=`` signed."""
+    if _tracing.get():
+        for line in text.split("\n"):
+            print(f"{mark} {printable(line)}".rstrip(), file=sys.stderr)
+
+
+def traced(sign: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """A signer that shows what it signs: the signature base, as the server must compute it too."""
+
+    def signer(message: bytes) -> bytes:
+        trace("=", message.decode("latin-1"))
+        return sign(message)
+
+    return signer
 
 
 def warn(text: str) -> None:

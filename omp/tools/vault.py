@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,11 @@ from omp.protocols.avp import member, schemas, witness
 from omp.protocols.avp.member import Address, BadToken, Opened
 from omp.protocols.avp.sealing import CannotOpen
 from omp.protocols.avp.witness import Introduction, NotBelieved, Seen, Shown
-from omp.tools.terminal import Failed, contents, printable, warn
+from omp.rules.encodings import b64_encode
+from omp.tools.options import json_option, server_option
+from omp.tools.terminal import Failed, contents, give, printable, warn
 from omp.tools.vault_memory import Memory, beside
-from omp.tools.vault_session import Session, keys_in
+from omp.tools.vault_session import Session, host_of, keys_in
 
 HELP = "use a zero-knowledge vault: create, pull, push, invite, join, remove, show, trust"
 EXAMPLES = """examples:
@@ -122,17 +124,26 @@ class Visit:
 def create(args: argparse.Namespace) -> None:
     """Make a repository whose sole member is the owner of the key file, and print its address."""
     plaintext = contents(args.file)
-    visit = Visit(args, Address(args.server, args.repo or str(uuid.uuid4())), make_keys=True)
+    visit = Visit(args, Address(host_of(args.server), args.repo or str(uuid.uuid4())), make_keys=True)
     visit.memory.check_writable()
     body = member.creation(visit.keys, visit.address.repo_id, plaintext, os.urandom)
     visit.session.post("/v1/repos", body, schemas.MANIFEST)
     visit.trust(member.opened(visit.keys, visit.address.repo_id, body["manifest"], body["initialEnvelope"]))
-    print(printable(str(visit.address)))
+    _give_address(args, visit)
+
+
+def _give_address(args: argparse.Namespace, visit: Visit) -> None:
+    address = str(visit.address)
+    give(args.json, {"address": address}, [printable(address)])
 
 
 def pull(args: argparse.Namespace) -> None:
     """Write what the repository holds to standard output."""
-    sys.stdout.buffer.write(Visit(args, args.address).look().plaintext)
+    now = Visit(args, args.address).look()
+    if args.json:
+        give(True, {"version": now.next_version - 1, "plaintext": b64_encode(now.plaintext)}, ())
+    else:
+        sys.stdout.buffer.write(now.plaintext)
 
 
 def push(args: argparse.Namespace) -> None:
@@ -143,7 +154,8 @@ def push(args: argparse.Namespace) -> None:
     version = now.next_version - 1
     if args.expect not in (None, version):
         raise Failed(f"The repository is at version {version}, not {args.expect}: pull it first.")
-    print(f"version {visit.push(now, member.payload(now, plaintext, os.urandom))}")
+    version = visit.push(now, member.payload(now, plaintext, os.urandom))
+    give(args.json, {"version": version}, [f"version {version}"])
 
 
 def invite(args: argparse.Namespace) -> None:
@@ -159,21 +171,23 @@ def invite(args: argparse.Namespace) -> None:
         visit.wrote(now, now.envelope, roster)
     now = now._replace(manifest={**now.manifest, "members": roster})
     introduction = witness.introduction_of(Shown.to(visit.keys, now), visit.keys.member_id)
-    print(member.encode_locator(args.address, now.manifest["schemeId"], now.epoch, introduction=introduction))
+    locator = member.encode_locator(args.address, now.manifest["schemeId"], now.epoch, introduction=introduction)
+    give(args.json, {"locator": locator}, [locator])
 
 
 def join(args: argparse.Namespace) -> None:
     """Without a locator: print an invite request.  With one: enter the repository, and print its address."""
     if args.locator is None:
         keys = keys_in(args.key, make=True)
-        print(member.encode_invite_request(keys.member_id, keys.x25519_public_key))
+        request = member.encode_invite_request(keys.member_id, keys.x25519_public_key)
+        give(args.json, {"request": request}, [request])
         return
     locator = member.decode_locator(args.locator)
     visit = Visit(args, Address(locator["host"], locator["repoId"]))
     now = visit.look(locator)
     if member.entry_of(now.manifest, visit.keys.member_id).get("keyBindingSig") is None:
         visit.push(now, member.binding_of(visit.keys, now, os.urandom))
-    print(printable(str(visit.address)))
+    _give_address(args, visit)
 
 
 def remove(args: argparse.Namespace) -> None:
@@ -189,13 +203,14 @@ def remove(args: argparse.Namespace) -> None:
     visit.session.in_repository("remove-member", body, schemas.MANIFEST)
     if args.member != visit.keys.member_id:
         visit.wrote(now, body["rotatedEnvelope"], body["rewrappedMembers"])
-    print(f"version {now.next_version}, key epoch {body['newKeyEpoch']}")
+    version, epoch = now.next_version, body["newKeyEpoch"]
+    give(args.json, {"version": version, "key_epoch": epoch}, [f"version {version}, key epoch {epoch}"])
 
 
 def show(args: argparse.Namespace) -> None:
     """Print version, key epoch, members, and the fingerprint of this state."""
     visit = Visit(args, args.address)
-    _print_state(visit, visit.look())
+    _give_state(args, visit, visit.look())
 
 
 def trust(args: argparse.Namespace) -> None:
@@ -207,21 +222,40 @@ def trust(args: argparse.Namespace) -> None:
         raise Failed(f"The server shows the state {held}, not {args.fingerprint}: nothing of it is believed.")
     if args.fingerprint is not None:
         visit.trust(now)
-    _print_state(visit, now)
+    _give_state(args, visit, now)
     if args.fingerprint is None:
         warn("nothing of this is believed yet: if another member's `vault show` has the same fingerprint, add it here.")
 
 
-def _print_state(visit: Visit, now: Opened) -> None:
-    print(f"version {now.next_version - 1}, key epoch {now.epoch}, {printable(now.manifest['schemeId'])}")
-    for entry in now.manifest["members"]:
-        if entry.get("keyBindingSig") is None:
-            keys = "not bound yet"
-        else:
-            keys = "bound" if member.binding_holds(entry) else "WRONG BINDING"
-        own = "  (you)" if entry["ed25519PublicKey"] == visit.keys.member_id else ""
-        print(printable(f"{entry['ed25519PublicKey']}  keys {keys}{own}"))
-    print(f"fingerprint {witness.fingerprint(Shown.to(visit.keys, now))}")
+def _give_state(args: argparse.Namespace, visit: Visit, now: Opened) -> None:
+    state = {
+        "version": now.next_version - 1,
+        "key_epoch": now.epoch,
+        "scheme": now.manifest["schemeId"],
+        "members": [
+            {
+                "id": entry["ed25519PublicKey"],
+                "keys": _binding(entry),
+                "you": entry["ed25519PublicKey"] == visit.keys.member_id,
+            }
+            for entry in now.manifest["members"]
+        ],
+        "fingerprint": witness.fingerprint(Shown.to(visit.keys, now)),
+    }
+    give(args.json, state, map(printable, _state_lines(state)))
+
+
+def _binding(entry: Mapping[str, Any]) -> str:
+    if entry.get("keyBindingSig") is None:
+        return "not bound yet"
+    return "bound" if member.binding_holds(entry) else "WRONG BINDING"
+
+
+def _state_lines(state: Mapping[str, Any]) -> Iterator[str]:
+    yield f"version {state['version']}, key epoch {state['key_epoch']}, {state['scheme']}"
+    for entry in state["members"]:
+        yield f"{entry['id']}  keys {entry['keys']}{'  (you)' if entry['you'] else ''}"
+    yield f"fingerprint {state['fingerprint']}"
 
 
 # --- The command line -----------------------------------------------------------------------------------------
@@ -247,11 +281,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help_line = (work.__doc__ or "").splitlines()[0]
         sub = commands.add_parser(work.__name__, help=help_line, description=help_line)
         sub.set_defaults(work=work)
+        json_option(sub)
         sub.add_argument("--key", type=Path, required=True, metavar="FILE", help="the member's key file (mode 0600)")
         sub.add_argument("--state", type=Path, metavar="FILE", help="what was seen of each repository (KEY.seen)")
         sub.add_argument("--strict", action="store_true", help="believe no entry that no member signed")
         if work is create:
-            sub.add_argument("--server", default="127.0.0.1:8787", metavar="HOST", help="host:port (%(default)s)")
+            server_option(sub)
             sub.add_argument(
                 "--repo",
                 type=_argument(member.checked_repo_id),

@@ -106,6 +106,18 @@ def server_at(host: str) -> Server:
     return server
 
 
+def host_of(url: str) -> str:
+    """The host of the vault at `url`, as an ``avp://`` address names it.
+
+    Raises :class:`Failed` where such an address would lead elsewhere: it has no path, and its scheme follows from its
+    host (:func:`server_at`).
+    """
+    named = Server(url)
+    if named.path or server_at(named.authority).scheme != named.scheme:
+        raise Failed(f"{url} can be no vault: it is https://HOST, or on this machine http://HOST, and has no path.")
+    return named.authority
+
+
 def _is_this_machine(name: str) -> bool:
     try:
         return name == "localhost" or ip_address(name).is_loopback

@@ -77,7 +77,7 @@ class ToolCase(unittest.TestCase):
     def create(self, name: str = "alice", repo: str = "plans") -> str:
         """A new repository's address."""
         server = f"127.0.0.1:{self.server.port}"
-        return self.vault("create", name, "--server", server, "--repo", repo, stdin=b"the plan")
+        return self.vault("create", name, "--server", f"http://{server}", "--repo", repo, stdin=b"the plan")
 
     def invite(self, inviter: str, name: str, address: str) -> str:
         """Let `name` in; its locator."""

@@ -180,7 +180,7 @@ class VaultCommand(unittest.TestCase):
             (("push", "--key", key, "--expect", "7", address), "is at version 1, not 7"),
             (("invite", "--key", key, address, "nonsense"), "no join token"),
             (("remove", "--key", key, address, "nobody"), "is not a member"),
-            (("create", "--key", key, "--server", "x:y:z"), "is not a host"),
+            (("create", "--key", key, "--server", "x:y:z"), "is no base URL"),
             (("join", "--key", key, "nonsense"), "no join token"),
         ):
             said = self.vault(*arguments, status=1)

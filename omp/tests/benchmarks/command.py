@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from omp.tests.benchmarks import load
+from omp.tools.options import Parser
 
 HELP = "measure the server: requests a second, latency, memory, beside a stock server and bare costs"
 BENCHMARKS = {
@@ -34,7 +35,7 @@ EXAMPLES = """examples:
   python -m omp bench log --no-pin           another benchmark, processors left to the system"""
 
 
-class _BenchmarkParser(argparse.ArgumentParser):
+class _BenchmarkParser(Parser):
     """The options of one benchmark: the shared ones and its own, which are added when it is chosen."""
 
     benchmark = ""

@@ -225,8 +225,8 @@ class Settings(unittest.TestCase):
     def test_the_readme_names_no_setting_that_is_not_there(self) -> None:
         text = (TOP / "README.md").read_text(encoding="utf-8")
         known = {name for setting in entry.all_settings() for name in (setting.variable, setting.fallback)}
-        # OMP_TESTS is read by the tests, not by the server.
-        named = set(re.findall(r"`((?:OMP|MRS)_[A-Z_]+(?:<keyid>)?)`", text)) - {"OMP_TESTS"}
+        # OMP_TESTS is read by the tests and OMP_SERVER by the tools, not by the server.
+        named = set(re.findall(r"`((?:OMP|MRS)_[A-Z_]+(?:<keyid>)?)`", text)) - {"OMP_TESTS", "OMP_SERVER"}
         self.assertLessEqual(named, known)
         self.assertGreater(len(named), 8)
 
@@ -303,7 +303,10 @@ class Package(unittest.TestCase):
                 for how in (["-c", script], ["-m", "omp"])
             )
         self.assertEqual(list(json.loads(served.stdout)["protocols"]), ["system", "objects", "oplog"])
-        self.assertEqual(re.findall(r"^  ([a-z]+)", listed.stdout, re.MULTILINE), ["keygen", "sign", "log", "store"])
+        self.assertEqual(
+            re.findall(r"^  ([a-z]+)", listed.stdout, re.MULTILINE),
+            ["keygen", "sign", "log", "store", "backup", "completion"],
+        )
 
     def test_the_version_is_what_the_server_says(self) -> None:
         done = subprocess.run([sys.executable, "server.py", "--version"], cwd=TOP, capture_output=True, timeout=60)

@@ -210,7 +210,7 @@ class Answers(unittest.TestCase):
 
 class Imports(unittest.TestCase):
     def test_no_tool_imports_http_before_its_first_request(self) -> None:
-        program = "import importlib, sys; from omp.__main__ import COMMANDS; "
+        program = "import importlib, sys; from omp.tools.options import COMMANDS; "
         program += "[importlib.import_module(COMMANDS[name]) for name in COMMANDS if name != 'bench']; "
         program += "print([name for name in ('http.client', 'ssl') if name in sys.modules])"
         done = subprocess.run(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import subprocess
 import sys
 import unittest
 from unittest import mock
 
-from omp.__main__ import COMMANDS
+import omp
 from omp.tests import TOP
 from omp.tests.benchmarks import objects
 from omp.tests.benchmarks.command import BENCHMARKS
 from omp.tests.benchmarks.load import BenchmarkFailed, Plan
-from omp.tests.harness import command
+from omp.tests.harness import command, running_server
+from omp.tests.tools.test_signing_tools import MISSING, SEED
+from omp.tools.options import COMMANDS, leaves, parser_for
+from omp.tools.terminal import coloured
 
 
 class Commands(unittest.TestCase):
@@ -61,6 +67,67 @@ class Commands(unittest.TestCase):
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(done.stdout, command("--help")[1])
+
+
+class Shared(unittest.TestCase):
+    """What all commands have in common."""
+
+    def test_every_subcommand_takes_v_and_tells_its_result_as_json(self) -> None:
+        for name in set(COMMANDS) - {"bench", "completion"}:
+            for each in leaves(parser_for(name)):
+                with self.subTest(each.prog):
+                    options = each.format_help()
+                    self.assertIn("--verbose", options)
+                    self.assertIn("--json", options)
+
+    def test_the_version(self) -> None:
+        self.assertEqual(command("--version"), (0, f"omp {omp.__version__}\n", ""))
+
+    def test_a_mistyped_command_and_subcommand_get_a_guess(self) -> None:
+        for words, guess in ((("keygne",), "keygen"), (("log", "pul", "http://127.0.0.1:1"), "pull")):
+            status, out, err = command(*words)
+            self.assertEqual((status, out), (2, ""))
+            self.assertIn(f"did you mean '{guess}'?", err)
+        self.assertNotIn("did you mean", command("log", "zzzzzz")[2])
+
+    def test_the_server_is_that_of_the_option_else_of_the_variable(self) -> None:
+        with running_server() as server, mock.patch.dict(os.environ, {"OMP_SERVER": server.url}):
+            self.assertEqual(command("places", "peers"), (0, "", ""))
+            self.assertEqual(command("places", "peers", "--server", "http://127.0.0.1:1")[0], 1)
+            self.assertEqual(command("peers", "list", "--json"), (0, '{"peers": []}\n', ""))
+
+    def test_a_bare_host_and_port_is_taken_as_http_and_said_so(self) -> None:
+        with running_server() as server:
+            bare = server.url.removeprefix("http://")
+            note = f"note: {bare} is taken as {server.url}\n"
+            self.assertEqual(command("places", "peers", "--server", bare), (0, "", note))
+
+    def test_v_shows_request_answer_and_signature_base_and_no_token(self) -> None:
+        operator = {"OMP_ADMIN_TOKEN": "very-secret"}
+        with running_server(operator) as server, mock.patch.dict(os.environ, operator):
+            status, out, err = command("peers", "list", "-v", "--server", server.url)
+            self.assertEqual((status, out), (0, ""))
+            for line in ("> GET /admin/peers HTTP/1.1", "> Authorization: Bearer …", "< HTTP/1.1 200"):
+                self.assertIn(line, err.splitlines())
+            self.assertNotIn("very-secret", err)
+            self.assertEqual(command("peers", "list", "--server", server.url), (0, "", ""))
+
+    @unittest.skipIf(MISSING, MISSING)
+    def test_v_shows_what_is_signed(self) -> None:
+        with running_server() as server:
+            words = ("--seed-b64u", SEED, "--method", "GET")
+            _, out, err = command("sign", "-v", "--server", server.url, *words)
+        self.assertIn('= "@method": GET\n= "@target-uri": ' + server.url + "/objects\n", err)
+        self.assertIn('= "@signature-params": ("@method" "@target-uri")', err)
+        self.assertEqual(json.loads(out)["count"], 0)
+
+    def test_colours_are_for_terminals_that_want_them(self) -> None:
+        with mock.patch.object(sys, "stdout", mock.Mock(isatty=lambda: True)):
+            for environ, wanted in (({}, "\x1b[33mx\x1b[0m"), ({"NO_COLOR": "1"}, "x"), ({"TERM": "dumb"}, "x")):
+                with mock.patch.dict(os.environ, environ, clear=True):
+                    self.assertEqual(coloured("x", "33"), wanted)
+        with mock.patch.object(sys, "stdout", io.StringIO()), mock.patch.dict(os.environ, {}, clear=True):
+            self.assertEqual(coloured("x", "33"), "x")
 
 
 class Benchmarks(unittest.TestCase):

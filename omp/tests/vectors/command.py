@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from omp.tests.vectors import files, makers
-from omp.tools.terminal import Failed, reason
+from omp.tools.options import json_option
+from omp.tools.terminal import Failed, give, reason
 
 HELP = "make the test vectors again, or check that they are up to date"
 DIRECTORY = files.DIRECTORY
@@ -31,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("--check", action="store_true", help="write nothing; status 1 and their names if files differ")
     parser.add_argument("--directory", type=Path, default=DIRECTORY, help="where the files are (default: %(default)s)")
+    json_option(parser)
     parser.epilog = """examples:
   python -m omp vectors            write what has changed
   python -m omp vectors --check    name what would change, for CI"""
@@ -40,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write or check; returns 0 if every file is now what the sets make and there is no other file, else 1."""
     directory: Path = arguments.directory
     made = {path: rendered(document) for path, document in documents().items()}
+    if arguments.check and not directory.is_dir():
+        raise Failed(f"{directory} is no folder: there is nothing to check; without --check the files are written.")
     try:
         there = {path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*.json")}
         changed = [path for path in sorted(made) if there.get(path) != made[path]]
@@ -49,9 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
                 (directory / path).write_bytes(made[path])
     except OSError as error:
         raise Failed(f"{error.filename}: {reason(error)}") from None
-    for path in changed:
-        print(f"{path}: {'is not what the code makes' if arguments.check else 'written'}")
+    what = "is not what the code makes" if arguments.check else "written"
     extra = sorted(there.keys() - made.keys())
+    give(arguments.json, {"changed": changed, "extra": extra}, (f"{path}: {what}" for path in changed))
     for path in extra:
         print(f"{path}: no vector set makes this file", file=sys.stderr)
     return 1 if extra or (changed and arguments.check) else 0

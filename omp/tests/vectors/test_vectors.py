@@ -146,6 +146,13 @@ class TheCommand(unittest.TestCase):
         (self.directory / "area/two.json").write_bytes(b"{}\n")
         self.assertEqual(self._run("--check"), (1, "area/two.json: no vector set makes this file\n"))
 
+    def test_a_check_of_a_folder_that_is_not_there_says_so(self) -> None:
+        self.directory = self.directory / "elsewhere"
+        status, said = self._run("--check")
+        self.assertEqual((status, said.count("\n")), (1, 1))
+        self.assertIn("elsewhere is no folder", said)
+        self.assertFalse(self.directory.exists())
+
     def test_a_directory_that_cannot_be_written_is_one_sentence(self) -> None:
         self.directory = self.directory / "file"
         self.directory.write_bytes(b"")

@@ -1,11 +1,13 @@
 """``python -m omp log``: the producer, the verifier and a peer of one log, on the command line.
 
 `init` makes a key.  `grant`, `ingest`, `claim`, `correct`, `refute`, `revoke` and `infer` each append an operation and
-print its ID.  `show` and `why` say what follows from the log.  `verify` runs the definition, which shares no code with
-the rest, over any export.  `push`, `pull` and `sync` exchange operations with servers.
+print its ID.  `show` and `why` say what follows from the log, `list` and `graph` what is in it.  `verify` runs the
+definition, which shares no code with the rest, over any export.  `push`, `pull` and `sync` exchange operations with
+servers.
 
 This module is the command line.  The work is in `writing`, `showing` and `exchange`; they use `selecting` (what the
-arguments mean), `files` (the log and its key on disk), `peer` (requests to a server) and `text` (lines for people).
+arguments mean), `files` (the log and its key on disk), `peer` (requests to a server), `text` (lines for people) and
+`lanes` (the drawing).
 
 An operation is named by its ID or by its first digits, as they are shown.
 """
@@ -18,12 +20,14 @@ from pathlib import Path
 
 from omp.protocols.oplog.core.operation import CAPABILITIES, TYPES
 from omp.tools.log.exchange import pull, push, sync
-from omp.tools.log.showing import show, verify, why
+from omp.tools.log.showing import graph, list_, show, verify, why
 from omp.tools.log.writing import claim, correct, grant, infer, ingest, init, refute, revoke
+from omp.tools.options import base_url, json_option, server_option
 
 HELP = "keep a signed operation log: claims, evidence, grants; check and exchange it"
 
 _ID = "an operation ID or its first digits"
+_RESULT = "the result as one JSON document"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +43,7 @@ each subcommand has --help, with examples"""
     for work, add, examples in COMMANDS:
         help_line = (work.__doc__ or "").splitlines()[0]
         sub = commands.add_parser(
-            work.__name__,
+            work.__name__.rstrip("_"),
             help=help_line,
             description=help_line,
             epilog="examples:\n" + "\n".join(f"  python -m omp log {example}" for example in examples),
@@ -50,6 +54,7 @@ each subcommand has --help, with examples"""
             "--log", type=Path, default=Path("log.ndjson"), metavar="FILE", help="the log (default: %(default)s)"
         )
         sub.add_argument("--key", type=Path, metavar="FILE", help="its key (default: as the log, with .key at the end)")
+        json_option(sub, "the state document, or the operation asked for" if work is show else _RESULT)
         add(sub)
 
 
@@ -129,12 +134,18 @@ def _of_infer(sub: argparse.ArgumentParser) -> None:
 
 def _of_show(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("id", nargs="?", metavar="ID", help=f"one operation: {_ID}")
-    sub.add_argument("--json", action="store_true", help="the state document, its exact bytes")
+
+
+def _without_more(sub: argparse.ArgumentParser) -> None:
+    """No option of its own."""
+
+
+def _of_graph(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--dot", action="store_true", help="in the language of Graphviz")
 
 
 def _of_why(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("claim", metavar="CLAIM", help=_ID)
-    sub.add_argument("--json", action="store_true", help="the derivation as JSON")
 
 
 def _of_verify(sub: argparse.ArgumentParser) -> None:
@@ -142,7 +153,8 @@ def _of_verify(sub: argparse.ArgumentParser) -> None:
 
 
 def _of_peer(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("url", metavar="URL", help="the server, as http://127.0.0.1:8787")
+    server_option(sub)
+    sub.add_argument("url", nargs="?", type=base_url, metavar="URL", help="another server than that of --server")
 
 
 def _of_pull(sub: argparse.ArgumentParser) -> None:
@@ -151,8 +163,9 @@ def _of_pull(sub: argparse.ArgumentParser) -> None:
 
 
 def _of_sync(sub: argparse.ArgumentParser) -> None:
-    _of_peer(sub)
-    sub.add_argument("other", metavar="URL", help="the other server")
+    sub.add_argument("url", type=base_url, metavar="URL", help="a server, as http://127.0.0.1:8787")
+    sub.add_argument("other", type=base_url, nargs="?", metavar="URL", help="another (default: that of --server)")
+    server_option(sub)
     sub.add_argument("--id", metavar="LOG", help="which log (default: that of the file or the key)")
 
 
@@ -178,6 +191,8 @@ COMMANDS: tuple[_Command, ...] = (
     (revoke, _of_revoke, ("revoke 0f3a --reason lost",)),
     (infer, _of_infer, ("infer 0f3a 77c0 --purpose summary --model small-1 --output summary.txt",)),
     (show, _of_show, ("show", "show 0f3a", "show --json")),
+    (list_, _without_more, ("list", "list --json")),
+    (graph, _of_graph, ("graph", "graph --dot")),
     (why, _of_why, ("why 0f3a", "why 0f3a --json")),
     (verify, _of_verify, ("verify", "verify export.ndjson")),
     (push, _of_peer, ("push http://127.0.0.1:8787",)),
@@ -188,7 +203,7 @@ COMMANDS: tuple[_Command, ...] = (
     ),
     (sync, _of_sync, ("sync http://127.0.0.1:8787 https://backup.example",)),
 )
-"""Each subcommand: the function that does it and has its name, its options, its examples."""
+"""Each subcommand: the function that does it and has its name (`list_` that of `list`), its options, its examples."""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ needs to be locked between two requests; at the end the state IDs are compared.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from omp.protocols.oplog.core.entries import Entry
 from omp.protocols.oplog.core.outcomes import ACCEPTED, DEFERRED, REJECTED
@@ -18,20 +18,19 @@ from omp.tools.log.files import LocalLog, LogKey, log_in, opened
 from omp.tools.log.peer import Heads, PeerLog, Sent
 from omp.tools.log.selecting import key_if_any, opened_to_read
 from omp.tools.log.text import counted
-from omp.tools.terminal import Failed, printable
+from omp.tools.terminal import Failed, give, printable
 
 
 def push(args: argparse.Namespace) -> None:
     """Send a server what it lacks."""
     with opened_to_read(args) as local:
         replica = local.replica
-        peer = PeerLog(args.url, replica.log, key_if_any(args))
+        peer = PeerLog(args.url or args.server, replica.log, key_if_any(args))
         there = peer.heads_if_told()  # None: send everything; what the server has already is a duplicate
         raws = [entry.raw for entry in replica.lacking(there.heads if there is not None else [])]
     sent = peer.send(raws)
     _check_taken(peer, sent)
-    print(f"pushed {_operations(sent.counts[ACCEPTED])}")
-    _compare(replica, peer)
+    _give_comparison(args, "pushed", sent.counts[ACCEPTED], replica, peer)
 
 
 def _operations(count: int) -> str:
@@ -48,21 +47,29 @@ def _check_taken(peer: PeerLog, sent: Sent) -> None:
         raise Failed(f"{peer.url} has not taken in {_operations(sent.counts[DEFERRED])}: an ancestor is missing there.")
 
 
-def _compare(replica: Replica, peer: PeerLog) -> None:
-    """Say whether both sides are now equal."""
+def _give_comparison(args: argparse.Namespace, done: str, count: int, replica: Replica, peer: PeerLog) -> None:
+    """Say how much was `done`, and whether both sides are now equal."""
     there = peer.heads_if_told()
+    value = {
+        done: count,
+        "here": {"operations": len(replica), "state": replica.state_id()},
+        "there": {"operations": there.ops, "state": there.state} if there is not None else None,
+    }
+    give(args.json, value, [f"{done} {_operations(count)}", *_comparison(replica, peer, there)])
+
+
+def _comparison(replica: Replica, peer: PeerLog, there: Heads | None) -> Iterator[str]:
     if there is None:
-        print(f"state {replica.state_id()} here; the server does not tell this key its own")
+        yield f"state {replica.state_id()} here; the server does not tell this key its own"
         if peer.reason:
-            print(printable(peer.reason))
-        return
-    if there.state == replica.state_id():
-        print(f"state {there.state} on both sides")
+            yield printable(peer.reason)
+    elif there.state == replica.state_id():
+        yield f"state {there.state} on both sides"
     elif not there.ops and not len(replica):
-        print(_NOTHING)
+        yield _NOTHING
     else:
         here, there_too = _operations(len(replica)), _operations(there.ops)
-        print(f"here {here}, there {there_too}: pull what is missing here, push what is missing there")
+        yield f"here {here}, there {there_too}: pull what is missing here, push what is missing there"
 
 
 _NOTHING = "neither has anything of this log"
@@ -72,14 +79,13 @@ def pull(args: argparse.Namespace) -> None:
     """Fetch from a server what this log lacks, and verify it."""
     key = key_if_any(args)
     log = _asked_for(args, key)
-    peer = PeerLog(args.url, log, key)
+    peer = PeerLog(args.url or args.server, log, key)
     with opened(args.log, log) as local:
         heads = local.replica.heads()
     lines = peer.lacking(heads)
     with opened(args.log, log, write=bool(lines)) as local:
         taken = _take_in(local, lines) if lines else 0
-    print(f"pulled {_operations(taken)}")
-    _compare(local.replica, peer)
+    _give_comparison(args, "pulled", taken, local.replica, peer)
 
 
 def _asked_for(args: argparse.Namespace, key: LogKey | None) -> str:
@@ -117,17 +123,17 @@ def sync(args: argparse.Namespace) -> None:
     """Make two servers equal: each is sent what it lacks."""
     key = key_if_any(args)
     log = _asked_for(args, key)
-    one, two = PeerLog(args.url, log, key), PeerLog(args.other, log, key)
+    one, two = PeerLog(args.url, log, key), PeerLog(args.other or args.server, log, key)
     to_two = two.send(one.lacking(two.heads().heads))
     to_one = one.send(two.lacking(one.heads().heads))
     _check_taken(two, to_two)
     _check_taken(one, to_one)
-    given = _operations(to_two.counts[ACCEPTED]), _operations(to_one.counts[ACCEPTED])
-    print(f"{args.url} had {given[0]} to give, {args.other} {given[1]}")
-    _compare_two(one.heads(), two.heads())
-
-
-def _compare_two(one: Heads, two: Heads) -> None:
-    if one.state != two.state:
+    given = {one.url: to_two.counts[ACCEPTED], two.url: to_one.counts[ACCEPTED]}
+    state = one.heads().state
+    if state != two.heads().state:
         raise Failed("The two still differ, because somebody wrote meanwhile: sync again.")
-    print(f"state {printable(one.state)} on both sides" if one.state else _NOTHING)
+    lines = (
+        f"{one.url} had {_operations(given[one.url])} to give, {two.url} {_operations(given[two.url])}",
+        f"state {printable(state)} on both sides" if state else _NOTHING,
+    )
+    give(args.json, {"given": given, "state": state or None}, lines)

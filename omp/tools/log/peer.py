@@ -22,6 +22,7 @@ from omp.rules.http_signatures import sign
 from omp.rules.signature_base import SignedRequest
 from omp.tools.http_client import Answer, Field, Server, ServerRefused
 from omp.tools.log.files import LogKey, numbered
+from omp.tools.terminal import traced
 
 BATCH_LINES = 500
 BATCH_BYTES = 900_000
@@ -132,7 +133,7 @@ class PeerLog:
             return []
         server = self._server
         request = SignedRequest(method, server.scheme, server.authority, server.path + target, fields, body)
-        return sign(request, keyid=self._key.id, signer=self._key.sign, created=int(time.time()))
+        return sign(request, keyid=self._key.id, signer=traced(self._key.sign), created=int(time.time()))
 
 
 def _batches(raws: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -7,7 +7,8 @@ derivation (`why --json`) or the operations themselves (`show ID`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from omp.protocols.oplog.core.document import changed_by, sorted_ids
 from omp.protocols.oplog.core.entries import ClaimEntry, Entry, EvidenceEntry, GrantEntry, SourceEntry
@@ -15,12 +16,14 @@ from omp.protocols.oplog.core.operation import CLAIM, EVIDENCE, GRANT, INFERENCE
 from omp.protocols.oplog.core.replica import Replica
 from omp.protocols.oplog.core.state import status_of
 from omp.rules import canonical
-from omp.tools.terminal import printable
+from omp.tools.terminal import coloured, printable
 
 SHOWN_DIGITS = 12
 SHOWN_LETTERS = 120
 """How much is shown of text that somebody wrote: an operation may hold thousands of characters."""
 SHOWN_LEVELS = 20
+_AUTHOR_LETTERS = 6
+_YELLOW = "33"
 _NAMES = {CLAIM: "claim", EVIDENCE: "evidence", GRANT: "grant", INFERENCE: "inference"}
 
 
@@ -53,6 +56,22 @@ def summary(replica: Replica) -> Iterator[str]:
             yield f"{name} {short(entry.id)} {_status(entry)}: {_content(entry)}"
     for fork in replica.forks():
         yield f"fork by {fork['author']}, seq {fork['seq']}: {' '.join(map(short, fork['ops']))}"
+
+
+def line(entry: Entry) -> str:
+    """One operation, in one line: what `list` and `graph` print.  Its author is named by the end of the key's ID."""
+    envelope = entry.envelope()
+    body = envelope["body"]
+    content = _content(entry) if entry.type in _NAMES else _change(body)
+    shown = coloured(short(entry.id), _YELLOW)
+    return f"{shown} {envelope['ts']} {entry.author[-_AUTHOR_LETTERS:]} {entry.type} {status_of(entry)}: {content}"
+
+
+def _change(body: Mapping[str, Any]) -> str:
+    """What a correction, refutation or revocation is about."""
+    said = f": {_shown(body['reason'])}" if body["reason"] else ""
+    by = f" by {short(body['replacement'])}" if body.get("replacement") else ""
+    return short(body["target"]) + by + said
 
 
 def tree(replica: Replica, claim: SourceEntry) -> Iterator[str]:

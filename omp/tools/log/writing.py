@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import mimetypes
 import re
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from omp.rules.identifiers import EVIDENCE_ID, IDENTITY_ID, evidence_id
 from omp.rules.json_text import JsonError, parse
 from omp.tools.log.files import LogKey, log_in, make_key, opened, read_key
 from omp.tools.log.selecting import find, key_path
-from omp.tools.terminal import Failed, contents
+from omp.tools.terminal import Failed, contents, give, note
 
 
 def _now() -> str:
@@ -68,7 +67,7 @@ def _append(args: argparse.Namespace, make: Callable[[_Desk, str], Operation]) -
         except OperationRefused as refusal:
             raise Failed(f"It would be refused ({refusal.code}): {refusal.message}.") from None
         local.append(local.replica.admit(operation).stored)
-    print(operation.id)
+    give(args.json, {"id": operation.id}, [operation.id])
 
 
 def init(args: argparse.Namespace) -> None:
@@ -81,11 +80,10 @@ def init(args: argparse.Namespace) -> None:
         raise Failed(f"{args.log} holds a log already, {there}; --device-of makes another key for it.")
     key = make_key(path, args.device_of)
     if key.is_root:
-        print(f"new log, its root key in {path}", file=sys.stderr)
-        print(key.log)
+        note(f"new log, its root key in {path}")
     else:
-        print(f"new key in {path}; `grant` it what it may do", file=sys.stderr)
-        print(key.id)
+        note(f"new key in {path}; `grant` it what it may do")
+    give(args.json, {"log": key.log, "key": key.id}, [key.log if key.is_root else key.id])
 
 
 def grant(args: argparse.Namespace) -> None:
