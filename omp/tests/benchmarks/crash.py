@@ -139,7 +139,7 @@ def verify(path: Path) -> list[str]:
     """What ``python -m omp store verify`` finds wrong with a file that no server has open."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = store.run(argparse.Namespace(file=str(path), rebuild=False, give_up=False))
+        status = store.run(argparse.Namespace(file=str(path), rebuild=False, give_up=False, json=False))
     return [] if status == store.WHOLE else [f"store verify: {said.getvalue()}"]
 
 
