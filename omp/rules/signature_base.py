@@ -277,6 +277,8 @@ def check_components(components: Sequence[Item]) -> None:
 
 def _check_identifier(component: Item) -> None:
     name, params = component
+    if not params and name in DERIVED:
+        return
     if type(name) is not str:
         raise SignatureError(400, f"A covered component must be a string, not {_shown(component)}.")
     if "req" in params or "tr" in params:

@@ -93,6 +93,8 @@ _PARAMETER = re.compile(rf"; *(?P<key>{_KEY.pattern})(?:=(?:{_BARE_ITEM.pattern}
 # §3.1.1  an inner list of strings that need no unescaping, without parameters, as signatures list their components
 _PLAIN_LIST = re.compile(r'\(((?:"[ !#-\[\]-~]*" +)*"[ !#-\[\]-~]*")\)')
 _PLAIN_STRING = re.compile(r'"([^"]*)"')
+# §3.2  a dictionary of one byte sequence, as Signature and Content-Digest usually are
+_PLAIN_BYTES = re.compile(rf"({_KEY.pattern})=:([A-Za-z0-9+/=]*):")
 # §3.1.1  SP between the items of an inner list, and before its end
 _GAP = re.compile(r" +|(?=\))")
 # §3.1  OWS "," OWS between members, where OWS = *( SP / HTAB )
@@ -121,6 +123,9 @@ def parse_dictionary(text: str, *, key: re.Pattern[str] = _KEY) -> dict[str, Mem
     keys (not those of parameters) hold upper case: that is not RFC 8941.
     """
     text = text.strip(" ")
+    plain = _PLAIN_BYTES.fullmatch(text)
+    if plain is not None:  # what follows says the same of it, in four times the time
+        return {plain[1]: Item(_bytes(plain[2]))}
     members: dict[str, Member] = {}
     at = 0
     while at < len(text):
@@ -329,8 +334,9 @@ def _serialize_decimal(value: float) -> str:
 def _serialize_string(value: str) -> str:
     if not (value.isascii() and value.isprintable()):
         raise StructuredFieldError("A String holds printable ASCII only.")
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    if "\\" in value or '"' in value:
+        value = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{value}"'
 
 
 def _serialize_token(value: str) -> str:

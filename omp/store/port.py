@@ -165,7 +165,8 @@ def required(tx: Reader, table: str, key: bytes) -> bytes:
 def required_or_left_out(tx: Reader, table: str, key: bytes) -> bytes | None:
     """What :func:`required` gives, or None where that is damaged: for a list of many rows, at the cost of one call."""
     try:
-        return required(tx, table, key)
+        value = tx.get(table, key)
+        return value if value is not None else required(tx, table, key)
     except DamagedRow as error:
         tx.damage.leave_out(error)
         return None
