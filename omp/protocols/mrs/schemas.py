@@ -388,7 +388,7 @@ NAMES: dict[str, Schema] = {
     "Changes": CHANGES,
     "RegistryExport": EXPORT,
     "RegistryImported": IMPORTED,
-    "Emails": EMAILS,
+    "EmailList": EMAILS,
     "Whitelist": WHITELISTED,
     "EmailsAdded": EMAILS_ADDED,
     "EmailRemoved": EMAIL_REMOVED,
