@@ -159,8 +159,11 @@ class Parts:
         """Read the certificate again, for the connections that begin from now on (omp §1.2).
 
         Where it cannot be used, perhaps because only one of the two files has been replaced so far, the one before
-        stays in use.  Either is a line in the log.
+        stays in use; without TLS there is none.  Each is a line in the log.
         """
+        if self.http.tls is None:
+            self.http.log("SIGHUP: there is no certificate to read again, since --tls-cert is not set")
+            return
         try:
             self.http.tls = _tls_context(*self.certificate)
         except SettingError as error:
@@ -418,9 +421,12 @@ def main(arguments: Sequence[str]) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
     renewing = threading.Event()
-    if parts.http.tls is not None and hasattr(signal, "SIGHUP"):  # Windows has none
+    if hasattr(signal, "SIGHUP"):  # Windows has none
+        # From a terminal that is closed it means: end.  Otherwise: a certificate has been renewed, perhaps a proxy's.
         # A handler interrupts this thread wherever it is, so it only leaves word.
-        signal.signal(signal.SIGHUP, lambda *_: renewing.set())
+        in_terminal = parts.http.tls is None and sys.stdin is not None and sys.stdin.isatty()
+        hung_up = stopping if in_terminal else renewing
+        signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
     threading.Thread(target=_trim, args=(stopping, give_back), name="trim", daemon=True).start()
     threading.Thread(target=parts.http.serve_forever, name="accept", daemon=True).start()
     print(f"OMP server listening on {parts.http.url}", *parts.notices, sep="\n", flush=True)

@@ -288,7 +288,8 @@ class _Verification(NamedTuple):
             request = self.request
             return _Differs(
                 f"it does not verify, as a request to {request.scheme}://{request.authority:.100}; if it was sent to "
-                "another address, OMP_PUBLIC_URL must name that one at the server, and a proxy must pass Host on."
+                "another address, OMP_PUBLIC_URL must name that one at the server, and a proxy must pass Host on. "
+                "This answer has the signature base that the server verified: compare it with yours."
             )
         # A legacy signature does not sign its parameters: whoever saw one could use up its signer's nonces.
         nonce = None if legacy else signature.nonce

@@ -64,6 +64,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         entry = action(name, f"{text}; prints the export of a token, or writes the token to --token-file")
         entry.add_argument("username")
         entry.add_argument("--password-file", metavar="FILE", help="holds the password")
+        if name == "account":
+            entry.add_argument("--email", help="where the server asks for a listed e-mail address")
     register = action("register", "register a sphere or a polygon, or with --id update a registration")
     register.add_argument("--at", nargs=2, type=float, metavar=("LAT", "LON"), help="centre of a sphere, degrees")
     register.add_argument("--ele", type=float, default=0, help="its elevation, metres (default: 0)")
@@ -117,9 +119,10 @@ def _token(arguments: argparse.Namespace, path: str) -> None:
             password = getpass(f"Password of {arguments.username}: ")
         except EOFError:
             raise Failed("A password is needed: give it at the terminal or in MRS_PASSWORD.") from None
-    answer = RegistryClient(arguments.server).ask(
-        "POST", path, schemas.TOKEN, {"username": arguments.username, "password": password}
-    )
+    body = {"username": arguments.username, "password": password}
+    if getattr(arguments, "email", None) is not None:
+        body["email"] = arguments.email
+    answer = RegistryClient(arguments.server).ask("POST", path, schemas.TOKEN, body)
     if arguments.token_file is not None:
         write_secret(arguments.token_file, answer["token"])
         line = f"the token is in {arguments.token_file}"

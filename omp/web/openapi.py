@@ -73,7 +73,7 @@ ANSWER_FIELDS: Mapping[str, _AnswerField] = {
 """The fields that answers bear, whether always, and what they mean."""
 
 FIELDS_OF_STATUS: Mapping[int, Sequence[str]] = {
-    401: ("WWW-Authenticate", "Accept-Signature"),
+    401: ("WWW-Authenticate",),
     415: ("Accept-Encoding",),
     429: ("Retry-After",),
     503: ("Retry-After",),

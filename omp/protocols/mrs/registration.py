@@ -290,14 +290,13 @@ def space_of(record: bytes) -> Space:
 def read_registration(value: dict[str, Any], here: str) -> Registration:
     """An exported registration that fits the schema ``REGISTRATION``, `here` being this server's URL.
 
-    One without `origin_server` (or with an empty one, as published servers have them) is taken to originate here, one
-    without `origin_id` to have its `id` for one, one without `version` to be the first.  Raises
-    :class:`BadRegistration` or :class:`GeometryError`.
+    One without `origin_server` is taken to originate here, one without `origin_id` to have its `id` for one, and one
+    without `version` to be the first.  Raises :class:`BadRegistration` or :class:`GeometryError`.
     """
     claim = read_claim(value)
     for member in ("created", "updated"):
         _check_time(value, member)
-    origin = value.get("origin_server") or here
+    origin = value.get("origin_server", here)
     return Registration(
         claim=claim,
         id=value["id"],

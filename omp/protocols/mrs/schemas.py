@@ -231,6 +231,15 @@ EMAILS: Schema = {
         "emails": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_EMAILS},
     },
 }
+
+
+def _or_null(schema: Schema, *names: str) -> dict[str, Schema]:
+    """These properties of a schema, each also as null: published servers write it for what is absent."""
+    return {
+        name: {**schema["properties"][name], "type": [schema["properties"][name]["type"], "null"]} for name in names
+    }
+
+
 IMPORT: Schema = {
     "type": "object",
     "description": "What GET /admin/export answers; its other members are not looked at.",
@@ -238,9 +247,16 @@ IMPORT: Schema = {
     "properties": {
         "registrations": {
             "type": "array",
-            "items": {**REGISTRATION, "required": [name for name in REGISTRATION["required"] if name != "version"]},
+            "items": {
+                **REGISTRATION,
+                "required": [name for name in REGISTRATION["required"] if name != "version"],
+                "properties": {**REGISTRATION["properties"], **_or_null(REGISTRATION, "foad", *_ORIGIN)},
+            },
         },
-        "tombstones": {"type": "array", "items": TOMBSTONE},
+        "tombstones": {
+            "type": "array",
+            "items": {**TOMBSTONE, "properties": {**TOMBSTONE["properties"], **_or_null(TOMBSTONE, "origin_server")}},
+        },
         "peers": {"type": "array", "items": PEER},
     },
 }

@@ -205,12 +205,20 @@ class Mrs:
         return {**found, "peers": len(peers), "skipped": skipped}
 
     def _registration(self, value: dict[str, Any]) -> Registration:
-        return read_registration(value, self.settings["url"])
+        return read_registration(self._originating(value), self.settings["url"])
 
     def _tombstone(self, value: dict[str, Any]) -> dict[str, Any]:
-        here = {**value, "origin_server": value["origin_server"] or self.settings["url"]}
-        tombstone(here)
-        return here
+        stone = self._originating(value)
+        tombstone(stone)
+        return stone
+
+    def _originating(self, value: dict[str, Any]) -> dict[str, Any]:
+        """An entry without its null members, and with the one text (§1.5) of the server where it originates."""
+        given = {name: member for name, member in value.items() if member is not None}
+        try:
+            return {**given, "origin_server": server_url(given.get("origin_server") or self.settings["url"])}
+        except ValueError as error:
+            raise BadRegistration(f"origin_server {error}") from None
 
 
 def _each(exported: Mapping[str, list[Any]], member: str, read: Callable[[Any], _Entry]) -> list[_Entry]:

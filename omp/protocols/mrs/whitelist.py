@@ -41,7 +41,11 @@ class Whitelist:
 
     def require(self, email: str | None) -> None:
         """:class:`NotWhitelisted` unless the address is on the list."""
-        address = _address(email or "")
+        if not email:
+            raise NotWhitelisted(
+                "Without a listed e-mail address you are not authorised to make an account: name yours as email."
+            )
+        address = _address(email)
         if address is None or self._store.get(WHITELIST, address.encode()) is None:
             raise NotWhitelisted("This e-mail address is not authorised to make an account: the operator lists those.")
 

@@ -191,6 +191,11 @@ def _require_json(request: Request) -> None:
 
 # --- The table -----------------------------------------------------------------------------------------------
 
+_NOT_SIGNED = (
+    "In mode strict: unsigned, or no signature verifies; details.signature_base is what the server verified",
+    None,
+    ("Accept-Signature",),
+)
 _PAGE_ANSWERS: Mapping[int, Answer] = {
     200: (
         "A page, in the order of creation; Link and OMP-Next-Cursor lead to the next one",
@@ -198,6 +203,7 @@ _PAGE_ANSWERS: Mapping[int, Answer] = {
         ("Link", "OMP-Next-Cursor", "OMP-Incomplete"),
     ),
     400: "A parameter does not fit",
+    401: _NOT_SIGNED,
 }
 _BAD_BODY = "The body does not fit; details.errors says where"
 _NO_OBJECT = "There is no such object, or it has expired"
@@ -215,6 +221,7 @@ ROUTES = (
         {
             201: ("The object without its content", schemas.SUMMARY, ("Location", "ETag")),
             400: _BAD_BODY,
+            401: _NOT_SIGNED,
             409: "There is an object with this namespace and key",
             415: _NO_JSON,
         },
@@ -262,6 +269,7 @@ ROUTES = (
         "Fetch an object with its content; If-Match and If-None-Match are honoured",
         {
             200: ("The object", schemas.OBJECT, ("ETag",)),
+            401: _NOT_SIGNED,
             304: ("It is the state that If-None-Match names", None, ("ETag",)),
             404: _NO_OBJECT,
             412: ("If-Match names another state of the object", None, ("ETag",)),
@@ -278,6 +286,7 @@ ROUTES = (
         {
             200: ("The object without its content", schemas.SUMMARY, ("ETag",)),
             400: _BAD_BODY,
+            401: _NOT_SIGNED,
             404: _NO_OBJECT,
             412: _NO_MATCH,
             415: _NO_JSON,
@@ -293,7 +302,7 @@ ROUTES = (
         "/objects/{id}",
         remove,
         "Delete an object; If-Match and If-None-Match are honoured",
-        {204: "It is gone", 404: _NO_OBJECT, 412: _NO_MATCH},
+        {204: "It is gone", 401: _NOT_SIGNED, 404: _NO_OBJECT, 412: _NO_MATCH},
         auth=SIGNED,
         name="deleteObject",
         fields=_PRECONDITIONS,

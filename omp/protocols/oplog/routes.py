@@ -32,7 +32,8 @@ _PAGE = {
 }
 _BY_STATUS = {**_PAGE, "status": {"type": "string", "description": "only those with this status"}}
 READER = "In mode strict: an HTTP signature of the root, or of a key with an active author grant."
-_NOT_A_READER = {401: "Unsigned, in mode strict", 403: "The key may read its projection only"}
+_UNSIGNED: Answer = ("Unsigned, in mode strict", None, ("Accept-Signature",))
+_NOT_A_READER: Mapping[int, Answer] = {401: _UNSIGNED, 403: "The key may read its projection only"}
 _NOT_A_LOG = {400: "The log's ID, or a parameter, is not in its form"}
 _NO_LOG = {404: "The log has no operation here yet"}
 
@@ -98,7 +99,7 @@ ROUTES = (
             201: ("Accepted", schemas.OUTCOME),
             202: ("It waits for the operations in missing", schemas.OUTCOME),
             400: "Stages 1 to 6 refuse it; details name the code and the stage",
-            401: "Unsigned, in mode strict, and nothing of this log is stored",
+            401: ("Unsigned, in mode strict, and nothing of this log is stored", None, ("Accept-Signature",)),
             403: "Stages 7 to 12 refuse it; details name the code and the stage",
             413: f"The body is too large, or has more than {MAX_LINES} lines",
             415: "Neither of the two media types",
@@ -206,7 +207,7 @@ ROUTES = (
         {
             200: ("The claims in its scope", schemas.PROJECTION, ("OMP-Incomplete",)),
             **_NOT_A_LOG,
-            401: "Unsigned, in mode strict",
+            401: _UNSIGNED,
             403: "In mode strict: key is not the signer's",
             **_NO_LOG,
         },

@@ -21,6 +21,8 @@ from omp.tests import long
 from omp.tests.harness import running_server
 from omp.tests.mrs.parties import OPERA, RegistryCase, User, claim
 
+_WHEN = "2026-03-07T00:00:00Z"
+
 
 class Follower:
     """Follows the feed by its cursor, and keeps what it was told."""
@@ -424,6 +426,29 @@ class ExportAndImport(unittest.TestCase):
             again = operator.request("POST", "/admin/import", exported).json
             self.assertEqual(again["skipped"], {"registrations": 2, "tombstones": 1})
             self.assertEqual({name: again[name] for name in counts}, counts)
+
+    def test_null_is_absent_and_a_server_has_one_text(self) -> None:
+        space = {"type": "sphere", "center": {"lat": 10, "lon": 20, "ele": 0}, "radius": 5}
+        point = {"service_point": "https://example.com"}
+        bare = {"owner": "mark@owen.iz.net", "space": space, "created": _WHEN, "updated": _WHEN, **point}
+        nulls = dict.fromkeys(("foad", "origin_server", "origin_id", "version"))
+        with running_server({"MRS_SERVER_URL": "https://owen.iz.net"}) as server, User(server.port) as operator:
+            registrations = [
+                {**bare, **nulls, "id": "reg_nulls"},
+                {**bare, "id": "reg_slash", "origin_server": "HTTPS://Owen.iz.net:443/", "version": 1},
+            ]
+            exported = {
+                "registrations": registrations,
+                "tombstones": [{"origin_server": None, "origin_id": "reg_gone", "version": 2, "deleted_at": _WHEN}],
+            }
+            self.assertEqual(operator.request("POST", "/admin/import", exported).status, 200)
+            document = operator.request("GET", "/admin/export").json
+            for one in (*document["registrations"], *document["tombstones"]):
+                self.assertEqual(one["origin_server"], "https://owen.iz.net")
+            registrations[1]["origin_server"] = "owen.iz.net"
+            refused = operator.request("POST", "/admin/import", exported)
+            self.assertEqual(refused.status, 400)
+            self.assertIn("registrations.1: origin_server must be an absolute", refused.json["detail"])
 
     def test_what_an_import_does_not_say_of_a_peer_stays(self) -> None:
         with running_server() as server, User(server.port) as operator:

@@ -40,6 +40,23 @@ class Renewal(unittest.TestCase):
         assert port is not None
         self.port = int(port[1])
 
+    def test_without_tls_nothing_happens(self) -> None:
+        with (
+            open(self.log, "wb") as log,
+            subprocess.Popen(
+                [sys.executable, "server.py", "--port", "0"], cwd=TOP, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=log, text=True,
+            ) as plain,
+        ):  # fmt: skip
+            assert plain.stdout is not None
+            self.assertIn("listening on http://", plain.stdout.readline())
+            self.process.kill()
+            self.process.wait()
+            self.process = plain
+            self.hang_up("there is no certificate to read again")
+            plain.terminate()
+            self.assertEqual(plain.wait(20), 0)
+
     def put(self, number: int) -> None:
         certificate, key = self.pairs[number]
         self.chain.write_bytes(certificate)

@@ -59,7 +59,8 @@ def graph(args: argparse.Namespace) -> None:
     with opened_to_read(args) as local:
         entries = _latest_first(local.replica)
         if args.dot:
-            print("\n".join(_dot(entries)))
+            lines = list(_dot(entries))
+            give(args.json, {"dot": "\n".join(lines)}, lines)
             return
         value = {"operations": [_node(entry) for entry in entries]} if args.json else None
         give(args.json, value, _drawing(entries))
