@@ -80,6 +80,26 @@ def run(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess
 class StartAndStop(unittest.TestCase):
     """The process: its first line, its flags and variables, its exit."""
 
+    def test_a_server_whose_output_nobody_reads_serves_all_the_same(self) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        words = [sys.executable, "server.py", "--port", str(port)]
+        with subprocess.Popen(
+            words, cwd=TOP, env=environment(), stdout=writing, stderr=subprocess.PIPE, text=True
+        ) as process:
+            os.close(writing)
+            until = time.monotonic() + 20
+            while process.poll() is None and time.monotonic() < until:
+                with contextlib.suppress(OSError), Client(port) as client:
+                    self.assertEqual(client.request("GET", "/health").json, {"status": "ok"})
+                    break
+                time.sleep(0.02)
+            process.terminate()
+            _, errors = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, errors), (0, ""))
+
     def test_the_first_line_says_where_it_listens_and_sigterm_exits_0(self) -> None:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(signal=signal_number), server_process() as (process, port):

@@ -404,6 +404,14 @@ def default_text(setting: Setting) -> str:
     return str(int(setting.default) if isinstance(setting.default, bool) else setting.default)
 
 
+def _announce(*lines: str) -> None:
+    """Print the first lines of a start; a server whose standard output nobody reads serves all the same."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would fail to write it
+
+
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or Ctrl-C; with TLS, SIGHUP renews the certificate.
 
@@ -429,7 +437,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
     threading.Thread(target=_trim, args=(stopping, give_back), name="trim", daemon=True).start()
     threading.Thread(target=parts.http.serve_forever, name="accept", daemon=True).start()
-    print(f"OMP server listening on {parts.http.url}", *parts.notices, sep="\n", flush=True)
+    _announce(f"OMP server listening on {parts.http.url}", *parts.notices)
     _housekeep(parts, stopping, renewing)
     # A second signal ends the waiting at once.
     for signal_number in (signal.SIGTERM, signal.SIGINT):

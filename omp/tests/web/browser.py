@@ -118,11 +118,19 @@ class Page:
     def wait_for(self, condition: str) -> Any:
         """Evaluate `condition` until it is true, and return its value."""
         until = time.monotonic() + PATIENCE
-        while not (value := self.evaluate(condition)):
+        while not (value := self._while_pages_change(condition)):
             if time.monotonic() > until:
                 raise BrowserError(f"It never came true: {condition}")
             time.sleep(0.02)
         return value
+
+    def _while_pages_change(self, condition: str) -> Any:
+        try:
+            return self.evaluate(condition)
+        except BrowserError as error:
+            if "navigated" not in str(error):
+                raise
+            return None  # it was asked of the page before
 
     def visit(self, url: str) -> None:
         """Go to another address."""
