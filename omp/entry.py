@@ -54,7 +54,7 @@ GC_THRESHOLDS = 5_000, 10, 40
 
 Looking at everything stops all threads, for 0.25 s where a log of 100,000 operations is in memory, and finds next to
 nothing: most of what this server drops is freed by counting references.  By Python's own thresholds (700, 10, 10) one
-long answer is enough to cause it.  It must still happen: a log that is dropped from memory is full of cycles.
+long answer is enough to cause it.  It must still happen: a log that is given up after a fault is full of cycles.
 """
 
 # A server in a test: it should stop at once, and a request still under way after so long is the test's own fault.

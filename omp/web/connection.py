@@ -406,10 +406,8 @@ class Connection:
     ) -> bool:
         """Send a stream if the client's share has room for it (omp §1.6); whether the connection can go on."""
         assert response.stream is not None
-        streams, network = (
-            self._server.shares.streams,
-            self._application.network(request.client if request else self._client),
-        )
+        streams = self._server.shares.streams
+        network = self._application.network(request.client if request else self._client)
         if not streams.take(network):
             _close(response.stream)
             return self._transmit(request, self._application.failure(request, _no_stream()), connection, minor)

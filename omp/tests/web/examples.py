@@ -30,6 +30,7 @@ from omp.rules.engines import best_engine
 from omp.tests import TOP
 from omp.tests.harness import Answer, Client, Running, running_server
 from omp.tests.vectors.makers.avp import FixedBytes
+from omp.tests.vectors.makers.oplog import making
 from omp.web.routes import Context
 
 FILE = TOP / "omp" / "web" / "examples.json"
@@ -134,21 +135,9 @@ def _objects(said: Conversation) -> None:
     said.call("deleteObject", id=other)
 
 
-class _Key:
-    """A signing key from a seed."""
-
-    def __init__(self, seed: bytes) -> None:
-        self._seed = seed
-        self.public_key = ed25519.public_key_slowly(seed)
-
-    def sign(self, message: bytes, /) -> bytes:
-        """The signature over `message`."""
-        return ed25519.sign_slowly(self._seed, message)
-
-
 def _oplog(said: Conversation) -> None:
-    root, device = _Key(bytes(32)), _Key(bytes([1]) * 32)
-    replica = Replica(identifiers.identity_id(root.public_key))
+    root, device = making.ROOT, making.LAPTOP
+    replica = Replica(making.LOG)
     writer = Producer(replica, root, best_engine())
     log = replica.log
 
