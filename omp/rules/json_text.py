@@ -50,19 +50,19 @@ class JsonError(ValueError):
     """A text that is not JSON, or holds what omp §2.1 refuses; the message is one sentence for the sender."""
 
 
-class TooManyContainers(JsonError):
-    """A text that holds more arrays and objects than its reader allows."""
+class TooHeavy(JsonError):
+    """A text whose arrays and objects weigh more than it may hold."""
 
 
-def parse(data: bytes, max_depth: int = MAX_DEPTH, max_containers: int | None = None) -> Any:
+def parse(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """The value of the JSON text `data`: dict, list, str, int, float, bool or None.
 
-    Raises :class:`JsonError`, and nothing else, for anything but JSON within the bounds above; if it is only that there
-    are more than `max_containers` arrays and objects, :class:`TooManyContainers`.  An empty array takes 2 bytes as text
-    and 88 in memory.
+    Raises :class:`JsonError`, and nothing else, for anything but JSON within the bounds above; if it is only that its
+    arrays and objects weigh too much, :class:`TooHeavy`.
     """
     text = text_of(data)
-    check_depth(data, max_depth, max_containers)
+    check_depth(data, max_depth)
+    check_weight(data)
     value = scan_whole(_scan, text) if data.count(b":") <= _MANY_MEMBERS else _scan_many_members(data, text)
     # UTF-8 text holds no surrogates, so one in the value was written as an escape \ud8… to \udf….
     if ("\\ud" in text or "\\uD" in text) and any(match[1] for match in _SURROGATES.finditer(text)):
@@ -122,32 +122,57 @@ _NEITHER_COLON_NOR_QUOTE = _all_but(b'":')
 _UP_AND_DOWN = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes: +1, +1, −1, −1
 
 
-def check_depth(data: bytes, max_depth: int, max_containers: int | None = None) -> None:
+def check_depth(data: bytes, max_depth: int) -> None:
     """Raise :class:`JsonError` where the JSON text `data` nests deeper than `max_depth`, before anything recurses.
 
-    Or :class:`TooManyContainers` where it holds more than `max_containers` arrays and objects, before they are made.
     In a text that is not JSON it sees all the nesting before the first mistake.
     """
-    brackets = data.count(b"[") + data.count(b"{")
-    if brackets <= max_depth:
+    if data.count(b"[") + data.count(b"{") <= max_depth:
         return  # no more brackets than levels
     # Count the brackets outside strings.
-    unescaped = _unescaped(data)
-    if max_containers is not None and brackets > max_containers:
-        # Without the closing ones, nearly all pieces are of one byte, and Python has those already.
-        opening = unescaped.translate(None, _NEITHER_OPENING_NOR_QUOTE).split(b'"')[::2]
-        if sum(map(len, opening)) > max_containers:
-            raise TooManyContainers(f"a text of this length may hold at most {max_containers} arrays and objects")
-        del opening
-    steps = b"".join(unescaped.translate(_UP_AND_DOWN, _NEITHER_BRACKET_NOR_QUOTE).split(b'"')[::2])
+    steps = b"".join(_outside_strings(data, _NEITHER_BRACKET_NOR_QUOTE, _UP_AND_DOWN))
     if max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth:
         raise JsonError(f"nested deeper than {max_depth} levels")
 
 
-def _unescaped(data: bytes) -> bytes:
-    """`data` without escaped backslashes and escaped quotes: the pieces between quotes are outside and inside a string
-    by turns."""
-    return data.replace(b"\\\\", b"").replace(b'\\"', b"")
+ARRAY_WEIGHT = 8
+OBJECT_WEIGHT = 18
+FREE_WEIGHT = 256 * 1024
+"""Bytes of text that an array and an object count for, and what those of any text may weigh (omp §2.1).
+
+``[0]`` takes 3 bytes as text and up to 130 in memory, ``{"":0}`` takes 6 and up to 230.  A text that is as long as the
+weight of its arrays and objects takes less than 20 times its length.
+"""
+_NEVER_TOO_HEAVY = FREE_WEIGHT // OBJECT_WEIGHT  # bytes that are too few for so many brackets
+
+
+def check_weight(data: bytes) -> None:
+    """Raise :class:`TooHeavy` if the arrays and objects of the JSON text `data` weigh more than its length, and more
+    than :data:`FREE_WEIGHT`: before they are made."""
+    if len(data) <= _NEVER_TOO_HEAVY:
+        return
+    most = max(FREE_WEIGHT, len(data))
+    if _weight(data.count(b"["), data.count(b"{")) <= most:
+        return  # even with the brackets in strings
+    opening = _outside_strings(data, _NEITHER_OPENING_NOR_QUOTE)
+    arrays = sum(piece.count(b"[") for piece in opening)
+    if (weight := _weight(arrays, sum(map(len, opening)) - arrays)) > most:
+        raise TooHeavy(
+            f"the arrays and objects in a text of this length may weigh {most} bytes, and these weigh {weight}: "
+            f"an array counts as {ARRAY_WEIGHT} bytes, an object as {OBJECT_WEIGHT}"
+        )
+
+
+def _weight(arrays: int, objects: int) -> int:
+    return ARRAY_WEIGHT * arrays + OBJECT_WEIGHT * objects
+
+
+def _outside_strings(data: bytes, dropped: bytes, table: bytes | None = None) -> list[bytes]:
+    """The pieces of the JSON text `data` outside its strings, without the bytes `dropped`, translated by `table`."""
+    # Without escaped backslashes and escaped quotes, the pieces between quotes are outside and inside by turns.
+    unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Two quotes with nothing between them change no turn, and nearly all are such: the rest makes few pieces.
+    return unescaped.translate(table, dropped).replace(b'""', b"").split(b'"')[::2]
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -188,9 +213,7 @@ def _scan_many_members(data: bytes, text: str) -> Any:
     A pair for each member takes as much as all that is kept of a short one.  Without pairs nobody sees a name twice,
     but then there are more colons than members: each member has one, and all others are in strings.
     """
-    outside = _unescaped(data).translate(None, _NEITHER_COLON_NOR_QUOTE).split(b'"')[::2]
-    colons, seen = sum(map(len, outside)), 0
-    del outside
+    colons, seen = sum(map(len, _outside_strings(data, _NEITHER_COLON_NOR_QUOTE))), 0
 
     def count(members: dict[str, Any]) -> dict[str, Any]:
         nonlocal seen

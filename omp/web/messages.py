@@ -22,18 +22,12 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_plus, unquote_to_bytes, urlencode
 
 from omp.rules.encodings import EncodingError, b64u_decode, b64u_encode
-from omp.rules.json_text import JsonError, TooManyContainers, compact, parse
+from omp.rules.json_text import JsonError, TooHeavy, compact, parse
 from omp.rules.schema import Problem, Schema, Validator
 from omp.web.addressing import NOWHERE, Destination, is_operators_own
 from omp.web.errors import ApiError, InvalidRequest
 
 JSON = "application/json"
-MAX_CONTAINERS = 1 << 18
-BYTES_A_CONTAINER = 16
-"""How many arrays and objects a body may hold: so many, or one for so many of its bytes if that is more (omp §2.1).
-
-An empty array takes 2 bytes as text and up to 88 in memory: a body of 5 MiB would become 200.
-"""
 
 
 class Schemas(Protocol):
@@ -208,10 +202,9 @@ class Request:
 
         Raises :class:`InvalidRequest`, or :class:`ApiError` 413 for one that takes far more memory than its length.
         """
-        most = max(MAX_CONTAINERS, len(self.body) // BYTES_A_CONTAINER)
         try:
-            return parse(self.body, max_containers=most)
-        except TooManyContainers as error:
+            return parse(self.body)
+        except TooHeavy as error:
             raise ApiError(413, str(error)) from None
         except JsonError as error:
             raise InvalidRequest([{"loc": ["body"], "msg": str(error), "type": "json_invalid"}]) from None

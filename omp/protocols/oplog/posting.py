@@ -19,17 +19,18 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from omp.protocols.oplog.core.operation import Operation
+from omp.protocols.oplog.core.operation import MAX_OPERATION_BYTES, Operation
 from omp.protocols.oplog.core.outcomes import ACCEPTED, DEFERRED, DUPLICATE, REJECTED, Outcome, outcome_of
 from omp.protocols.oplog.core.verify import STAGES, OperationMalformed, OperationRefused, OplogError, check_bytes
 from omp.protocols.oplog.node import Node, OpLog
 from omp.rules.engines import Engine
+from omp.rules.json_text import TooHeavy, check_weight
 from omp.web.errors import ApiError
 from omp.web.messages import JSON, Request, Response, json_response
 
 NDJSON = "application/x-ndjson"
 MAX_LINE = 1 << 20
-"""§7.2: bytes of one operation, alone or as a line, that are looked at: parsed, they take 25 times as much."""
+"""§7.2: bytes of one operation, alone or as a line, that are looked at: parsed, they take up to 20 times as much."""
 MAX_LINES = 10_000
 """§7.2: lines of a body of ndjson.  Each has an outcome in the answer, which is longer than a short line."""
 _AT_ONCE = 64
@@ -88,6 +89,11 @@ def _checked(data: bytes, engine: Engine, log: str, bytes_held: Callable[[str], 
     """The operation that passes stages 1 to 7; :class:`OperationRefused`."""
     if len(data) > MAX_LINE:
         raise OperationMalformed(_LIMITS.code, _LIMITS.number, f"an operation must have at most {MAX_LINE} bytes")
+    if len(data) > MAX_OPERATION_BYTES:
+        try:
+            check_weight(data)
+        except TooHeavy as error:
+            raise OperationMalformed(_LIMITS.code, _LIMITS.number, str(error)) from None
     return check_bytes(data, engine, log, bytes_held)
 
 

@@ -196,6 +196,15 @@ class Posting(LogCase):
             self.assertEqual(answer.status, 400)
             self.assertEqual(answer.json["error"]["details"], dict(zip(("code", "stage"), details, strict=True)))
 
+    def test_one_that_is_too_long_and_weighs_too_much_is_not_parsed(self) -> None:
+        dense = b"[" + b"{}," * 21_836 + b"{}]"  # 65,512 bytes, 21,837 objects
+        for filling, code in ((b"", "ERR_SCHEMA"), (b" " * 65_536, "ERR_LIMIT")):
+            data = b'{"v":"omp/0.2","x_a":' + dense + b"}" + filling
+            answer = self.post(data)
+            self.assertEqual((answer.status, answer.json["error"]["details"]["code"]), (400, code))
+            (outcome,) = self.post_lines([data])["outcomes"]
+            self.assertEqual((outcome["code"], outcome["id"] is None), (code, code == "ERR_LIMIT"))
+
     def test_many_in_any_order_with_bad_lines_among_them(self) -> None:
         raws = [operation.raw for operation in WRITTEN.operations]
         lines = [raws[4], b"nonsense", b"", *raws[:4], raws[4], raws[0], b"x" * (1 << 20) + b"x", b'{"v":1}']

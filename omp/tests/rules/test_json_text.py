@@ -12,7 +12,7 @@ from unittest import mock
 
 from omp.rules import json_text, large_json
 from omp.rules.canonical import canonicalize
-from omp.rules.json_text import JsonError, compact, parse
+from omp.rules.json_text import ARRAY_WEIGHT, FREE_WEIGHT, OBJECT_WEIGHT, JsonError, TooHeavy, compact, parse
 
 GREATEST = int(1.7976931348623157e308)
 
@@ -111,6 +111,22 @@ class Parse(unittest.TestCase):
         self.assertEqual(parse(b"[[]]", max_depth=2), [[]])
         self.assertRaises(JsonError, parse, b"[[[]]]", max_depth=2)
         self.assertEqual(parse(b'"[[["', max_depth=0), "[[[")
+
+    def test_arrays_and_objects_weigh_at_most_so_much_or_as_much_as_the_text(self) -> None:
+        arrays, objects = FREE_WEIGHT // ARRAY_WEIGHT, FREE_WEIGHT // OBJECT_WEIGHT
+        for text in (
+            b"[" + b"[]," * (arrays - 2) + b"[]]",
+            b'{"a":' + b"[" + b"{}," * (objects - 3) + b"{}]}",
+            b"[" + b"[1,2,34]," * FREE_WEIGHT + b"[]]",
+            b'["' + b"[{" * FREE_WEIGHT + b'\\"[{"]',
+        ):
+            parse(text)
+        for text in (
+            b"[" + b"[]," * (arrays - 1) + b"[]]",
+            b'{"a":' + b"[" + b"{}," * (objects - 1) + b"{}]}",
+            b"[" + b"[1,2,3]," * FREE_WEIGHT + b"[]]",
+        ):
+            self.assertRaises(TooHeavy, parse, text)
 
     def test_the_message_says_where(self) -> None:
         for text, place in ((b'\n {"a": 1,\n  "b" 2}', "line 3, column 7"), (b"  [1] x", "line 1, column 6")):

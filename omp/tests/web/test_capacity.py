@@ -12,6 +12,7 @@ import unittest.mock
 from collections.abc import Iterator
 from typing import Any
 
+from omp.rules.json_text import ARRAY_WEIGHT, FREE_WEIGHT, OBJECT_WEIGHT
 from omp.tests.harness import Client, Running, exchange, running_server
 from omp.tests.web.test_serving import GET_HEALTH, begun, read_answers, statuses
 from omp.web import capacity
@@ -265,14 +266,16 @@ class Bodies(Case):
                 body = b'{"namespace":"n","content":{"c":' + content + b"}}"
                 return client.request("POST", "/objects", body=body).status
 
-        many = 1 << 18
+        around = 2 * OBJECT_WEIGHT + ARRAY_WEIGHT  # what is around the content, with the array in it
+        arrays, objects = (FREE_WEIGHT - around) // ARRAY_WEIGHT, (FREE_WEIGHT - around) // OBJECT_WEIGHT
         with self.serving() as server:
-            self.assertEqual(answer(b"[" + b"[]," * many + b"0]"), 413)
-            self.assertEqual(answer(b"[" + b"{}," * many + b"0]"), 413)
-            self.assertEqual(answer(b"[" + b"[]," * (many - 4) + b"0]"), 201)
-            # Neither brackets in strings nor those of a body with room between them count too much.
-            self.assertEqual(answer(b'"' + b"[" * many + b'\\"{[[["'), 201)
-            self.assertEqual(answer(b"[" + b"[0.1234567,0.12345678]," * (many // 2) + b"0]"), 201)
+            for one, most in ((b"[],", arrays), (b"{},", objects)):
+                self.assertEqual(answer(b"[" + one * most + b"0]"), 201)
+                self.assertEqual(answer(b"[" + one * (most + 1) + b"0]"), 413)
+            # Neither brackets in strings nor those of a body with room between them weigh too much.
+            self.assertEqual(answer(b'"' + b"[" * (1 << 20) + b'\\"{[[["'), 201)
+            for sparse in (b"[12,345],", b"[1,2,34],", b'{"id":1,"n":23456},'):
+                self.assertEqual(answer(b"[" + sparse * 100_000 + b"0]"), 201)
 
     def test_a_head_that_is_enough_to_refuse_is_refused_before_the_body(self) -> None:
         def check(request: Request) -> None:
