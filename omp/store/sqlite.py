@@ -45,10 +45,10 @@ from heapq import merge
 from operator import itemgetter
 from threading import Lock, get_ident
 from types import TracebackType
+from zlib import crc32
 
 from omp.store.port import Damage, DamagedRow, StorageError, StoreUnavailable, check_table_name
 from omp.store.sqlite_file import (
-    checksum,
     get_row,
     is_missing_table,
     keep_log,
@@ -248,15 +248,19 @@ class SqliteStore:
         tables = {table: changes for table, changes in layer.tables.items() if changes}
         if not tables:
             return
-        self._require_own_files()
+        if not self._watch.as_left():
+            self._require_own_files()
         try:
             db.execute("BEGIN IMMEDIATE")
             for table, changes in tables.items():
                 sql = statements(table)
                 if table not in self._made:
                     db.execute(sql.create)
+                seed = sql.seed
                 puts = [
-                    (key, value, checksum(sql.seed, key, value)) for key, value in changes.items() if value is not None
+                    (key, value, crc32(value, crc32(key, seed ^ len(key))))  # checksum, written out
+                    for key, value in changes.items()
+                    if value is not None
                 ]
                 db.executemany(sql.put, sorted(puts))  # in the order of the pages they lie on
                 if len(puts) < len(changes):
@@ -265,11 +269,12 @@ class SqliteStore:
         except BaseException:
             if db.in_transaction:  # SQLite undoes some failed transactions by itself
                 db.execute("ROLLBACK")
-            raise
-        finally:
             self._watch.note()
             self._watch.note_log()
-        loss = self._watch.loss()  # a file may have been lost while it was written, and nobody has been answered yet
+            raise
+        loss = (
+            self._watch.after_commit()
+        )  # a file may have been lost while it was written, and nobody has been answered yet
         if loss is not None and not (loss.movable and self._move_log()):
             raise StoreUnavailable(loss.text)
         self._made.update(tables)

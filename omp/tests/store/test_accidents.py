@@ -282,14 +282,14 @@ class Accidents(Temporary):
         store = open_store(self.spec)
         self.addCleanup(store.close)
         assert isinstance(store, SqliteStore)
-        note = store._watch.note
+        after_commit = store._watch.after_commit
 
-        def lose_log() -> None:  # called once the rows are in the log
+        def lose_log() -> sqlite_guard.Loss | None:  # called once the rows are in the log
             if os.path.exists(self.path + "-wal"):
                 os.unlink(self.path + "-wal")
-            note()
+            return after_commit()
 
-        with mock.patch.object(store._watch, "note", lose_log), store.write() as tx:
+        with mock.patch.object(store._watch, "after_commit", lose_log), store.write() as tx:
             tx.put("t", b"answered", b"")
         shutil.copyfile(self.path, self.path + ".copy")  # what a process that is killed now leaves
         with self.assertRaisesRegex(StoreUnavailable, "restart the server"), store.write() as tx:
@@ -303,14 +303,14 @@ class Accidents(Temporary):
         store = open_store(self.spec)
         self.addCleanup(store.close)
         assert isinstance(store, SqliteStore)
-        note = store._watch.note
+        after_commit = store._watch.after_commit
 
-        def lose_file() -> None:
+        def lose_file() -> sqlite_guard.Loss | None:
             os.rename(self.path, self.path + ".moved")
-            note()
+            return after_commit()
 
         with (
-            mock.patch.object(store._watch, "note", lose_file),
+            mock.patch.object(store._watch, "after_commit", lose_file),
             self.assertRaisesRegex(StoreUnavailable, "put it back"),
             store.write() as tx,
         ):
@@ -335,6 +335,7 @@ class Accidents(Temporary):
         assert isinstance(store, SqliteStore)
         store.check()
         looks = [os.pread(store._files.own.descriptor, 100, 0), OSError(errno.EIO, "")]
+        os.utime(self.path)  # a closer look is needed
         with mock.patch.object(os, "pread", side_effect=looks), store.write() as tx:
             tx.put("t", b"kept", b"")
         store.check()
