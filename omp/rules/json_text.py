@@ -40,6 +40,7 @@ MAX_INTEGER_DIGITS = 309
 """The greatest double has 309 digits before its point."""
 
 _WHITE_SPACE = " \t\n\r"  # RFC 8259 §2
+_OPENING = ("{", "[")
 _SPACE = re.compile(f"[{_WHITE_SPACE}]*")
 
 Scanner = Callable[[str, int], tuple[Any, int]]
@@ -62,10 +63,11 @@ def parse(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """
     text = text_of(data)
     check_depth(data, max_depth)
-    check_weight(data)
+    if len(data) > _NEVER_TOO_HEAVY:
+        check_weight(data)
     value = scan_whole(_scan, text) if data.count(b":") <= _MANY_MEMBERS else _scan_many_members(data, text)
     # UTF-8 text holds no surrogates, so one in the value was written as an escape \ud8… to \udf….
-    if ("\\ud" in text or "\\uD" in text) and any(match[1] for match in _SURROGATES.finditer(text)):
+    if "\\u" in text and any(match[1] for match in _SURROGATES.finditer(text)):
         raise JsonError("a string holds half of a surrogate pair; write the whole pair or neither")
     return value
 
@@ -88,7 +90,7 @@ def text_of(data: bytes) -> str:
 def scan_whole(scan: Scanner, text: str) -> Any:
     """The one value that `text` consists of, with white space around it; :class:`JsonError` for anything else."""
     try:
-        value, end = scan(text, _after_space(text, 0))
+        value, end = scan(text, 0 if text[:1] in _OPENING else _after_space(text, 0))
     except StopIteration as stop:
         raise JsonError(f"not JSON: a value is missing {_place(text, stop.value)}") from None
     except json.JSONDecodeError as error:
@@ -143,14 +145,13 @@ FREE_WEIGHT = 256 * 1024
 ``[0]`` takes 3 bytes as text and up to 130 in memory, ``{"":0}`` takes 6 and up to 230.  A text that is as long as the
 weight of its arrays and objects takes less than 20 times its length.
 """
-_NEVER_TOO_HEAVY = FREE_WEIGHT // OBJECT_WEIGHT  # bytes that are too few for so many brackets
+_NEVER_TOO_HEAVY = FREE_WEIGHT // OBJECT_WEIGHT
+"""Bytes that are too few for so many brackets."""
 
 
 def check_weight(data: bytes) -> None:
     """Raise :class:`TooHeavy` if the arrays and objects of the JSON text `data` weigh more than its length, and more
     than :data:`FREE_WEIGHT`: before they are made."""
-    if len(data) <= _NEVER_TOO_HEAVY:
-        return
     most = max(FREE_WEIGHT, len(data))
     if _weight(data.count(b"["), data.count(b"{")) <= most:
         return  # even with the brackets in strings

@@ -18,7 +18,8 @@ As in JSON Schema, ``integer`` accepts 1.0 as well as 1; as everywhere in JSON, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import ge, gt, le
 from typing import Any, NamedTuple
 
 Schema = Mapping[str, Any]
@@ -37,7 +38,7 @@ LISTED = 100
 megabytes of problems."""
 
 Validator = Callable[[Any], list[Problem]]
-_Check = Callable[[Any], Iterable[Problem]]
+_Check = Callable[[Any], Sequence[Problem]]
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -67,10 +68,10 @@ def compile_schema(schema: Schema) -> Validator:
     def validate(value: Any) -> list[Problem]:
         if types and type(value) not in types and not (whole and type(value) is float and value.is_integer()):
             return wrong
-        found: list[Problem] = []
         for check in checks:
-            found += check(value)
-        return found
+            if check(value):  # usually none finds anything, and nothing need be put together
+                return [problem for each in checks for problem in each(value)]
+        return []
 
     return validate
 
@@ -78,7 +79,7 @@ def compile_schema(schema: Schema) -> Validator:
 def _properties(members: Mapping[str, Schema], schema: Schema) -> _Check:
     validators = [(name, compile_schema(member)) for name, member in members.items()]
 
-    def check(value: Any) -> Iterable[Problem]:
+    def check(value: Any) -> Sequence[Problem]:
         if type(value) is not dict:
             return ()
         found: list[Problem] = []
@@ -93,7 +94,7 @@ def _properties(members: Mapping[str, Schema], schema: Schema) -> _Check:
 def _required(names: list[str], schema: Schema) -> _Check:
     wanted = frozenset(names)
 
-    def check(value: Any) -> Iterable[Problem]:
+    def check(value: Any) -> Sequence[Problem]:
         if type(value) is not dict or wanted <= value.keys():
             return ()
         return [Problem((name,), "is required", "missing") for name in names if name not in value]
@@ -104,7 +105,7 @@ def _required(names: list[str], schema: Schema) -> _Check:
 def _items(item: Schema, schema: Schema) -> _Check:
     validate = compile_schema(item)
 
-    def check(value: Any) -> Iterable[Problem]:
+    def check(value: Any) -> Sequence[Problem]:
         if type(value) is not list:
             return ()
         found: list[Problem] = []
@@ -139,12 +140,20 @@ def _const(constant: Any, schema: Schema) -> _Check:
     return lambda value: () if _same(value, constant) else wrong
 
 
-def _bound(
-    holds: Callable[[Any, Any], bool], types: tuple[type, ...], sentence: str, word: str
+def _range(holds: Callable[[Any, Any], bool], sentence: str) -> Callable[[Any, Schema], _Check]:
+    def make(limit: Any, schema: Schema) -> _Check:
+        wrong = [Problem((), sentence.format(limit), "range")]
+        return lambda value: wrong if type(value) in _NUMBERS and not holds(value, limit) else ()
+
+    return make
+
+
+def _length(
+    kind: type[str] | type[list[Any]], holds: Callable[[int, int], bool], sentence: str
 ) -> Callable[[Any, Schema], _Check]:
     def make(limit: Any, schema: Schema) -> _Check:
-        wrong = [Problem((), sentence.format(limit), word)]
-        return lambda value: wrong if type(value) in types and not holds(value, limit) else ()
+        wrong = [Problem((), sentence.format(limit), "length")]
+        return lambda value: wrong if type(value) is kind and not holds(len(value), limit) else ()
 
     return make
 
@@ -158,13 +167,13 @@ _KEYWORDS: dict[str, Callable[[Any, Schema], _Check | None]] = {
     "pattern": _pattern,
     "enum": _enum,
     "const": _const,
-    "minimum": _bound(lambda v, limit: v >= limit, _NUMBERS, "must be at least {}", "range"),
-    "maximum": _bound(lambda v, limit: v <= limit, _NUMBERS, "must be at most {}", "range"),
-    "exclusiveMinimum": _bound(lambda v, limit: v > limit, _NUMBERS, "must be more than {}", "range"),
-    "minLength": _bound(lambda v, limit: len(v) >= limit, (str,), "must have at least {} characters", "length"),
-    "maxLength": _bound(lambda v, limit: len(v) <= limit, (str,), "must have at most {} characters", "length"),
-    "minItems": _bound(lambda v, limit: len(v) >= limit, (list,), "must have at least {} elements", "length"),
-    "maxItems": _bound(lambda v, limit: len(v) <= limit, (list,), "must have at most {} elements", "length"),
+    "minimum": _range(ge, "must be at least {}"),
+    "maximum": _range(le, "must be at most {}"),
+    "exclusiveMinimum": _range(gt, "must be more than {}"),
+    "minLength": _length(str, ge, "must have at least {} characters"),
+    "maxLength": _length(str, le, "must have at most {} characters"),
+    "minItems": _length(list, ge, "must have at least {} elements"),
+    "maxItems": _length(list, le, "must have at most {} elements"),
     **dict.fromkeys(("title", "description", "default", "format"), lambda argument, schema: None),
     **dict.fromkeys(
         ("oneOf", "anyOf", "additionalProperties", "uniqueItems", "discriminator", "$ref"),

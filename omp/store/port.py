@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from hashlib import sha256
 from types import TracebackType
@@ -96,10 +96,11 @@ class Damage:
             self._rows[row.id] = row
         return row
 
-    def mended(self, table: str, key: bytes) -> None:
-        """The row was written anew, or deleted."""
+    def mended(self, rows: Iterable[tuple[str, bytes]]) -> None:
+        """These rows (table, key) have been written anew, or deleted, and that will last."""
         if self._rows:
-            self._rows.pop(row_id(table, key), None)
+            for table, key in rows:
+                self._rows.pop(row_id(table, key), None)
 
     def forget(self) -> None:
         """Begin anew."""

@@ -278,6 +278,7 @@ class SqliteStore:
         if loss is not None and not (loss.movable and self._move_log()):
             raise StoreUnavailable(loss.text)
         self._made.update(tables)
+        self.damage.mended((table, key) for table, changes in tables.items() for key in changes)
 
     # After accidents.
 
@@ -482,7 +483,6 @@ class _WriteBlock(_Block):
             changes = self._above[check_table_name(table)] = {}
         self._undo.append((changes, key, key in changes, changes.get(key)))
         changes[key] = value
-        self.damage.mended(table, key)
 
     def _roll_back(self) -> None:
         for changes, key, was_there, before in reversed(self._undo):

@@ -89,7 +89,8 @@ class Connection:
         # it takes about as long as all the rest of a short request.
         self._section: bytes | None = None
         self._fields: Fields
-        self._addressed: tuple[str | None, Destination] | None = None
+        self._host: str | None = None  # of the last request that named one, and where it is addressed
+        self._destination: Destination
         self._scheme = "https" if server.tls else "http"
         self._timeout: float | None = server.request_seconds
         self._deadline = 0.0
@@ -210,19 +211,19 @@ class Connection:
         Clients name the same host in every request of a connection, and what was found out for it holds for the next
         one too, unless a proxy says that it comes from another client.
         """
-        headers, addressed = request.headers, self._addressed
-        if addressed is not None and addressed[0] == headers.get("host") and "x-forwarded-for" not in headers:
-            request.destination = addressed[1]
+        headers = request.headers
+        host = headers.get("host")
+        if host is not None and host == self._host and "x-forwarded-for" not in headers:
+            request.destination = self._destination
         else:
             self._application.admit(request, self._local)
-            self._addressed = headers.get("host"), request.destination
+            self._host, self._destination = host, request.destination
 
     def _read_head(self) -> tuple[str, str, int, Fields]:
         """Method, target, minor version and fields of the next request; what follows its head stays in the buffer.
 
         Raises :class:`ApiError` as :mod:`omp.web.wire` does.
         """
-        self.unused_since = time.monotonic()
         data = self._buffer or self._wait_for_request()
         self._began = time.monotonic()
         self._idle = False
@@ -295,18 +296,21 @@ class Connection:
 
         Raises :class:`ApiError` 400, 413 or 503, or what the protocol's ``check_head`` does.
         """
+        length, arrived = fields.length, len(self._buffer)
+        if length is not None and length <= arrived and length <= self._application.shortest_limit:
+            return self._from_buffer(length)
         limit = self._application.body_limit(request)
-        if fields.length is not None and fields.length > limit:
+        if length is not None and length > limit:
             raise too_large(limit)
         if fields.chunked and minor == 0:
             raise ApiError(400, "An HTTP/1.0 request must give the length of its body.")
-        if fields.length is not None and len(self._buffer) >= fields.length:
-            return self._from_buffer(fields.length)
+        if length is not None and length <= arrived:
+            return self._from_buffer(length)
         self._application.check_head(request)
         self._counted_for = self._application.network(request.client)
         if fields.expects_continue and minor > 0:
             self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return self._read_chunked(limit) if fields.chunked else self._read_exactly(fields.length or 0)
+        return self._read_chunked(limit) if fields.chunked else self._read_exactly(length or 0)
 
     def _read_exactly(self, length: int) -> bytes:
         parts, got = [self._buffer], len(self._buffer)
@@ -355,19 +359,19 @@ class Connection:
         try:
             return self._transmit(request, response, connection, minor)
         finally:  # also where the client is gone
-            self._report(request)
+            self.unused_since = ended = time.monotonic()
+            seconds = ended - self._began
+            route = getattr(request, "route", None)  # none: no route was found, or no request
+            self._tally.count(route.template if route else NO_ROUTE, self._status, seconds)
+            if self._server.access_log:
+                self._log(request, seconds)
 
-    def _report(self, request: Request | None) -> None:
-        """Count the present request and, if that is asked for, write its line into the log."""
-        seconds = time.monotonic() - self._began
-        route = getattr(request, "route", None)  # none: no route was found, or no request
-        self._tally.count((route.method, route.path) if route else NO_ROUTE, self._status, seconds)
-        if self._server.access_log:
-            client, asked, name = self._client, "-", "-"
-            if request is not None:
-                client, asked, name = request.client, f"{request.method} {request.target}", request.id
-            line = access_line(time.time(), client, asked, self._status, self._sent, seconds, name)
-            self._server.log(line)
+    def _log(self, request: Request | None, seconds: float) -> None:
+        """Write the line of a request that took so many seconds into the access log."""
+        client, asked, name = self._client, "-", "-"
+        if request is not None:
+            client, asked, name = request.client, f"{request.method} {request.target}", request.id
+        self._server.log(access_line(time.time(), client, asked, self._status, self._sent, seconds, name))
 
     def _transmit(self, request: Request | None, response: Response, connection: str, minor: int) -> bool:
         self._status = response.status

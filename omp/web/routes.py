@@ -76,6 +76,11 @@ class Route:
         """The compiled schema of each query parameter."""
         return {name: compile_schema(schema) for name, schema in self.query.items()}
 
+    @cached_property
+    def template(self) -> tuple[str, str]:
+        """What requests to it are counted under: the method and the path, with its ``{names}``."""
+        return self.method, self.path
+
     @property
     def segments(self) -> list[str]:
         """The path without its leading slash, split."""
@@ -210,6 +215,8 @@ class Application:
         self._addressing = addressing or Addressing(read_settings(ADDRESS_SETTINGS, {}), log=log)
         self._log = log
         self._max_body = max_body
+        self.shortest_limit = min([max_body, *(route.max_body or max_body for one in mounts for route in one.routes)])
+        """Bytes of a body that no route refuses for its length."""
         self._root = _Node()
         self._whole: dict[str, _Node] = {}
         self._below: dict[str, _Node] = {}

@@ -297,6 +297,11 @@ def http_date(seconds: int) -> str:
     )
 
 
+_NO_BODY = (204, 304)
+# No browser may take an answer for another type than it says: somebody else chose what is in it.
+_NO_GUESSING = "\r\nX-Content-Type-Options: nosniff\r\n"
+
+
 def response_head(response: Response, date: str, connection: str = "", minor: int = 1) -> bytes:
     """Status line and header fields of `response`, up to the empty line, as one block.
 
@@ -305,15 +310,13 @@ def response_head(response: Response, date: str, connection: str = "", minor: in
     304 may, and need not).  Raises ValueError for a field that cannot be sent.
     """
     head = f"{_STATUS_LINES[response.status]}{date}\r\n"
-    if response.status not in (204, 304):
-        # No browser may take an answer for another type than it says: somebody else chose what is in it.
-        head = f"{head}Content-Type: {response.content_type}\r\nX-Content-Type-Options: nosniff\r\n"
-        if response.stream is None:
-            head = f"{head}Content-Length: {len(response.body)}\r\n"
-        else:
-            # nginx and proxies like it otherwise hold a stream back until they have a buffer full of it (omp §1.3).
-            chunked = "Transfer-Encoding: chunked\r\n" if minor > 0 else ""
-            head = f"{head}X-Accel-Buffering: no\r\n{chunked}"
+    if response.stream is None:
+        if response.status not in _NO_BODY:
+            head = f"{head}Content-Length: {len(response.body)}\r\nContent-Type: {response.content_type}{_NO_GUESSING}"
+    else:
+        # nginx and proxies like it otherwise hold a stream back until they have a buffer full of it (omp §1.3).
+        chunked = "Transfer-Encoding: chunked\r\n" if minor > 0 else ""
+        head = f"{head}X-Accel-Buffering: no\r\n{chunked}Content-Type: {response.content_type}{_NO_GUESSING}"
     for name, value in response.headers:
         if "\n" in value or "\r" in value:  # response splitting: a handler let the peer's text into a field
             raise ValueError(f"line break in the value of {name}")

@@ -222,9 +222,8 @@ class Collection:
                         if len(items) == limit or size > PAGE_BYTES:
                             return Page(items, last.decode())
                         last = position
-                        summary = record.summary
-                        items.append(summary)
-                        size += len(summary)
+                        items.append(record.summary)
+                        size += len(items[-1])
                     bytes_left -= len(row)
                     if bytes_left <= 0:
                         break
