@@ -101,31 +101,36 @@ POLYGON: Schema = {
 }
 SPACE: Schema = {"description": "A sphere or a polygon.", "oneOf": [SPHERE, POLYGON]}
 """For readers: :func:`~omp.protocols.mrs.registration.read_space` says better what is wrong with a space."""
-CLAIM: Schema = {
+_PLACED: dict[str, Schema] = {
+    "space": {
+        "type": "object",
+        "description": "a sphere (center, radius in metres) or a polygon (vertices, height in metres)",
+        "required": ["type"],
+        "properties": {"type": {"enum": list(SPACE_TYPES)}},
+        "oneOf": SPACE["oneOf"],
+    },
+    "service_point": {
+        "type": ["string", "null"],
+        "description": "absolute https:// address; not needed when foad is true",
+    },
+    "foad": {"type": "boolean", "description": "true: no service here; not found by searches; false if left out"},
+}
+NEW_REGISTRATION: Schema = {
     "type": "object",
     "required": ["space"],
-    "properties": {
-        "id": {"type": "string", "description": "updates this registration"},
-        "space": {
-            "type": "object",
-            "description": "a sphere (center, radius in metres) or a polygon (vertices, height in metres)",
-            "required": ["type"],
-            "properties": {"type": {"enum": list(SPACE_TYPES)}},
-            "oneOf": SPACE["oneOf"],
-        },
-        "service_point": {
-            "type": ["string", "null"],
-            "description": "absolute https:// address; not needed when foad is true",
-        },
-        "foad": {"type": "boolean", "default": False, "description": "true: no service here; not found by searches"},
-    },
+    "properties": {"id": {"type": "string", "description": "updates this registration"}, **_PLACED},
+}
+REGISTRATION_CHANGE: Schema = {
+    "type": "object",
+    "required": ["space"],
+    "properties": {"id": {"type": "string", "description": "if given, that of the path"}, **_PLACED},
 }
 PLACE = {
     "space": {"type": "sphere", "center": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "radius": 50},
     "service_point": "https://example.com/my-place",
     "foad": False,
 }
-"""An example of a claim."""
+"""An example of either."""
 ID_ONLY: Schema = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
 SEARCH: Schema = {
     "type": "object",
@@ -374,7 +379,8 @@ NAMES: dict[str, Schema] = {
     "Sphere": SPHERE,
     "Polygon": POLYGON,
     "Space": SPACE,
-    "Claim": CLAIM,
+    "NewRegistration": NEW_REGISTRATION,
+    "RegistrationChange": REGISTRATION_CHANGE,
     "RegistrationId": ID_ONLY,
     "PlaceSearch": SEARCH,
     "NewAccount": ACCOUNT,

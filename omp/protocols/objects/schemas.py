@@ -49,9 +49,12 @@ REPLACE: Schema = {
 }
 
 FILTERS = ("namespace", "key_contains")
-_LIMIT = {"minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE, "description": "objects a page"}
+_LIMIT = {"minimum": 1, "maximum": MAX_PAGE, "description": f"objects a page; {DEFAULT_PAGE} if left out"}
 _CURSOR = {"description": "from OMP-Next-Cursor of the page before"}
-LIST_QUERY: dict[str, Schema] = {"limit": {"type": "integer", **_LIMIT}, "cursor": {"type": "string", **_CURSOR}}
+LIST_QUERY: dict[str, Schema] = {
+    "limit": {"type": "integer", "default": DEFAULT_PAGE, **_LIMIT},
+    "cursor": {"type": "string", **_CURSOR},
+}
 SEARCH_QUERY: dict[str, Schema] = {
     "namespace": {"type": "string", "description": "only this namespace"},
     "key_contains": {"type": "string", "description": "only keys that contain this text"},
