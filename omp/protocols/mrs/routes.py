@@ -46,6 +46,7 @@ from omp.protocols.mrs.registry import (
 from omp.protocols.mrs.searching import find
 from omp.protocols.mrs.service import HALF_WAY_ROUND, BadImport, Mrs, service
 from omp.protocols.mrs.whitelist import BadAddress, NoSuchAddress, NotWhitelisted
+from omp.rules.schema import record
 from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
 from omp.web.messages import (
     JSON,
@@ -332,7 +333,16 @@ def _rendered(error: ApiError) -> Any:
 
 ERRORS = ErrorStyle(
     _rendered,
-    {"type": "object", "required": ["detail"], "properties": {"detail": {"type": ["string", "object"]}}},
+    record(
+        "An error.",
+        {
+            "detail": {
+                "type": ["string", "object"],
+                "description": "what was wrong, and what would be right; an object where another server is to be asked "
+                "(mrs §4.4)",
+            }
+        },
+    ),
 )
 """``{"detail": …}``: one sentence, or an object where the registration is another server's."""
 
@@ -427,7 +437,7 @@ ROUTES = (
             {200: ("oldest first; next_cursor leads to the next page, if there is one", schemas.OWN,
                   ("Link", *_INCOMPLETE)),
              400: "a bad cursor", 401: _NO_USER}, auth=_USER,
-            query={"cursor": {"type": "string"}}, name=name)
+            query=schemas.OWN_QUERY, name=name)
       for path, name in (("/registrations", "listRegistrations"), ("/auth/me/registrations", "listMyRegistrations"))),
     Route("GET", "/admin/peers", list_peers, "The known peers",
           {200: ("configured ones first", schemas.PEERS, _INCOMPLETE), 403: _NO_ADMIN}, auth=OPERATOR,
@@ -507,6 +517,7 @@ def mount(context: Context) -> Mount:
         about='"DNS for places": register a service for a sphere or a polygon on the ground, find what is around a '
         "point, be referred to the servers that know more.",
         schemas=schemas.NAMES,
+        parameters=schemas.PARAMETERS,
         schemes=SCHEMES,
         access=ACCESS,
         housekeep=mrs.housekeep,
