@@ -63,8 +63,9 @@ def record(
     about: str, members: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None, **more: Any
 ) -> dict[str, Any]:
     """The schema of an object with `members`, which must be there, and `optional` ones; `more` are further keywords."""
+    required = {"required": list(members)} if members else {}
     properties = {**members, **(optional or {})}
-    return {"type": "object", "description": about, "required": list(members), "properties": properties, **more}
+    return {"type": "object", "description": about, **required, "properties": properties, **more}
 
 
 def list_of(item: Schema, about: str, **more: Any) -> dict[str, Any]:
