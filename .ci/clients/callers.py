@@ -50,3 +50,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.headers = {**(case.headers or {}), "Authorization": f"Bearer {token}"}
         for name in ("Signature", "Signature-Input"):
             case.headers.pop(name, None)
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context: Any, value: Any) -> bytes:
+    """A body of lines, which the document describes as a text."""
+    return str(value).encode(errors="replace")

@@ -16,13 +16,13 @@ from omp_client.api.oplog import append_operations, get_heads
 from omp_client.api.system import check_health
 from omp_client.models import (
     Challenge,
-    Claim,
     EvidenceIngest,
     FoundPlaces,
     Health,
     LogHeads,
     NewAccount,
     NewObject,
+    NewRegistration,
     Nonce,
     Object,
     ObjectSummary,
@@ -64,7 +64,7 @@ assert isinstance(login, RegistryToken), login
 space = {"type": "sphere", "center": {"lat": 48.2, "lon": 16.37}, "radius": 50}
 place = register_place.sync(
     client=AuthenticatedClient(base_url=url, token=login.token),
-    body=Claim.from_dict({"space": space, "service_point": "https://example.com/place"}),
+    body=NewRegistration.from_dict({"space": space, "service_point": "https://example.com/place"}),
 )
 assert isinstance(place, Registered), place
 found = search_places.sync(

@@ -42,7 +42,7 @@ const login = given(await client.POST("/auth/register", { body: { username: "mar
 const location = { lat: 48.2, lon: 16.37 };
 given(
   await client.POST("/register", {
-    body: { space: { type: "sphere", center: location, radius: 50 }, service_point: "https://example.com/place", foad: false },
+    body: { space: { type: "sphere", center: location, radius: 50 }, service_point: "https://example.com/place" },
     headers: { Authorization: `Bearer ${login.token}` },
   }),
 );

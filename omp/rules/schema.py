@@ -6,7 +6,10 @@ name or a list), ``properties``, ``required``, ``items``, ``minItems``, ``maxIte
 classes).  For readers only, and not checked: ``title``, ``description``, ``default``, ``format``; ``oneOf``, ``anyOf``,
 ``additionalProperties`` and ``uniqueItems``, since the code that reads such a value says better what is wrong with it;
 ``$ref``, by which a schema refers to itself.  Any other keyword is a mistake of ours and raises KeyError when the
-schema is compiled.
+schema is compiled.  What is wrong with a text that does not match can be said better in ``x-message``.
+
+Schemas are written with :func:`record`, :func:`list_of` and :func:`described`: nothing that a client reads is without a
+description.
 
 >>> check = compile_schema({"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}})
 >>> check({"name": 1})
@@ -36,6 +39,42 @@ class Problem(NamedTuple):
 LISTED = 100
 """After so many problems the elements of an array are not looked at further: a megabyte of misfits would make a hundred
 megabytes of problems."""
+
+
+# --- Writing schemas --------------------------------------------------------------------------------------------
+
+TEXT: Schema = {"type": "string"}
+TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+NUMBER: Schema = {"type": "number"}
+INTEGER: Schema = {"type": "integer"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+BOOLEAN: Schema = {"type": "boolean"}
+
+
+def described(schema: Schema, about: str, **more: Any) -> dict[str, Any]:
+    """`schema` with a description, and with `more` keywords.
+
+    >>> described(NUMBER, "metres", minimum=0)
+    {'type': 'number', 'minimum': 0, 'description': 'metres'}
+    """
+    return {**schema, **more, "description": about}
+
+
+def record(
+    about: str, members: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None, **more: Any
+) -> dict[str, Any]:
+    """The schema of an object with `members`, which must be there, and `optional` ones; `more` are further keywords."""
+    required = {"required": list(members)} if members else {}
+    properties = {**members, **(optional or {})}
+    return {"type": "object", "description": about, **required, "properties": properties, **more}
+
+
+def list_of(item: Schema, about: str, **more: Any) -> dict[str, Any]:
+    """The schema of a list whose elements fit `item`."""
+    return {"type": "array", "items": item, **more, "description": about}
+
+
+# --- Compiling them ---------------------------------------------------------------------------------------------
 
 Validator = Callable[[Any], list[Problem]]
 _Check = Callable[[Any], Sequence[Problem]]
@@ -121,7 +160,7 @@ def _items(item: Schema, schema: Schema) -> _Check:
 
 def _pattern(pattern: str, schema: Schema) -> _Check:
     fullmatch = re.compile(pattern, re.ASCII).fullmatch
-    wrong = [Problem((), schema.get("description", f"must match {pattern}"), "pattern")]
+    wrong = [Problem((), schema.get("x-message", f"must match {pattern}"), "pattern")]
     return lambda value: wrong if type(value) is str and not fullmatch(value) else ()
 
 
@@ -174,7 +213,7 @@ _KEYWORDS: dict[str, Callable[[Any, Schema], _Check | None]] = {
     "maxLength": _length(str, le, "must have at most {} characters"),
     "minItems": _length(list, ge, "must have at least {} elements"),
     "maxItems": _length(list, le, "must have at most {} elements"),
-    **dict.fromkeys(("title", "description", "default", "format"), lambda argument, schema: None),
+    **dict.fromkeys(("title", "description", "default", "format", "x-message"), lambda argument, schema: None),
     **dict.fromkeys(
         ("oneOf", "anyOf", "additionalProperties", "uniqueItems", "discriminator", "$ref"),
         lambda argument, schema: None,

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from omp.rules.schema import INTEGER, TEXT, described, record
+
 CODES: dict[int, tuple[str, str]] = {
     400: ("bad_request", "Bad request"),
     401: ("unauthorized", "Unauthorized"),
@@ -158,38 +160,24 @@ def _detail(error: ApiError) -> Any:
     return {"detail": error.sentences[0] if isinstance(error, InvalidRequest) else error.message}
 
 
-ERROR: Mapping[str, Any] = {
-    "type": "object",
-    "required": ["code", "message", "status", "details"],
-    "properties": {
-        "code": {"type": "string", "description": "a word for programs, as in omp §3.2"},
-        "message": {"type": "string", "description": "what was wrong, and what would be right"},
-        "status": {"type": "integer", "description": "the HTTP status"},
-        "details": {
-            "type": ["object", "null"],
-            "description": "what else there is to say; of a body that does not fit, errors",
-            "additionalProperties": True,
-        },
-    },
-}
-OMP_ERRORS = ErrorStyle(
-    _envelope,
+ERROR = record(
+    "What was wrong (omp §3.1).",
     {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": ERROR},
+        "code": described(TEXT, "a word for programs, as in omp §3.2"),
+        "message": described(TEXT, "what was wrong, and what would be right"),
+        "status": described(INTEGER, "the HTTP status"),
+        "details": described(
+            {"type": ["object", "null"], "additionalProperties": True},
+            "what else there is to say; of a body that does not fit, errors",
+        ),
     },
-    name="ErrorAnswer",
 )
+OMP_ERRORS = ErrorStyle(_envelope, record("The envelope of an error.", {"error": ERROR}), name="ErrorAnswer")
 """The envelope of the objects API and the operation log: omp §3.1."""
 
 DETAIL_ERRORS = ErrorStyle(
     _detail,
-    {
-        "type": "object",
-        "required": ["detail"],
-        "properties": {"detail": {"type": "string", "description": "what was wrong, and what would be right"}},
-    },
+    record("An error.", {"detail": described(TEXT, "what was wrong, and what would be right")}),
     name="Detail",
 )
 """``{"detail": …}``: MRS, and NEXUS with another status for invalid bodies."""

@@ -80,6 +80,14 @@ FIELDS_OF_STATUS: Mapping[int, Sequence[str]] = {
 }
 """The fields that belong to a status, whichever route answers with it."""
 
+TEXTS: Mapping[str, str] = {
+    "application/x-ndjson": "JSON texts, one a line, each line ended by a line feed.",
+    "text/event-stream": "Server-sent events.",
+    "text/html": "A page for people.",
+    "text/plain": "Lines of text.",
+}
+"""The media types beside JSON, and what a text of each is."""
+
 
 # --- The document -----------------------------------------------------------------------------------------------
 
@@ -170,13 +178,12 @@ def _alone(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _operation(mount: Mount, route: Route, names: _Names) -> dict[str, Any]:
     operation: dict[str, Any] = {"operationId": operation_id(route), "tags": [mount.name], "summary": route.summary}
-    if route.auth:
-        operation["description"] = f"Access: {route.auth.rstrip('.')}."
+    operation["description"] = f"Access: {route.auth.rstrip('.') or 'anybody'}."
     ways = [way for way in mount.access.get(route.auth, ()) if not way or way in mount.schemes]
     if any(ways):
         operation["security"] = [{way: []} if way else {} for way in ways]
     fields = [*route.fields, *(field for way in ways if way for field in mount.schemes[way].fields)]
-    if parameters := [*_parameters(route, names), *map(_field_parameter, dict.fromkeys(fields))]:
+    if parameters := [*_parameters(mount, route, names), *map(_field_parameter, dict.fromkeys(fields))]:
         operation["parameters"] = parameters
     if body := _request_body(route, names):
         operation["requestBody"] = body
@@ -197,12 +204,17 @@ def operation_id(route: Route) -> str:
     return route.name or route.method.lower() + "".join(word[0].upper() + word[1:] for word in words)
 
 
-def _parameters(route: Route, names: _Names) -> Iterator[dict[str, Any]]:
+def _parameters(mount: Mount, route: Route, names: _Names) -> Iterator[dict[str, Any]]:
     for name in route.parameters:
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        segment = {"type": "string", "minLength": 1}
+        yield {"name": name, "in": "path", "required": True, "schema": segment, **_about(mount.parameters.get(name))}
     for name, schema in route.query.items():
-        described = {"description": schema["description"]} if "description" in schema else {}
-        yield {"name": name, "in": "query", "required": False, "schema": names.published(schema), **described}
+        about = _about(schema.get("description"))
+        yield {"name": name, "in": "query", "required": False, "schema": names.published(schema), **about}
+
+
+def _about(text: str | None) -> dict[str, str]:
+    return {"description": text} if text else {}
 
 
 def _field_parameter(name: str) -> dict[str, Any]:
@@ -226,7 +238,7 @@ def _request_body(route: Route, names: _Names) -> dict[str, Any] | None:
             if route.example is not None:
                 described["example"] = route.example
         else:
-            described["schema"] = _TEXT
+            described["schema"] = _text(media_type)
         content[media_type] = described
     return {"required": route.body is not None, "content": content}
 
@@ -266,7 +278,11 @@ def answer_parts(answer: Answer) -> tuple[str, Mapping[str, Any] | None, Sequenc
 def _content(media_type: str, schema: Mapping[str, Any] | None, names: _Names) -> dict[str, Any]:
     if media_type == JSON:
         return {"schema": names.published(schema)} if schema is not None else {}
-    return {"schema": _TEXT}
+    return {"schema": _text(media_type)}
+
+
+def _text(media_type: str) -> dict[str, Any]:
+    return {**_TEXT, **_about(TEXTS.get(media_type.partition(";")[0]))}
 
 
 # --- Examples ---------------------------------------------------------------------------------------------------

@@ -108,8 +108,9 @@ class Mount:
     that it is given, which has surely passed (omp §9.3); it is called about once a second, outside any request.
     `close` is called when the server stops.  `limits` are what the capability document says of its bounds.
 
-    The last four are for the OpenAPI document.  `about` is a sentence that introduces the protocol.  `schemas` maps
-    names to schemas: wherever one of them is used, the document refers to it by its name.  `schemes` are the ways to
+    The last five are for the OpenAPI document.  `about` is a sentence that introduces the protocol.  `schemas` maps
+    names to schemas: wherever one of them is used, the document refers to it by its name.  `parameters` says what the
+    {names} in the paths stand for.  `schemes` are the ways to
     show who calls that are in force.  `access` leads from the `auth` of a route to the names of those that let a
     request in, each by itself; an empty name means that there is a way without any.
     """
@@ -133,6 +134,7 @@ class Mount:
     limits: Mapping[str, int] = field(default_factory=dict)
     about: str = ""
     schemas: Mapping[str, Schema] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     access: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omp import __version__
+from omp.rules.schema import BOOLEAN, INTEGER, TEXT, Schema, described, list_of, record
 from omp.store.port import Store
 from omp.web.errors import ERROR, ApiError
 from omp.web.messages import (
@@ -121,49 +122,55 @@ def docs(request: Request, system: System) -> Response:
     return docs_page()
 
 
-_TEXT = {"type": "string"}
-_OBJECT = {"type": "object", "additionalProperties": True}
-_PROTOCOL = {
+_PROTOCOL = record(
+    "A protocol as this server speaks it.",
+    {"version": described(TEXT, "its version"), "routes": list_of(TEXT, "its routes, as in GET /objects")},
+)
+_PROTOCOLS: Schema = {
     "type": "object",
-    "required": ["version", "routes"],
-    "properties": {"version": _TEXT, "routes": {"type": "array", "items": _TEXT}},
+    "additionalProperties": _PROTOCOL,
+    "description": "name -> version and routes",
 }
-_PROTOCOLS = {"type": "object", "additionalProperties": _PROTOCOL, "description": "name -> version and routes"}
-_INDEX = {
-    "type": "object",
-    "required": ["status", "version", "protocols"],
-    "properties": {"status": _TEXT, "version": _TEXT, "protocols": _PROTOCOLS},
-}
-_SIGNATURES = {
-    "type": "object",
-    "required": ["mode", "required_components", "legacy", "max_age_sec"],
-    "properties": {
-        "mode": {"type": "string", "enum": ["off", "permissive", "strict"]},
-        "required_components": {"type": "array", "items": _TEXT},
-        "legacy": {"type": "boolean"},
-        "max_age_sec": {"type": "integer"},
+_VERSION = described(TEXT, "the version of the server")
+_INDEX = record(
+    "What this server is and speaks.",
+    {"status": described(TEXT, "one sentence for people"), "version": _VERSION, "protocols": _PROTOCOLS},
+)
+_SIGNATURES = record(
+    "What the server asks of HTTP signatures (omp §4).",
+    {
+        "mode": described(
+            TEXT, "strict: they are needed; the others verify none", enum=["off", "permissive", "strict"]
+        ),
+        "required_components": list_of(TEXT, "what a client should cover"),
+        "legacy": described(BOOLEAN, "whether the legacy form is accepted"),
+        "max_age_sec": described(INTEGER, "seconds for which a signature is accepted"),
     },
-}
-_CAPABILITIES = {
-    "type": "object",
-    "required": ["omp_version", "protocols", "signatures", "limits", "storage", "documentation"],
-    "properties": {
-        "omp_version": _TEXT,
+)
+_STORAGE = record(
+    "Where the server keeps its rows.", {"kind": described(TEXT, "memory, which ends with the process; or sqlite")}
+)
+_CAPABILITIES = record(
+    "The capability document: what a client can rely on.",
+    {
+        "omp_version": _VERSION,
         "protocols": _PROTOCOLS,
         "signatures": _SIGNATURES,
-        "limits": {"type": "object", "additionalProperties": {"type": "integer"}},
-        "storage": {"type": "object", "required": ["kind"], "properties": {"kind": _TEXT}},
-        "documentation": _TEXT,
+        "limits": {
+            "type": "object",
+            "additionalProperties": INTEGER,
+            "description": "name -> the most that the server takes, as max_payload_bytes",
+        },
+        "storage": _STORAGE,
+        "documentation": described(TEXT, "the path of a page for people"),
     },
-}
-_HEALTH = {
-    "type": "object",
-    "required": ["status"],
-    "properties": {
-        "status": {"enum": ["ok", "damaged"]},
-        "damaged": {"type": "array", "items": {"type": "string"}},
-    },
-}
+)
+_HEALTH = record(
+    "Whether the server can do its work.",
+    {"status": {"enum": ["ok", "damaged"], "description": "damaged: it works, without some rows"}},
+    {"damaged": list_of(TEXT, "the ids of damaged rows that were met (omp §8.1), at most 1,000")},
+)
+_OPENAPI: Schema = {"type": "object", "additionalProperties": True, "description": "An OpenAPI 3.1 document."}
 ROUTES = (
     Route(
         "GET",
@@ -208,7 +215,7 @@ ROUTES = (
         "/openapi.json",
         openapi,
         "Every route, as OpenAPI 3.1",
-        {200: ("The document", _OBJECT)},
+        {200: ("The document", _OPENAPI)},
         name="getOpenApi",
     ),
     Route(
@@ -229,6 +236,7 @@ NAMES = {
     "Health": _HEALTH,
     "Capabilities": _CAPABILITIES,
     "SignatureRules": _SIGNATURES,
+    "StorageInfo": _STORAGE,
     "Error": ERROR,
 }
 """What OpenAPI calls them."""

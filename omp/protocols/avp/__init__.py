@@ -63,7 +63,7 @@ from __future__ import annotations
 
 from omp.protocols.avp.repository import VaultPolicy
 from omp.protocols.avp.routes import ACCESS, ERRORS, REFUSALS, SCHEMES, VERSION, Vault, check_head, routes
-from omp.protocols.avp.schemas import NAMES
+from omp.protocols.avp.schemas import NAMES, PARAMETERS
 from omp.protocols.avp.sessions import Sessions
 from omp.web.routes import CORS_ANY_ORIGIN, Context, Mount
 from omp.web.settings import Setting, one_of, read_settings, whole_number
@@ -106,6 +106,7 @@ def served(vault: Vault, max_body: int) -> Mount:
         owns=("/api/auth/keypair", "/v1/repos", "/.well-known/avp"),
         about="A vault keeps a payload that the server cannot read.",
         schemas=NAMES,
+        parameters=PARAMETERS,
         schemes=SCHEMES,
         access=ACCESS,
         errors=ERRORS,

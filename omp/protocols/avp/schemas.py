@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-Schema = Mapping[str, Any]
+from omp.rules.schema import BOOLEAN, TEXT, TEXT_OR_NULL, Schema, described, list_of, record
 
 MEANINGS: Mapping[str, tuple[int, str]] = {
     "bad_request": (400, "the request does not fit, or contradicts itself or what is stored"),
@@ -41,72 +41,161 @@ class VaultError(Exception):
     """
 
 
-def _message(members: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None, about: str = "") -> Schema:
-    schema = {"type": "object", "required": list(members), "properties": {**members, **(optional or {})}}
-    return {**schema, "description": about} if about else schema
-
-
 _INT64 = 2**63
-TEXT: Schema = {"type": "string"}
 ID: Schema = {"type": "string", "minLength": 1, "maxLength": 512}
 COUNTER: Schema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": _INT64 - 1}
 ANY_INT64: Schema = {"type": "integer", "format": "int64", "minimum": -_INT64, "maximum": _INT64 - 1}
 
-WRAPPED_KEY = _message(
-    {"schemeId": TEXT, "ephemeralPublicKey": TEXT, "iv": TEXT, "ciphertext": TEXT},
-    about="The repository's data key, encrypted to one member.",
-)
-MEMBER_ENTRY = _message(
-    {"ed25519PublicKey": ID, "x25519PublicKey": TEXT, "wrappedDataKey": WRAPPED_KEY, "keyEpoch": COUNTER},
-    {"keyBindingSig": {"type": ["string", "null"]}},
-    about="A member: the two public keys, and the data key wrapped to the second. Its id is the first.",
-)
-ENVELOPE = _message(
-    {"repoId": ID, "payloadVersion": COUNTER, "keyEpoch": COUNTER, "iv": TEXT, "ciphertext": TEXT},
-    about="The encrypted payload. Unknown members are kept.",
-)
-ROSTER: Schema = {"type": "array", "items": MEMBER_ENTRY}
-MANIFEST = _message(
-    {"repoId": ID, "schemeId": TEXT, "keyEpoch": COUNTER, "payloadVersion": COUNTER, "members": ROSTER},
-    # null: what clients in typed languages write for an absent optional member.
-    {"shareRefreshTokens": {"type": ["boolean", "null"]}},
-    about="The repository: its members, and the version and key epoch it stands at. Unknown members are kept.",
-)
+_REPO_ID = described(ID, "the repository, as its creator named it")
+_THE_SAME_REPO_ID = described(ID, "the repository in the path")
+_SCHEME = described(TEXT, "how data keys are wrapped: X25519-HKDF-SHA256-AESGCM-v1")
+_IV = described(TEXT, "base64, 12 bytes")
+_VERSION = described(COUNTER, "rises with every write of the envelope")
+_EPOCH = described(COUNTER, "names the data key; rises when the members change over to a new one")
+_KEY = described(TEXT, "the caller's Ed25519 public key: base64, 32 bytes")
 
-CHALLENGE = _message({"ed25519PublicKey": TEXT})
-NONCE = _message({"nonce": TEXT})
-REDEMPTION = _message({"ed25519PublicKey": TEXT, "nonce": TEXT, "signature": TEXT})
-TOKEN = _message({"token": TEXT, "expiresAt": COUNTER})
-
-CREATE = _message({"manifest": MANIFEST, "initialEnvelope": ENVELOPE})
-PULL = _message({"repoId": ID, "knownPayloadVersion": ANY_INT64})
-PULLED = _message(
-    {"manifest": MANIFEST, "envelope": {"anyOf": [ENVELOPE, {"type": "null"}]}, "unchanged": {"type": "boolean"}}
-)
-PUSH = _message(
-    {"repoId": ID, "envelope": ENVELOPE, "expectedPayloadVersion": ANY_INT64},
-    {"rotatedMembers": {"type": ["array", "null"], "items": MEMBER_ENTRY}},
-)
-PUSHED = _message(
-    {"accepted": {"type": "boolean"}, "conflict": {"type": "boolean"}, "payloadVersion": COUNTER, "keyEpoch": COUNTER}
-)
-ADD_MEMBER = _message({"repoId": ID, "member": MEMBER_ENTRY})
-REMOVE_MEMBER = _message(
+WRAPPED_KEY = record(
+    "The repository's data key, encrypted to one member.",
     {
-        "repoId": ID,
-        "removedMemberId": ID,
-        "rotatedEnvelope": ENVELOPE,
-        "rewrappedMembers": ROSTER,
-        "newKeyEpoch": COUNTER,
-    }
+        "schemeId": _SCHEME,
+        "ephemeralPublicKey": described(TEXT, "the X25519 public key that was made for this wrap: base64, 32 bytes"),
+        "iv": _IV,
+        "ciphertext": described(TEXT, "the encrypted data key and the tag: base64, 48 bytes"),
+    },
 )
-_LIMITS = _message({"maxEnvelopeBytes": COUNTER, "maxMembers": COUNTER, "maxReposPerCreator": COUNTER})
-WELL_KNOWN = _message({"profiles": {"type": "array", "items": TEXT}, "protocolVersion": TEXT, "limits": _LIMITS})
+MEMBER_ENTRY = record(
+    "A member: the two public keys, and the data key wrapped to the second. Its id is the first.",
+    {
+        "ed25519PublicKey": described(ID, "the member id: the Ed25519 public key in base64, 32 bytes"),
+        "x25519PublicKey": described(TEXT, "the key to which data keys are wrapped: base64, 32 bytes"),
+        "wrappedDataKey": WRAPPED_KEY,
+        "keyEpoch": described(COUNTER, "the epoch of the data key in wrappedDataKey"),
+    },
+    {"keyBindingSig": described(TEXT_OR_NULL, "the member's signature that binds both keys (avp §8.5); null: none")},
+)
+ENVELOPE = record(
+    "The encrypted payload. Unknown members are kept.",
+    {
+        "repoId": _REPO_ID,
+        "payloadVersion": _VERSION,
+        "keyEpoch": _EPOCH,
+        "iv": _IV,
+        "ciphertext": described(TEXT, "the encrypted payload and the tag, in base64"),
+    },
+)
+MANIFEST = record(
+    "The repository: its members, and the version and key epoch it stands at. Unknown members are kept.",
+    {
+        "repoId": _REPO_ID,
+        "schemeId": _SCHEME,
+        "keyEpoch": _EPOCH,
+        "payloadVersion": _VERSION,
+        "members": list_of(MEMBER_ENTRY, "the roster: each member once; the order means nothing"),
+    },
+    # null: what clients in typed languages write for an absent optional member.
+    {"shareRefreshTokens": described({"type": ["boolean", "null"]}, "kept for clients; the server makes no use of it")},
+)
 
-ERROR = _message(
-    {"error": TEXT, "code": TEXT},
-    {"detail": TEXT},
-    about="error: one sentence; code: what happened; detail: everything that does not fit, where it is more.",
+CHALLENGE = record("Who asks for a nonce.", {"ed25519PublicKey": _KEY})
+NONCE = record(
+    "A nonce to sign.",
+    {"nonce": described(TEXT, "32 random bytes in base64; good for one attempt, by this key, within 2 minutes")},
+)
+REDEMPTION = record(
+    "A signed nonce.",
+    {
+        "ed25519PublicKey": _KEY,
+        "nonce": described(TEXT, "as it was given"),
+        "signature": described(TEXT, "Ed25519 over the 32 bytes that nonce encodes: base64, 64 bytes"),
+    },
+)
+TOKEN = record(
+    "A token for requests to /v1/repos.",
+    {
+        "token": described(TEXT, "to be sent as Authorization: Bearer <token>"),
+        "expiresAt": described(COUNTER, "until when it is good, in epoch milliseconds"),
+    },
+)
+
+CREATE = record(
+    "A new repository, whose sole member is the caller.", {"manifest": MANIFEST, "initialEnvelope": ENVELOPE}
+)
+PULL = record(
+    "Which payload the caller has.",
+    {
+        "repoId": _THE_SAME_REPO_ID,
+        "knownPayloadVersion": described(ANY_INT64, "the version that the caller has; -1 if it has none"),
+    },
+)
+PULLED = record(
+    "The repository as it is at one moment.",
+    {
+        "manifest": MANIFEST,
+        "envelope": {"anyOf": [ENVELOPE, {"type": "null"}], "description": "null if unchanged is true"},
+        "unchanged": described(BOOLEAN, "whether the caller has the current version"),
+    },
+)
+PUSH = record(
+    "A new envelope, and the version that it is to replace.",
+    {
+        "repoId": _THE_SAME_REPO_ID,
+        "envelope": ENVELOPE,
+        "expectedPayloadVersion": described(
+            ANY_INT64, "the version that the caller has changed; another is a conflict"
+        ),
+    },
+    {
+        "rotatedMembers": list_of(
+            MEMBER_ENTRY,
+            "the new roster, where the data key or the members change; null: it stays",
+            type=["array", "null"],
+        )
+    },
+)
+PUSHED = record(
+    "What became of a push, and where the repository stands.",
+    {
+        "accepted": described(BOOLEAN, "whether the envelope was replaced"),
+        "conflict": described(BOOLEAN, "whether another version was current than the expected one: pull, then push"),
+        "payloadVersion": described(COUNTER, "the current version"),
+        "keyEpoch": described(COUNTER, "the current epoch"),
+    },
+)
+ADD_MEMBER = record("A member to be put on the roster.", {"repoId": _THE_SAME_REPO_ID, "member": MEMBER_ENTRY})
+REMOVE_MEMBER = record(
+    "A member to be taken off the roster, with a new data key for those who stay.",
+    {
+        "repoId": _THE_SAME_REPO_ID,
+        "removedMemberId": described(ID, "the id of the member that goes"),
+        "rotatedEnvelope": ENVELOPE,
+        "rewrappedMembers": list_of(MEMBER_ENTRY, "the new roster, without that member: the new data key for each"),
+        "newKeyEpoch": described(COUNTER, "the epoch of the new data key: greater than the current one"),
+    },
+)
+_LIMITS = record(
+    "How much this vault keeps (avp §7).",
+    {
+        "maxEnvelopeBytes": described(COUNTER, "bytes of an envelope as it is sent, and of a manifest"),
+        "maxMembers": described(COUNTER, "members of a repository"),
+        "maxReposPerCreator": described(COUNTER, "repositories that a member may have created"),
+    },
+)
+WELL_KNOWN = record(
+    "What this vault speaks. Clients ignore members that they do not know.",
+    {
+        "profiles": list_of(TEXT, "the bindings of the protocol that it serves: http-json"),
+        "protocolVersion": described(TEXT, "the version of AVP"),
+        "limits": _LIMITS,
+    },
+)
+
+ERROR = record(
+    "What the vault refuses (avp §6).",
+    {
+        "error": described(TEXT, "one sentence for people"),
+        "code": described(TEXT, "what happened, as a word for programs"),
+    },
+    {"detail": described(TEXT, "everything that does not fit, where it is more than one place")},
 )
 
 
@@ -130,6 +219,8 @@ NAMES: Mapping[str, Schema] = {
     "VaultLimits": _LIMITS,
 }
 """What OpenAPI calls them."""
+PARAMETERS = {"repoId": "the repository", "memberId": "the member: its Ed25519 public key in base64, percent-encoded"}
+"""What the {names} in paths stand for."""
 
 
 # --- Examples, for the documentation page ---------------------------------------------------------------------

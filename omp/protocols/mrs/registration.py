@@ -135,7 +135,7 @@ class Claim(NamedTuple):
 
 
 def read_claim(body: Any) -> Claim:
-    """The claim in a body that fits the schema ``CLAIM``; :class:`BadRegistration` or :class:`GeometryError`."""
+    """The claim in a body that fits its schema.  Raises :class:`BadRegistration` or :class:`GeometryError`."""
     foad = body.get("foad", False)
     point = body.get("service_point")
     if point is not None:

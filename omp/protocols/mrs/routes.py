@@ -46,6 +46,7 @@ from omp.protocols.mrs.registry import (
 from omp.protocols.mrs.searching import find
 from omp.protocols.mrs.service import HALF_WAY_ROUND, BadImport, Mrs, service
 from omp.protocols.mrs.whitelist import BadAddress, NoSuchAddress, NotWhitelisted
+from omp.rules.schema import record
 from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
 from omp.web.messages import (
     JSON,
@@ -332,7 +333,16 @@ def _rendered(error: ApiError) -> Any:
 
 ERRORS = ErrorStyle(
     _rendered,
-    {"type": "object", "required": ["detail"], "properties": {"detail": {"type": ["string", "object"]}}},
+    record(
+        "An error.",
+        {
+            "detail": {
+                "type": ["string", "object"],
+                "description": "what was wrong, and what would be right; an object where another server is to be asked "
+                "(mrs §4.4)",
+            }
+        },
+    ),
 )
 """``{"detail": …}``: one sentence, or an object where the registration is another server's."""
 
@@ -374,6 +384,8 @@ _USER = "bearer token, or HTTP signature with MRS-Identity"
 _NO_USER = "no bearer token or HTTP signature that verifies"
 _NO_ADMIN = "not the operator"
 _MARK = {"username": "mark", "password": "secret"}
+_INCOMPLETE = ("OMP-Incomplete",)
+"""The header field of a list that can leave out damaged rows (omp §8.1)."""
 _CHANGE_REFUSALS = {
     400: "the space, the service point or another member is wrong",
     401: _NO_USER,
@@ -386,19 +398,19 @@ ROUTES = (
     Route("POST", "/register", register, "Register a space, or with id update a registration",
           {201: ("registered", schemas.REGISTERED), 200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS,
            429: "as many registrations as one user may make"},
-          body=schemas.CLAIM, example=schemas.PLACE, auth=_USER, name="registerPlace"),
+          body=schemas.NEW_REGISTRATION, example=schemas.PLACE, auth=_USER, name="registerPlace"),
     Route("PUT", "/register/{id}", update, "Update a registration",
           {200: ("updated", schemas.REGISTERED), **_CHANGE_REFUSALS},
-          body=schemas.CLAIM, example=schemas.PLACE, auth=_USER, name="updateRegistration"),
+          body=schemas.REGISTRATION_CHANGE, example=schemas.PLACE, auth=_USER, name="updateRegistration"),
     Route("POST", "/release", release, "Release a registration",
           {200: ("released", schemas.RELEASED), **_CHANGE_REFUSALS},
           body=schemas.ID_ONLY, example={"id": "reg_a1b2c3d4e5f6"}, auth=_USER, name="releaseRegistration"),
     Route("POST", "/search", search, "Find what is around a point, smallest first, and servers that may know more",
-          {200: ("found", schemas.FOUND), 400: "the location or the range is wrong"},
+          {200: ("found", schemas.FOUND, _INCOMPLETE), 400: "the location or the range is wrong"},
           body=schemas.SEARCH, example={"location": {"lat": -33.8568, "lon": 151.2153, "ele": 0}, "range": 100},
           name="searchPlaces"),
     Route("GET", "/.well-known/mrs", well_known, "What this server is, and whom it knows",
-          {200: ("about this server", schemas.ABOUT)}, name="describeRegistry"),
+          {200: ("about this server", schemas.ABOUT, _INCOMPLETE)}, name="describeRegistry"),
     Route("GET", "/.well-known/mrs/keys/{identity}", key_document, "The public keys of a user or the server (_server)",
           {200: ("one key, or a list", schemas.KEY_DOCUMENT), 404: "no published keys",
            503: "the server has no key of its own: the package cryptography is missing"}, name="getKeys"),
@@ -422,19 +434,22 @@ ROUTES = (
           {200: ("deprecated", schemas.PUBLISHED), 400: "a bad key id", 401: _NO_USER,
            403: "an identity of another server", 404: "no such key"}, auth=_USER, name="deprecateKey"),
     *(Route("GET", path, own_registrations, "The caller's registrations",
-            {200: ("oldest first; next_cursor leads to the next page, if there is one", schemas.OWN, ("Link",)),
+            {200: ("oldest first; next_cursor leads to the next page, if there is one", schemas.OWN,
+                  ("Link", *_INCOMPLETE)),
              400: "a bad cursor", 401: _NO_USER}, auth=_USER,
-            query={"cursor": {"type": "string"}}, name=name)
+            query=schemas.OWN_QUERY, name=name)
       for path, name in (("/registrations", "listRegistrations"), ("/auth/me/registrations", "listMyRegistrations"))),
     Route("GET", "/admin/peers", list_peers, "The known peers",
-          {200: ("configured ones first", schemas.PEERS), 403: _NO_ADMIN}, auth=OPERATOR, name="listPeers"),
+          {200: ("configured ones first", schemas.PEERS, _INCOMPLETE), 403: _NO_ADMIN}, auth=OPERATOR,
+          name="listPeers"),
     Route("POST", "/admin/peers", change_peers, "Add or remove a peer",
           {200: ("done", schemas.PEER_CHANGED), 400: "no such address", 403: _NO_ADMIN, 404: "no such peer"},
           body=schemas.PEER_CHANGE, auth=OPERATOR,
           example={"action": "add", "server_url": "https://sydney.mrs.example", "hint": "Sydney metropolitan area"},
           name="changePeer"),
     Route("GET", "/admin/whitelist", list_emails, "Who may make an account, where the server asks for a listed address",
-          {200: ("all addresses", schemas.WHITELISTED), 403: _NO_ADMIN}, auth=OPERATOR, name="listWhitelist"),
+          {200: ("all addresses", schemas.WHITELISTED, _INCOMPLETE), 403: _NO_ADMIN}, auth=OPERATOR,
+          name="listWhitelist"),
     Route("POST", "/admin/whitelist", add_emails, "List e-mail addresses",
           {201: ("how many were not listed before", schemas.EMAILS_ADDED), 400: "no address: none was listed",
            403: _NO_ADMIN},
@@ -443,16 +458,16 @@ ROUTES = (
           {200: ("removed", schemas.EMAIL_REMOVED), 403: _NO_ADMIN, 404: "it is not listed"}, auth=OPERATOR,
           name="removeFromWhitelist"),
     Route("GET", "/admin/export", export, "All registrations, tombstones and peers",
-          {200: ("the document", schemas.EXPORT), 403: _NO_ADMIN}, auth=OPERATOR, name="exportRegistry"),
+          {200: ("the document", schemas.EXPORT, _INCOMPLETE), 403: _NO_ADMIN}, auth=OPERATOR, name="exportRegistry"),
     Route("POST", "/admin/import", import_document, "Take in what another server exported, or nothing",
           {200: ("how much it held", schemas.IMPORTED), 400: "a bad entry: nothing was changed", 403: _NO_ADMIN},
           body=schemas.IMPORT, example={"registrations": [], "tombstones": [], "peers": []}, auth=OPERATOR,
           name="importRegistry"),
     Route("GET", "/sync/snapshot", snapshot, "All registrations, page by page",
-          {200: ("a page; next_cursor is null on the last", schemas.SNAPSHOT), 400: "a bad limit"},
+          {200: ("a page; next_cursor is null on the last", schemas.SNAPSHOT, _INCOMPLETE), 400: "a bad limit"},
           query=schemas.SNAPSHOT_QUERY, name="getSnapshot"),
     Route("GET", "/sync/changes", changes, "What has changed since a cursor or a time",
-          {200: ("a page, oldest changes first", schemas.CHANGES), 400: "a bad since or limit"},
+          {200: ("a page, oldest changes first", schemas.CHANGES, _INCOMPLETE), 400: "a bad since or limit"},
           query=schemas.CHANGES_QUERY, name="getChanges"),
 )  # fmt: skip
 
@@ -502,6 +517,7 @@ def mount(context: Context) -> Mount:
         about='"DNS for places": register a service for a sphere or a polygon on the ground, find what is around a '
         "point, be referred to the servers that know more.",
         schemas=schemas.NAMES,
+        parameters=schemas.PARAMETERS,
         schemes=SCHEMES,
         access=ACCESS,
         housekeep=mrs.housekeep,

@@ -55,7 +55,7 @@ _EDITABLE_FIELDS = {
     "items": {
         "type": "string",
         "pattern": "(config|prompts)\\..+",
-        "description": "must be config.NAME or prompts.NAME",
+        "x-message": "must be config.NAME or prompts.NAME",
     },
 }
 _validate_template = compile_schema(

@@ -29,6 +29,7 @@ from omp.protocols.nexus.writes import (
     read_messages,
 )
 from omp.rules.json_text import JsonError, parse
+from omp.rules.schema import INTEGER, TEXT, described
 from omp.store.port import Store
 from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
 from omp.web.messages import (
@@ -307,8 +308,8 @@ ROUTES = (
             **_UNAUTHORIZED,
         },
         query={
-            "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
-            "cursor": {"type": "string", "description": "from the Link of the page before"},
+            "limit": described(INTEGER, "messages a page", minimum=1, maximum=100, default=20),
+            "cursor": described(TEXT, "from the Link of the page before; empty: the beginning"),
         },
         auth=_PUBLIC,
         name="listMessages",

@@ -6,19 +6,9 @@ What a body says beside its signature is in :mod:`.writes`; here ``auth`` is add
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from omp.protocols.nexus.writes import MESSAGE_SCHEMA, WRITES
-
-Schema = Mapping[str, Any]
-
-TEXT: Schema = {"type": "string"}
-TEXTS: Schema = {"type": "array", "items": TEXT}
-
-
-def _object(members: Mapping[str, Any], optional: Mapping[str, Any] | None = None, about: str = "") -> Schema:
-    described = {"description": about} if about else {}
-    return {"type": "object", **described, "required": list(members), "properties": {**members, **(optional or {})}}
+from omp.protocols.nexus.writes import MESSAGE_SCHEMA, OPERATION, WRITES
+from omp.rules.schema import BOOLEAN, NUMBER, TEXT, TEXT_OR_NULL, Schema, described, list_of, record
 
 
 def _map(values: Schema | bool, about: str) -> Schema:
@@ -27,15 +17,14 @@ def _map(values: Schema | bool, about: str) -> Schema:
 
 # --- Signed bodies (§3) -----------------------------------------------------------------------------------------
 
-AUTH = _object(
+AUTH = record(
+    "Who signs, and the signature.",
     {
-        "publicKey": {"type": "string", "description": "the owner's address, as in the Authorization header"},
-        "signature": {
-            "type": "string",
-            "description": "r ‖ s ‖ v in hex, over keccak256 of the body without auth: compact, names sorted",
-        },
+        "publicKey": described(TEXT, "the owner's address, as in the Authorization header"),
+        "signature": described(
+            TEXT, "r ‖ s ‖ v in hex, over keccak256 of the body without auth: compact, names sorted"
+        ),
     },
-    about="Who signs, and the signature.",
 )
 SIGNED: Mapping[str, Schema] = {
     write.endpoint: {
@@ -50,53 +39,86 @@ SIGNED: Mapping[str, Schema] = {
 
 # --- Answers ----------------------------------------------------------------------------------------------------
 
-_PROMPT = _object({"content": TEXT, "editable": {"type": "boolean"}})
-_OPTION = _object(
-    {"type": TEXT},
-    {"options": TEXTS, "min": {"type": "number"}, "max": {"type": "number"}, "step": {"type": "number"}},
+_PROMPT = record(
+    "A prompt.",
+    {
+        "content": described(TEXT, "the text in force"),
+        "editable": described(BOOLEAN, "whether the owner can change it"),
+    },
+)
+_OPTION = record(
     "How a client offers a field.",
+    {"type": described(TEXT, "the control, such as select, slider or number")},
+    {
+        "options": list_of(TEXT, "of a select: the values to choose from"),
+        "min": described(NUMBER, "the least value"),
+        "max": described(NUMBER, "the greatest value"),
+        "step": described(NUMBER, "from one value to the next"),
+    },
 )
-_OVERRIDES = _object(
+_OVERRIDES = record(
+    "What the owner has changed.",
     {"config_overrides": _map(True, "name -> value"), "prompt_overrides": _map(True, "name -> text")},
-    about="What the owner has changed.",
 )
-PROFILE = _object(
+PROFILE = record(
+    "Defaults merged with the owner's overrides (nexus §5.1).",
     {
         "effective_config": _map(True, "name -> value in force"),
         "effective_prompts": _map(_PROMPT, "name -> prompt in force"),
         "user_overrides": _OVERRIDES,
-        "editable_fields": {**TEXTS, "description": "config.NAME and prompts.NAME"},
+        "editable_fields": list_of(TEXT, "config.NAME and prompts.NAME"),
         "field_options": _map(_OPTION, "field -> what a client offers for it"),
     },
-    about="Defaults merged with the owner's overrides (nexus §5.1).",
 )
-DONE = _object({"status": {"const": "success"}, "message": TEXT})
+DONE = record(
+    "All that was asked for is done.",
+    {"status": {"const": "success", "description": "always the same"}, "message": described(TEXT, "for people")},
+)
 MESSAGE: Schema = {
     **MESSAGE_SCHEMA,
     "description": "A message of the owner's history (nexus §6.1).",
     "required": ["run_id", "owner_key", "role", "content", "created_at"],
-    "properties": {**MESSAGE_SCHEMA["properties"], "owner_key": TEXT},
-}
-MESSAGES: Schema = {"type": "array", "items": MESSAGE}
-_REST: Schema = {
-    "type": ["object", "null"],
-    "description": "how a client runs the command",
-    "additionalProperties": True,
     "properties": {
-        "endpoint": TEXT,
-        "getEndpoint": {"type": ["string", "null"]},
-        "postEndpoint": {"type": ["string", "null"]},
-        "method": TEXT,
+        **MESSAGE_SCHEMA["properties"],
+        "owner_key": described(TEXT, "the owner's address in lower case"),
+        "created_at": described(TEXT, "when it was said, as it was written", format="date-time"),
     },
 }
-COMMAND = _object(
-    {"name": TEXT, "description": TEXT, "usage": TEXT, "handler": {"type": "string", "enum": ["rest", "client"]}},
-    {"requiresGUI": {"type": "boolean"}, "examples": TEXTS, "restOptions": _REST},
+MESSAGES = list_of(MESSAGE, "Newest first.")
+_REST = record(
+    "how a client runs the command, where handler is rest",
+    {},
+    {
+        "endpoint": described(TEXT, "the path to begin with, below /api/v1"),
+        "getEndpoint": described(TEXT_OR_NULL, "the path that reads"),
+        "postEndpoint": described(TEXT_OR_NULL, "the path that writes; null for a command that only reads"),
+        "method": described(TEXT, "the method to begin with"),
+    },
+    additionalProperties=True,
+) | {"type": ["object", "null"]}
+COMMAND = record(
     "A command of a chat client (nexus §8.1).",
+    {
+        "name": described(TEXT, "the name of the command"),
+        "description": described(TEXT, "one sentence for people"),
+        "usage": described(TEXT, "what a person types"),
+        "handler": described(TEXT, "rest: this protocol runs it; client: the client itself", enum=["rest", "client"]),
+    },
+    {
+        "requiresGUI": described(BOOLEAN, "whether the client should show a panel of its own"),
+        "examples": list_of(TEXT, "what a person may type"),
+        "restOptions": _REST,
+    },
 )
-COMMANDS: Schema = {"type": "array", "items": COMMAND}
-HEALTH = _object({"status": {"type": "string", "enum": ["ok", "damaged"]}})
-SECURITY = _object({"signature_required_commands": TEXTS})
+COMMANDS = list_of(COMMAND, "Clients ignore commands that they do not know.")
+HEALTH = record(
+    "Whether the server can do its work.",
+    {"status": described(TEXT, "damaged: it works, without some rows", enum=["ok", "damaged"])},
+)
+SECURITY = record(
+    "What must be signed.",
+    {"signature_required_commands": list_of(TEXT, "the names of the commands whose writes must be signed")},
+)
 
 NAMES: Mapping[str, Schema] = {
     "BodyAuth": AUTH,
@@ -105,6 +127,7 @@ NAMES: Mapping[str, Schema] = {
     "NewMessages": SIGNED["/messages"],
     "NewMessage": MESSAGE_SCHEMA,
     "Batch": SIGNED["/batch"],
+    "BatchOperation": OPERATION,
     "Profile": PROFILE,
     "ProfileOverrides": _OVERRIDES,
     "Prompt": _PROMPT,

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from omp.protocols.nexus.profile import PROMPT_CHARACTERS, Defaults, DoesNotFit, checked, merged
 from omp.rules.json_text import parse
-from omp.rules.schema import Validator, compile_schema
+from omp.rules.schema import TEXT, Validator, compile_schema, described, list_of, record
 from omp.store.port import Store, Writer, after, key
 from omp.web.messages import json_bytes
 
@@ -110,20 +110,19 @@ def read_messages(store: Store, owner: str, limit: int, last: bytes | None) -> t
 
 # --- Messages: §6.1 ---------------------------------------------------------------------------------------------
 
-MESSAGE_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "required": ["run_id", "role", "content"],
-    "properties": {
-        "run_id": {"type": "string", "minLength": 1, "maxLength": 256, "description": "the conversation"},
-        "role": {"type": "string", "enum": ["human", "ai", "tool"]},
+MESSAGE_SCHEMA = record(
+    "A message to be kept.",
+    {
+        "run_id": described(TEXT, "the conversation", minLength=1, maxLength=256),
+        "role": described(TEXT, "who said it: the owner, the assistant, or a tool", enum=["human", "ai", "tool"]),
         "content": {
             "type": ["string", "object"],
             "additionalProperties": True,
             "description": "text, or an object for what a tool gave",
         },
-        "created_at": {"type": "string", "format": "date-time", "description": "the time of storing if absent"},
     },
-}
+    {"created_at": described(TEXT, "when it was said; the time of storing if left out", format="date-time")},
+)
 
 # RFC 3339 §5.6, within ISO 8601; without an offset it would not be an instant.
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
@@ -286,21 +285,18 @@ def _prepare_batch(body: Mapping[str, Any], context: WriteContext) -> Asked:
 # --- The table --------------------------------------------------------------------------------------------------
 
 
-def _body(name: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of a body with one member."""
-    return {"type": "object", "required": [name], "properties": {name: schema}}
-
-
 _CONFIG = Write(
     "/config",
     "Change the owner's configuration",
-    _body(
-        "overrides",
+    record(
+        "Values for some fields; the others stay.",
         {
-            "type": "object",
-            "additionalProperties": True,
-            "description": "name → value, for names whose config.NAME is in editable_fields; "
-            "null takes an override back",
+            "overrides": {
+                "type": "object",
+                "additionalProperties": True,
+                "description": "name → value, for names whose config.NAME is in editable_fields; "
+                "null takes an override back",
+            }
         },
     ),
     {"overrides": {"model": "deepseek-chat", "temperature": 0.9}},
@@ -310,12 +306,14 @@ _CONFIG = Write(
 _PROMPTS = Write(
     "/prompts",
     "Change the owner's prompt",
-    _body(
-        "overrides",
+    record(
+        "Texts for some prompts; the others stay.",
         {
-            "type": "object",
-            "additionalProperties": True,
-            "description": f"friends_profile → text of at most {PROMPT_CHARACTERS} characters; null takes it back",
+            "overrides": {
+                "type": "object",
+                "additionalProperties": True,
+                "description": f"friends_profile → text of at most {PROMPT_CHARACTERS} characters; null takes it back",
+            }
         },
     ),
     {"overrides": {"friends_profile": "User profile: I prefer concise answers..."}},
@@ -325,25 +323,30 @@ _PROMPTS = Write(
 _MESSAGES = Write(
     "/messages",
     "Add a conversation to the owner's history",
-    _body("messages", {"type": "array", "minItems": 1, "items": MESSAGE_SCHEMA}),
+    record(
+        "Messages to be kept, all or none.",
+        {"messages": list_of(MESSAGE_SCHEMA, "in the order in which they were said", minItems=1)},
+    ),
     {"messages": [{"run_id": "run_abc123", "role": "human", "content": "Hello, can you help me?"}]},
     _prepare_messages,
     "Messages stored successfully",
 )
 _OPERATIONS = {write.endpoint: write for write in (_CONFIG, _PROMPTS, _MESSAGES)}
-_OPERATION = {
-    "type": "object",
-    "required": ["endpoint", "method", "body"],
-    "properties": {
-        "endpoint": {"type": "string", "enum": list(_OPERATIONS)},
-        "method": {"type": "string", "enum": ["POST"]},
+OPERATION = record(
+    "One of the changes of a batch.",
+    {
+        "endpoint": described(TEXT, "where the change would go by itself, below /api/v1", enum=list(_OPERATIONS)),
+        "method": described(TEXT, "always the same", enum=["POST"]),
         "body": {"type": "object", "additionalProperties": True, "description": "as for the endpoint, without auth"},
     },
-}
+)
 _BATCH = Write(
     "/batch",
     "Several of these changes with one signature, all or none",
-    _body("operations", {"type": "array", "minItems": 1, "maxItems": 100, "items": _OPERATION}),
+    record(
+        "Changes to be made together, all or none.",
+        {"operations": list_of(OPERATION, "in the order in which they are made", minItems=1, maxItems=100)},
+    ),
     {"operations": [{"endpoint": "/config", "method": "POST", "body": {"overrides": {"temperature": 0.9}}}]},
     _prepare_batch,
     "Batch applied successfully",

@@ -42,7 +42,7 @@ from __future__ import annotations
 
 from omp.protocols.objects.collection import Collection
 from omp.protocols.objects.routes import REFUSALS, ROUTES, SIGNED
-from omp.protocols.objects.schemas import MAX_NAME, MAX_PAGE, NAMES
+from omp.protocols.objects.schemas import MAX_NAME, MAX_PAGE, NAMES, PARAMETERS
 from omp.web.routes import Context, Mount
 from omp.web.settings import Setting, read_settings, switch
 from omp.web.signature_guard import HTTP_SIGNATURE
@@ -79,6 +79,7 @@ def mount(context: Context) -> Mount:
         limits={"max_page_size": MAX_PAGE, "max_name_characters": MAX_NAME},
         about="JSON objects under a namespace and a key: put away, give back, replace, forget, list.",
         schemas=NAMES,
+        parameters=PARAMETERS,
         schemes=context.signatures.schemes(),
         access={SIGNED: (HTTP_SIGNATURE,)},
     )

@@ -68,8 +68,7 @@ and an engine verifies Ed25519 signatures.  The laptop gets the refutation first
 >>> laptop.state_id() == phone.state_id()
 True
 
-For a real key give the producer a ``LogKey`` (``omp/tools/log/files.py``): it keeps the seed in a file and signs with
-the package `cryptography`.
+For a real key give the producer a ``LogKey`` (``omp/tools/log/files.py``), which keeps the seed in a file.
 
 **From the route table to the stored entry** a posted operation crosses ten of these files::
 
@@ -95,7 +94,7 @@ from __future__ import annotations
 from omp.protocols.oplog.core.operation import VERSION
 from omp.protocols.oplog.node import Node, OpLog
 from omp.protocols.oplog.routes import ACCESS, MAX_PAGE, REFUSALS, ROUTES
-from omp.protocols.oplog.schemas import ABOUT, NAMES
+from omp.protocols.oplog.schemas import ABOUT, NAMES, PARAMETERS
 from omp.web.routes import Context, Mount
 from omp.web.settings import Setting, SettingError, read_settings, switch
 
@@ -135,6 +134,7 @@ def mount(context: Context) -> Mount:
         limits={"max_log_page_size": MAX_PAGE},
         about=ABOUT,
         schemas=NAMES,
+        parameters=PARAMETERS,
         schemes=context.signatures.schemes(),
         access=ACCESS,
     )

@@ -65,7 +65,7 @@ BEGINS = (
 )
 ACCESS = {READER: (HTTP_SIGNATURE,), PROJECTED: (HTTP_SIGNATURE,), BEGINS: (HTTP_SIGNATURE, "")}
 """How a caller is known, for OpenAPI."""
-_PAGED = ("Link", "OMP-Incomplete")
+_PAGED = ("Link",)
 _PRECONDITIONS = ("If-Match", "If-None-Match")
 
 
@@ -205,7 +205,7 @@ ROUTES = (
         reading.projected,
         "What a key with a read grant sees",
         {
-            200: ("The claims in its scope", schemas.PROJECTION, ("OMP-Incomplete",)),
+            200: ("The claims in its scope", schemas.PROJECTION),
             **_NOT_A_LOG,
             401: _UNSIGNED,
             403: "In mode strict: key is not the signer's",

@@ -10,7 +10,6 @@ Laid out: operations, what is answered to those who send them, what is read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from omp.protocols.oplog.core.grammar import IDENTITY_ID, KEY_ID, OPERATION_ID, TIMESTAMP, Grammar
 from omp.protocols.oplog.core.operation import (
@@ -28,8 +27,8 @@ from omp.protocols.oplog.core.operation import (
     VERSION,
 )
 from omp.rules.identifiers import STATE_ID
+from omp.rules.schema import BOOLEAN, COUNT, INTEGER, TEXT, Schema, described, list_of, record
 
-Schema = Mapping[str, Any]
 Members = Mapping[str, Schema]
 
 MEANINGS: Mapping[str, str] = {
@@ -80,19 +79,13 @@ MEANINGS: Mapping[str, str] = {
 # --- Operations (§2) --------------------------------------------------------------------------------------------
 
 
-def _object(members: Members, optional: Members | None = None, about: str = "", **more: Any) -> Schema:
-    described = {"description": about} if about else {}
-    properties = {**members, **(optional or {})}
-    return {"type": "object", **described, "required": list(members), "properties": properties, **more}
-
-
 def _members(kind: str, path: str, grammars: Mapping[str, Grammar]) -> dict[str, Schema]:
     return {name: _member(kind, path + name, name, grammar) for name, grammar in grammars.items()}
 
 
 def _member(kind: str, path: str, name: str, grammar: Grammar) -> Schema:
     """The schema of the member at `path` of an operation of that kind: its grammar, limits and range (§1.5)."""
-    schema = {**grammar.schema, "description": MEANINGS[name]}
+    schema = described(grammar.schema, MEANINGS[name])
     if named := REFERENCES[kind].get(name):
         schema["description"] += f" ({' or '.join(named)})"
     for limit in LIMITS[kind]:
@@ -111,10 +104,10 @@ _BOUNDS = {"characters": "maxLength", "elements": "maxItems"}
 """Unit of a limit -> the word of JSON Schema; bytes have none."""
 
 _SCOPE_MEMBERS = _members(GRANT, "body.scope.", SCOPE)
-SCOPE_SCHEMA = _object(
+SCOPE_SCHEMA = record(
+    "To what a grant applies.",
     {name: schema for name, schema in _SCOPE_MEMBERS.items() if name != "ops"},
     {"ops": _SCOPE_MEMBERS["ops"]},
-    "To what a grant applies.",
     additionalProperties=False,
 )
 
@@ -124,15 +117,19 @@ def _body(kind: str) -> Schema:
     if "scope" in members:
         members["scope"] = SCOPE_SCHEMA
     # In the order of canonical JSON, in which many generated clients will write them.
-    return _object(
-        dict(sorted(members.items())), about=f"The body of an operation of type {kind}; x_… members are extensions."
+    return record(
+        f"The body of an operation of type {kind}; x_… members are extensions.", dict(sorted(members.items()))
     )
+
+
+def _always(name: str, value: str) -> Schema:
+    return {"const": value, "description": MEANINGS[name]}
 
 
 def _operation(kind: str) -> Schema:
     members = _members(kind, "", ENVELOPE)
-    members |= {"v": {"const": VERSION}, "type": {"const": kind}, "body": BODY_SCHEMAS[kind]}
-    return _object(members, about=f"An operation of type {kind}; x_… members are extensions.")
+    members |= {"v": _always("v", VERSION), "type": _always("type", kind), "body": BODY_SCHEMAS[kind]}
+    return record(f"An operation of type {kind}; x_… members are extensions.", members)
 
 
 BODY_SCHEMAS: Members = {kind: _body(kind) for kind in TYPES}
@@ -147,57 +144,87 @@ OPERATION: Schema = {
 # --- Sending operations (§7.2) ----------------------------------------------------------------------------------
 
 
-def _list_of(item: Schema) -> Schema:
-    return {"type": "array", "items": item}
+def _counted(about: str, item: Schema, items: str, **more: Schema) -> Schema:
+    members = {"count": described(COUNT, "how many items there are"), "items": list_of(item, items)}
+    return record(about, {**members, **more})
 
 
-def _counted(item: Schema, about: str, **more: Schema) -> Schema:
-    return _object({"count": COUNT, "items": _list_of(item), **more}, about=about)
+_OPERATION_ID: Schema = OPERATION_ID.schema
 
 
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-ID: Schema = OPERATION_ID.schema
-IDS = _list_of(ID)
-_CODE: Schema = {"type": "string", "description": "the code of the stage that refuses it, as in oplog §3.2"}
-_MISSING: Schema = {**IDS, "description": "the operations that it waits for"}
-_OUTCOMES = ("accepted", "duplicate", "deferred", "rejected")
+def _ids(about: str) -> Schema:
+    return list_of(_OPERATION_ID, about)
 
-OUTCOME = _object(
-    {"status": {"type": "string", "enum": _OUTCOMES[:3]}, "id": ID},
-    {"missing": _MISSING},
+
+ID = described(_OPERATION_ID, "the ID of the operation")
+_CODE = described(TEXT, "the code of the stage that refuses it, as in oplog §3.2")
+_MISSING = _ids("the operations that it waits for")
+_OUTCOMES = {
+    "accepted": "stored",
+    "duplicate": "stored before",
+    "deferred": "waiting for its ancestors",
+    "rejected": "refused",
+}
+"""Status -> what it means (§7.2)."""
+
+
+def _outcome(*statuses: str) -> Schema:
+    meanings = ", ".join(f"{status}: {_OUTCOMES[status]}" for status in statuses)
+    return described(TEXT, meanings, enum=statuses)
+
+
+OUTCOME = record(
     "What became of one operation.",
+    {"status": _outcome("accepted", "duplicate", "deferred"), "id": ID},
+    {"missing": _MISSING},
 )
-LINE_OUTCOME = _object(
+LINE_OUTCOME = record(
+    "What became of one line.",
     {
-        "line": {"type": "integer", "minimum": 1, "description": "the number of the physical line"},
-        "status": {"type": "string", "enum": _OUTCOMES},
-        "id": {**ID, "type": ["string", "null"]},
+        "line": described(INTEGER, "the number of the physical line", minimum=1),
+        "status": _outcome(*_OUTCOMES),
+        "id": described(_OPERATION_ID, "the ID of the operation; null if it has none", type=["string", "null"]),
     },
     {"code": _CODE, "missing": _MISSING},
-    "What became of one line.",
 )
-OUTCOMES = _object(
-    {**dict.fromkeys(_OUTCOMES, COUNT), "outcomes": _list_of(LINE_OUTCOME)},
-    about="What became of many operations: how many of each kind, and each line by itself.",
+OUTCOMES = record(
+    "What became of many operations: how many of each kind, and each line by itself.",
+    {
+        **{status: described(COUNT, f"lines with an operation that is {word}") for status, word in _OUTCOMES.items()},
+        "outcomes": list_of(LINE_OUTCOME, "in the order of the lines; an empty line has none"),
+    },
 )
 SENT: Schema = {"description": "Of one operation its outcome, of many all of them.", "oneOf": [OUTCOMES, OUTCOME]}
-HAVE = _object({"heads": {**_list_of(TEXT), "description": "the heads that the caller has"}})
+HAVE = record(
+    "What the caller has.", {"heads": list_of(TEXT, "the heads that the caller has; unknown IDs are ignored")}
+)
 
 
 # --- Reading (§5, §6, §7.3, §7.4) -------------------------------------------------------------------------------
 
-_STATE: Schema = {"type": "string", "pattern": STATE_ID.pattern, "description": "the state ID"}
-_HEADS: Schema = {**IDS, "description": "the operations that no other one names, sorted"}
-_TAINT: Schema = {**IDS, "description": "the sources that taint it, sorted"}
-_LOG_MEMBERS: Members = {"heads": _HEADS, "ops": {**COUNT, "description": "the stored operations"}, "state": _STATE}
-HEADS = _object(_LOG_MEMBERS, about="Where a log stands.")
-LOG = _object({"log": IDENTITY_ID.schema, **_LOG_MEMBERS}, about="A stored log.")
-LOGS = _counted(LOG, "Every stored log.")
-OPERATIONS = _counted(OPERATION, "Operations in total order.")
-PENDING_OPERATION = _object({"id": ID, "missing": _MISSING})
-REJECTION = _object({"id": ID, "code": _CODE})
-PENDING = _counted(PENDING_OPERATION, "What waits, the oldest first.", rejected=_list_of(REJECTION))
+_LOG = described(IDENTITY_ID.schema, MEANINGS["log"])
+_AUTHOR = described(KEY_ID.schema, MEANINGS["author"])
+_HEADS = _ids("the operations that no other one names, sorted")
+_OPS = described(COUNT, "how many operations are stored")
+_TAINT = _ids("the sources that taint it (oplog §5.2), sorted")
+_REFUTED_BY = _ids("the refutations of it, sorted")
+_LOG_MEMBERS: Members = {
+    "heads": _HEADS,
+    "ops": _OPS,
+    "state": described(TEXT, "the state ID", pattern=STATE_ID.pattern),
+}
+HEADS = record("Where a log stands.", _LOG_MEMBERS)
+LOG = record("A stored log.", {"log": _LOG, **_LOG_MEMBERS})
+LOGS = _counted("Every stored log.", LOG, "sorted by identity ID")
+OPERATIONS = _counted("Operations in total order.", OPERATION, "exactly as they were signed")
+PENDING_OPERATION = record("An operation that waits.", {"id": ID, "missing": _MISSING})
+REJECTION = record("An operation that waited and was then rejected.", {"id": ID, "code": _CODE})
+PENDING = _counted(
+    "What waits, and what waited in vain.",
+    PENDING_OPERATION,
+    "the oldest first",
+    rejected=list_of(REJECTION, "the last 100, the newest first"),
+)
 
 _STATUSES = {
     EVIDENCE: ("active", "refuted", "void"),
@@ -207,83 +234,103 @@ _STATUSES = {
 }
 
 
+def _status(kind: str) -> Schema:
+    return described(TEXT, "what became of it (oplog §5.1)", enum=_STATUSES[kind])
+
+
 def _head(kind: str) -> dict[str, Schema]:
-    return {"id": ID, "status": {"type": "string", "enum": _STATUSES[kind]}}
+    return {"id": ID, "status": _status(kind)}
 
 
 STATES: Mapping[str, dict[str, Schema]] = {
-    EVIDENCE: {**_head(EVIDENCE), "refuted_by": IDS},
+    EVIDENCE: {**_head(EVIDENCE), "refuted_by": _REFUTED_BY},
     CLAIM: {
         **_head(CLAIM),
-        "effective": {"type": "boolean", "description": "active, and without taint"},
-        "refuted_by": IDS,
-        "replacement": {**ID, "type": ["string", "null"]},
-        "superseded_by": IDS,
+        "effective": described(BOOLEAN, "active, and without taint"),
+        "refuted_by": _REFUTED_BY,
+        "replacement": described(
+            _OPERATION_ID, "the claim that holds instead, by the last correction; or null", type=["string", "null"]
+        ),
+        "superseded_by": _ids("the corrections of it, in total order"),
         "taint": _TAINT,
     },
-    GRANT: {**_head(GRANT), "revoked_by": IDS},
+    GRANT: {**_head(GRANT), "revoked_by": _ids("the revocations of this very grant, sorted")},
     INFERENCE: {**_head(INFERENCE), "taint": _TAINT},
 }
 """Type -> the members of its objects in the state document (§5.3)."""
 STATE_SCHEMAS: Members = {
-    kind: _object(members, about=f"What the state document says of an operation of type {kind}.")
+    kind: record(f"What the state document says of an operation of type {kind}.", members)
     for kind, members in STATES.items()
 }
-FORK = _object(
-    {"author": KEY_ID.schema, "ops": IDS, "seq": {"type": "integer", "minimum": 1}},
-    about="Operations of one author with the same seq.",
-)
-STATE = _object(
+FORK = record(
+    "Operations of one author with the same seq.",
     {
-        "claims": _list_of(STATE_SCHEMAS[CLAIM]),
-        "evidence": _list_of(STATE_SCHEMAS[EVIDENCE]),
-        "forks": _list_of(FORK),
-        "grants": _list_of(STATE_SCHEMAS[GRANT]),
-        "heads": _HEADS,
-        "inferences": _list_of(STATE_SCHEMAS[INFERENCE]),
-        "log": IDENTITY_ID.schema,
-        "ops": COUNT,
-        "v": {"const": VERSION},
-        "void": {**IDS, "description": "the void operations of every type"},
+        "author": _AUTHOR,
+        "ops": _ids("the operations, sorted"),
+        "seq": described(INTEGER, "the number that they share", minimum=1),
     },
-    about="The state document: what follows from all stored operations (oplog §5.3).",
+)
+STATE = record(
+    "The state document: what follows from all stored operations (oplog §5.3).",
+    {
+        "claims": list_of(STATE_SCHEMAS[CLAIM], "every claim, sorted by id"),
+        "evidence": list_of(STATE_SCHEMAS[EVIDENCE], "all evidence, sorted by id"),
+        "forks": list_of(FORK, "sorted by author and seq"),
+        "grants": list_of(STATE_SCHEMAS[GRANT], "every grant, sorted by id"),
+        "heads": _HEADS,
+        "inferences": list_of(STATE_SCHEMAS[INFERENCE], "every call of a model, sorted by id"),
+        "log": described(IDENTITY_ID.schema, "the identity whose log this is"),
+        "ops": _OPS,
+        "v": _always("v", VERSION),
+        "void": _ids("the void operations of every type, sorted"),
+    },
     additionalProperties=False,
 )
+_TS = described(TIMESTAMP.schema, MEANINGS["ts"])
 ITEMS: Members = {
-    kind: _object(
-        {**members, "author": KEY_ID.schema, "ts": TIMESTAMP.schema, "body": BODY_SCHEMAS[kind]},
-        about=f"An operation of type {kind} with what the state document says of it.",
+    kind: record(
+        f"An operation of type {kind} with what the state document says of it.",
+        {**members, "author": _AUTHOR, "ts": _TS, "body": BODY_SCHEMAS[kind]},
     )
     for kind, members in STATES.items()
 }
-LISTS: Members = {kind: _counted(item, "A page in total order.") for kind, item in ITEMS.items()}
-DERIVATION = _object(
+LISTS: Members = {
+    kind: _counted(f"A page of operations of type {kind}.", item, "in total order") for kind, item in ITEMS.items()
+}
+DERIVATION = record(
+    "An operation and what it was derived from; one that was met before is its id alone.",
     {"id": ID},
     {
-        "type": {"type": "string", "enum": [CLAIM, EVIDENCE, INFERENCE]},
-        "status": {"type": "string", "enum": _STATUSES[CLAIM]},
-        "changed_by": {**IDS, "description": "what refutes, corrects or voids it"},
-        "body": {"oneOf": [BODY_SCHEMAS[CLAIM], BODY_SCHEMAS[EVIDENCE], BODY_SCHEMAS[INFERENCE]]},
-        "sources": _list_of({"$ref": "#/components/schemas/Derivation"}),
+        "type": described(TEXT, "a claim, evidence, or a call of a model", enum=[CLAIM, EVIDENCE, INFERENCE]),
+        "status": _status(CLAIM),
+        "changed_by": _ids("what refutes, corrects or voids it"),
+        "body": {
+            "oneOf": [BODY_SCHEMAS[CLAIM], BODY_SCHEMAS[EVIDENCE], BODY_SCHEMAS[INFERENCE]],
+            "description": MEANINGS["body"],
+        },
+        "sources": list_of(
+            {"$ref": "#/components/schemas/Derivation"}, "the same of each operation in derived_from or inputs"
+        ),
     },
-    "An operation and what it was derived from; one that was met before is its id alone.",
 )
-EVIDENCE_RECORD = _object({**_head(EVIDENCE), "body": BODY_SCHEMAS[EVIDENCE]})
+EVIDENCE_RECORD = record(
+    "Evidence from which a claim was derived.", {**_head(EVIDENCE), "body": BODY_SCHEMAS[EVIDENCE]}
+)
 _SHOWN = BODY_SCHEMAS[CLAIM]["properties"]
-PROJECTED_CLAIM = _object(
+PROJECTED_CLAIM = record(
+    "A claim as a key with a read grant sees it; the optional members need provenance full.",
     {
         **_head(CLAIM),
         **{name: _SHOWN[name] for name in ("subject", "predicate", "object", "confidence_ppm")},
-        "tainted": {"type": "boolean"},
+        "tainted": described(BOOLEAN, "whether any source of it no longer holds"),
     },
     {
         **{name: _SHOWN[name] for name in ("method", "derived_from")},
         "taint": _TAINT,
-        "evidence": _list_of(EVIDENCE_RECORD),
+        "evidence": list_of(EVIDENCE_RECORD, "the evidence that derived_from names, in that order"),
     },
-    "A claim as a key with a read grant sees it; the optional members need provenance full.",
 )
-PROJECTION = _counted(PROJECTED_CLAIM, "The claims that a key sees.")
+PROJECTION = _counted("The claims that a key sees.", PROJECTED_CLAIM, "in total order")
 
 
 # --- Names ------------------------------------------------------------------------------------------------------
@@ -325,3 +372,6 @@ NAMES: Members = {
     "Projection": PROJECTION,
 }
 """What OpenAPI calls them."""
+
+PARAMETERS = {"log": "the ID of the identity whose log it is", "id": "the operation's ID"}
+"""What the {names} in paths stand for."""

@@ -50,6 +50,12 @@ class Keywords(unittest.TestCase):
         (problem,) = validate({"list": [{"x": 1}, {}]})
         self.assertEqual(problem.path, ("list", 1, "x"))
 
+    def test_what_is_wrong_with_a_text_is_said_in_its_own_words_if_there_are_any(self) -> None:
+        schema = {"pattern": "[a-z]", "description": "for readers"}
+        self.assertEqual([one.message for one in compile_schema(schema)("A")], ["must match [a-z]"])
+        said = compile_schema({**schema, "x-message": "must be a small letter"})("A")
+        self.assertEqual([one.message for one in said], ["must be a small letter"])
+
     def test_every_problem_is_listed(self) -> None:
         validate = compile_schema({"required": ["a", "b"], "properties": {"c": {"type": "string"}}})
         self.assertEqual(len(validate({"c": 1})), 3)

@@ -21,6 +21,7 @@ from omp.tests.harness import Answer, Client, command, running_server
 from omp.tests.oplog.test_routes import WRITTEN
 from omp.tests.oplog.test_routes import path as log_path
 from omp.tests.store.world import ENVIRON, Ask, build, flip, rewrite, rows
+from omp.web.openapi import answer_parts
 from omp.web.settings import SettingError
 
 SERVED = {
@@ -197,6 +198,26 @@ class Damaged(unittest.TestCase):
                 status, said, _ = command("store", "verify", str(copy[0]))
                 self.assertEqual(status, 1, said)
                 self.assertIn(f"\n{table}: ", f"\n{said}")
+
+    def test_omp_incomplete_is_documented_for_each_list_that_leaves_rows_out_and_for_no_other(self) -> None:
+        bearing: set[str] = set()
+        file = self.folder / "first.db"
+        for table in rows(self.folder / "whole.db"):
+            shutil.copy(self.folder / "whole.db", file)
+            with closing(sqlite3.connect(file)) as db, db:
+                first = f'SELECT min(key) FROM "{table}"'
+                db.execute(f'UPDATE "{table}" SET checksum = checksum + 1 WHERE key = ({first})')
+            with running_server(ENVIRON, f"sqlite:{file}") as server, Client(server.port) as client:
+                routes = [route for mount in server.parts.application.mounts for route in mount.routes]
+                answers = [(ask.route(routes).name, ask.send(client)) for ask in self.asks]
+                bearing |= {f"{name} {answer.status}" for name, answer in answers if "omp-incomplete" in answer.headers}
+        documented = {
+            f"{route.name} {status}"
+            for route in routes
+            for status, one in route.answers.items()
+            if "OMP-Incomplete" in answer_parts(one)[2]
+        }
+        self.assertEqual(bearing, documented)
 
     def test_the_others_are_served(self) -> None:
         file, row = self.damaged("objects", in_key=False) or (Path(), (b"", b""))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +16,8 @@ from omp.tests.avp.parties import ALICE, BOB, Caller, creation, entry, envelope
 from omp.tests.harness import Answer, Client, Running, running_server
 from omp.tests.mrs.parties import OPERA, User, around, claim
 from omp.tests.nexus.owner import Owner
-from omp.tests.oplog.test_routes import IDS, WRITTEN, path
+from omp.tests.oplog.test_routes import IDS, ROOT, WRITTEN, path
+from omp.web.routes import Route
 
 ENVIRON = {"MRS_SERVER_URL": "https://here.example", "OMP_ADMIN_TOKEN": "operator"}
 OPERATOR = {"Authorization": "Bearer operator"}
@@ -32,6 +35,12 @@ class Ask(NamedTuple):
 
     def send(self, client: Client) -> Answer:
         return client.request(self.method, self.path, self.body, self.headers)
+
+    def route(self, routes: Iterable[Route]) -> Route:
+        """The one of `routes` that answers it: the first, since a literal path stands before one with a {name}."""
+        path = self.path.partition("?")[0]
+        fitting = (one for one in routes if one.method == self.method)
+        return next(one for one in fitting if re.fullmatch(re.sub(r"{\w+}", "[^/]+", one.path), path))
 
 
 def build(path: Path) -> list[Ask]:
@@ -57,6 +66,7 @@ def _objects(client: Client) -> list[Ask]:
     assert client.request("DELETE", made.headers["location"]).status == 204
     asks.append(Ask("objects", "GET", "/objects", {}))
     asks.append(Ask("objects of a namespace", "GET", "/objects/search?namespace=ns0", {}))
+    asks.append(Ask("objects, by a body", "POST", "/objects/search", {}, {}))
     return asks
 
 
@@ -64,7 +74,10 @@ def _log(client: Client) -> list[Ask]:
     lines = b"\n".join(operation.raw for operation in WRITTEN.operations)
     posted = client.request("POST", path("/operations"), body=lines, headers={"Content-Type": "application/x-ndjson"})
     assert posted.json["accepted"] == 5, posted.body
-    asked = ("/state", "/heads", "/claims", "/operations", "/operations/" + quote(IDS["claim"], safe=""))
+    claim = quote(IDS["claim"], safe="")
+    lists = ("/claims", "/grants", "/evidence", "/inferences", "/operations", "/pending")
+    others = ("/state", "/heads", f"/operations/{claim}", f"/claims/{claim}/why", f"/projection?key={quote(ROOT.id)}")
+    asked = [*lists, *others]
     return [Ask("logs", "GET", "/logs", {}), *(Ask(f"log {rest[:12]}", "GET", path(rest), {}) for rest in asked)]
 
 
@@ -124,11 +137,13 @@ def _registry(server: Running) -> list[Ask]:
         Ask("search", "POST", "/search", {}, around(1.0, 0.0, 300_000)),
         Ask("search a polygon", "POST", "/search", {}, around(10.1, 10.1, 10)),
         Ask("registrations", "GET", "/registrations", bearer),
+        Ask("my registrations", "GET", "/auth/me/registrations", bearer),
         Ask("snapshot", "GET", "/sync/snapshot", {}),
         Ask("changes", "GET", "/sync/changes?since=", {}),
         Ask("export", "GET", "/admin/export", OPERATOR),
         Ask("peers", "GET", "/admin/peers", OPERATOR),
         Ask("whitelist", "GET", "/admin/whitelist", OPERATOR),
+        Ask("about the registry", "GET", "/.well-known/mrs", {}),
         Ask("keys", "GET", "/.well-known/mrs/keys/Mark", {}),
         Ask("who am I", "GET", "/auth/me", bearer),
     ]

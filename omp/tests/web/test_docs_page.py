@@ -159,6 +159,13 @@ class Reading(DocsInABrowser):
         )
         self.assertEqual(without_answers, [])
 
+    def test_shows_no_bound_that_the_browser_has_rounded(self) -> None:
+        self.open("pullRepo")
+        self.open_everything()
+        shown = self.text("#pullRepo .schema")
+        self.assertIn("format int64", shown)
+        self.assertNotIn("922337203685477", shown)
+
     def test_every_field_has_a_label(self) -> None:
         self.open_everything()
         unlabelled = self.browser.evaluate(

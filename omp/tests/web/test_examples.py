@@ -36,6 +36,14 @@ def undocumented(value: Any, schema: Any, place: str) -> Iterator[str]:
                 yield from undocumented(part, others, f"{place}.{name}")
 
 
+WITHOUT = {
+    "describeServer 200 text/html; charset=utf-8": "a page, which the server makes of the document",
+    "getDocs 200 text/html; charset=utf-8": "a page of 80 KB",
+    "getOpenApi 200 application/json": "the document itself",
+}
+"""Bodies of which no example is shown, and why."""
+
+
 class Examples(unittest.TestCase):
     """The file against the server and against the schemas of the routes."""
 
@@ -53,6 +61,16 @@ class Examples(unittest.TestCase):
 
     def test_they_are_what_a_server_answers_now(self) -> None:
         self.assertEqual(FILE.read_text(), text_of(made()), "make them anew: python3 -m omp.tests.web.examples --write")
+
+    def test_there_is_one_of_every_body_that_is_sent_and_of_every_answer_that_is_a_success(self) -> None:
+        without = set()
+        for operation in (one for item in self.document["paths"].values() for one in item.values()):
+            answers = {status: one for status, one in operation["responses"].items() if status < "4"}
+            for part, body in {"body": operation.get("requestBody", {}), **answers}.items():
+                for media_type, content in body.get("content", {}).items():
+                    if not content.get("examples"):
+                        without.add(f"{operation['operationId']} {part} {media_type}")
+        self.assertEqual(without, set(WITHOUT))
 
     def test_every_request_succeeds_once_and_every_answer_is_documented(self) -> None:
         self.assertGreater(len(self.examples), 50)

@@ -17,8 +17,8 @@ from omp.tests import TOP
 from omp.tests.harness import Client, running_server
 from omp.web.errors import DETAIL_ERRORS, OMP_ERRORS, ErrorStyle
 from omp.web.messages import Request, Response, Scheme
-from omp.web.openapi import openapi_document
-from omp.web.routes import Mount, Route
+from omp.web.openapi import TEXTS, openapi_document
+from omp.web.routes import Answer, Mount, Route
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 TYPES = {"object", "array", "string", "boolean", "null", "integer", "number"}
@@ -26,6 +26,53 @@ TYPES = {"object", "array", "string", "boolean", "null", "integer", "number"}
 
 def _nothing(request: Request, state: Any) -> Response:
     return Response(200)
+
+
+def undescribed(document: Any) -> Iterator[str]:
+    """Where the document names something and does not say what it is."""
+    for tag in document["tags"]:
+        yield from _silent(f"tag {tag['name']}", tag)
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield from _undescribed_in_route(f"{method.upper()} {path}", operation)
+    for kind, components in document["components"].items():
+        for name, component in components.items():
+            place = f"{kind} {name}"
+            yield from _silent(place, component)
+            yield from _undescribed_members(place, component) if kind == "schemas" else ()
+
+
+def _silent(place: str, named: Any) -> Iterator[str]:
+    if not named.get("description") and "$ref" not in named:
+        yield place
+
+
+def _undescribed_in_route(place: str, operation: Any) -> Iterator[str]:
+    yield from _silent(place, operation)
+    yield from () if operation["summary"] else [f"{place}, summary"]
+    for one in operation.get("parameters", ()):
+        yield from _silent(f"{place} {one['name']}", one)
+        yield from _undescribed_members(f"{place} {one['name']}", one["schema"])
+    bodies = {"body": operation.get("requestBody", {}), **operation["responses"]}
+    for part, body in bodies.items():
+        yield from _silent(f"{place} {part}", body) if part != "body" else ()
+        for name, header in body.get("headers", {}).items():
+            yield from _silent(f"{place} {part} {name}", header)
+        for media_type, content in body.get("content", {}).items():
+            schema = content.get("schema", {})
+            yield from _silent(f"{place} {part} {media_type}", schema)
+            yield from _undescribed_members(f"{place} {part} {media_type}", schema)
+
+
+def _undescribed_members(place: str, schema: Any) -> Iterator[str]:
+    """The members of a schema without a description, and records inside it: the place of such a one is its own."""
+    for name, member in schema.get("properties", {}).items():
+        yield from _silent(f"{place}.{name}", member)
+        yield from _undescribed_members(f"{place}.{name}", member)
+    inside = [schema[word] for word in ("items", "additionalProperties") if isinstance(schema.get(word), dict)]
+    for part in [*inside, *schema.get("oneOf", ()), *schema.get("anyOf", ())]:
+        yield from _silent(f"{place}[]", part) if "properties" in part else ()
+        yield from _undescribed_members(f"{place}[]", part)
 
 
 class WholeServer(unittest.TestCase):
@@ -188,6 +235,18 @@ class WholeServer(unittest.TestCase):
             types = schema.get("type", [])
             self.assertLessEqual(set([types] if isinstance(types, str) else types), TYPES, schema)
 
+    def test_everything_has_a_description(self) -> None:
+        self.assertEqual(list(undescribed(self.document)), [])
+
+    def test_in_mode_strict_too(self) -> None:
+        with running_server({"OMP_SIG_MODE": "strict"}) as server, Client(server.port) as client:
+            self.assertEqual(list(undescribed(client.request("GET", "/openapi.json").json)), [])
+
+    def test_what_is_left_out_of_a_body_is_said_in_words(self) -> None:
+        # Of a named schema, openapi-typescript makes a member with a default one that must be there.
+        names = self.document["components"]["schemas"]
+        self.assertEqual([name for name, schema in names.items() if '"default":' in json.dumps(schema)], [])
+
     def test_patterns_are_anchored(self) -> None:
         patterns = [one["pattern"] for one in self.schemas() if isinstance(one, dict) and "pattern" in one]
         self.assertEqual([one for one in patterns if not (one.startswith("^(?:") and one.endswith(")$"))], [])
@@ -235,18 +294,49 @@ class FromATable(unittest.TestCase):
 
     def test_a_body_in_another_media_type_is_text(self) -> None:
         operation = self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"}, consumes=("application/x-ndjson",)))
-        self.assertEqual(operation["requestBody"]["content"], {"application/x-ndjson": {"schema": {"type": "string"}}})
+        schema = {"type": "string", "description": TEXTS["application/x-ndjson"]}
+        self.assertEqual(operation["requestBody"]["content"], {"application/x-ndjson": {"schema": schema}})
 
     def test_a_post_that_takes_nothing_has_no_body(self) -> None:
         self.assertNotIn("requestBody", self.operation(Route("POST", "/a", _nothing, "A", {200: "ok"})))
 
     def test_answers_have_the_media_types_of_the_route(self) -> None:
         operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, produces=("text/html",)))
-        self.assertEqual(operation["responses"]["200"]["content"], {"text/html": {"schema": {"type": "string"}}})
+        schema = {"type": "string", "description": TEXTS["text/html"]}
+        self.assertEqual(operation["responses"]["200"]["content"], {"text/html": {"schema": schema}})
+
+    def test_parameters_in_the_path_are_explained_by_the_mount(self) -> None:
+        operation = self.operation(Route("GET", "/{a}", _nothing, "A", {200: "ok"}), parameters={"a": "which one"})
+        self.assertEqual([one["description"] for one in operation["parameters"]], ["which one"])
+
+    def test_what_has_no_description_is_found(self) -> None:
+        part = {"type": "object", "properties": {"inner": {"type": "string"}}}
+        named = {"type": "object", "properties": {"list": {"type": "array", "items": part, "description": "a list"}}}
+        answers: dict[int, Answer] = {200: ("", {"anyOf": [part]}, ("ETag",)), 404: "nothing there"}
+        route = Route("GET", "/{a}", _nothing, "", answers, query={"b": {"type": "string"}})
+        document = openapi_document([Mount("one", "1", "One", [route], None, ("/",), schemas={"Named": named})], "1")
+        del document["tags"][0]["description"], document["components"]["headers"]["Link"]["description"]
+        found = [
+            "tag one",
+            "GET /{a}, summary",
+            "GET /{a} a",
+            "GET /{a} b",
+            "GET /{a} 200",
+            "GET /{a} 200 application/json",
+            "GET /{a} 200 application/json[]",
+            "GET /{a} 200 application/json[].inner",
+            "schemas Named.list[]",
+            "schemas Named.list[].inner",
+            "headers Link",
+        ]
+        self.assertEqual(set(undescribed(document)), {*found, "schemas Named"})
 
     def test_access_to_a_route_is_described_in_words(self) -> None:
         operation = self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}, auth="a token"))
         self.assertEqual(operation["description"], "Access: a token.")
+        self.assertEqual(
+            self.operation(Route("GET", "/a", _nothing, "A", {200: "ok"}))["description"], "Access: anybody."
+        )
 
     def test_each_protocol_has_its_own_error_schema(self) -> None:
         mounts = [

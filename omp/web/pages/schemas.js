@@ -47,7 +47,9 @@ const BOUNDS = {
 };
 
 function limitsOf(schema) {
-  const words = Object.entries(BOUNDS).filter(([name]) => name in schema).map(([name, text]) => `${text} ${schema[name]}`);
+  // A bound beyond 2^53 was rounded when the document was read; the format says it.
+  const isExact = (bound) => !(Math.abs(bound) > Number.MAX_SAFE_INTEGER);
+  const words = Object.entries(BOUNDS).filter(([name]) => name in schema && isExact(schema[name])).map(([name, text]) => `${text} ${schema[name]}`);
   if (schema.uniqueItems) words.push("each element once");
   if (schema.additionalProperties === false || schema.unevaluatedProperties === false) words.push("no other members");
   for (const mark of ["deprecated", "readOnly", "writeOnly"]) if (schema[mark]) words.push(mark);
