@@ -43,6 +43,7 @@ from omp.tests.benchmarks.crash_nexus import ProfileWriter
 from omp.tests.benchmarks.crash_objects import ObjectWriter
 from omp.tests.benchmarks.crash_oplog import Device, Log
 from omp.tools import store
+from omp.tools.terminal import NotChecked
 
 HELP = "kill -9 in the middle of writes: is everything there that was answered?"
 KILLS, QUICK_KILLS = 1000, 50
@@ -139,7 +140,10 @@ def verify(path: Path) -> list[str]:
     """What ``python -m omp store verify`` finds wrong with a file that no server has open."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = store.run(argparse.Namespace(file=str(path), rebuild=False, give_up=False, json=False))
+        try:
+            status = store.run(argparse.Namespace(file=str(path), rebuild=False, give_up=False, json=False))
+        except NotChecked as error:
+            return [f"store verify: {error}"]
     return [] if status == store.WHOLE else [f"store verify: {said.getvalue()}"]
 
 

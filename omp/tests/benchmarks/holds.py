@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="NAME", help=f"only the rows of this log: {', '.join(ROWS)}")
     parser.add_argument("--python-gc", action="store_true", help="leave the thresholds of the collector alone")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a hold exceeds its bound without gc")
-    parser.epilog = "example:\n  python -m omp bench holds --quick"
+    parser.epilog = "examples:\n  python -m omp bench holds --quick"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -118,7 +118,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help=f"exit status 1 if a row exceeds a bound {TOLERANCE:g} x")
     parser.add_argument("--list", action="store_true", help="show the rows and their bounds, and measure nothing")
     parser.epilog = (
-        "example:\n  python -m omp bench hostile --quick --check\n  python -m omp bench hostile --only oplog"
+        "examples:\n  python -m omp bench hostile --quick --check\n  python -m omp bench hostile --only oplog"
     )
 
 

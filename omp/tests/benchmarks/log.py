@@ -78,7 +78,7 @@ _TS = "2026-05-04T10:00:00.000Z"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the option of this benchmark."""
     parser.add_argument("--operations", type=int, help="ingested a round (20,000; 2,000 with --quick)")
-    parser.epilog = "example:\n  python -m omp bench log --quick"
+    parser.epilog = "examples:\n  python -m omp bench log --quick"
 
 
 def run(args: argparse.Namespace) -> int:

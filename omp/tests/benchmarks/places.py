@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--registrations", type=int, help="of the large registry (1,000,000; with --quick 100,000)")
     parser.add_argument("--no-sqlite", action="store_true", help="skip the start over a SQLite file")
-    parser.epilog = "example:\n  python -m omp bench places --quick"
+    parser.epilog = "examples:\n  python -m omp bench places --quick"
 
 
 def run(args: argparse.Namespace) -> int:

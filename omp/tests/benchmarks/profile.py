@@ -60,7 +60,7 @@ class Signed(NamedTuple):
 def configure(parser: argparse.ArgumentParser) -> None:
     """The option of this benchmark."""
     parser.add_argument("--storage", default="memory", help="of our server: memory (default) or sqlite:PATH")
-    parser.epilog = "example:\n  python -m omp bench profile --quick"
+    parser.epilog = "examples:\n  python -m omp bench profile --quick"
 
 
 def signed_requests(count: int) -> list[Signed]:

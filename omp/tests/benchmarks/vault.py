@@ -47,7 +47,7 @@ REDEMPTIONS = 8000  # a measurement; within the number of challenges that a serv
 def configure(parser: argparse.ArgumentParser) -> None:
     """The option of this benchmark."""
     parser.add_argument("--storage", default="memory", help="of our server: memory (default) or sqlite:PATH")
-    parser.epilog = "example:\n  python -m omp bench vault --quick"
+    parser.epilog = "examples:\n  python -m omp bench vault --quick"
 
 
 def run(args: argparse.Namespace) -> int:

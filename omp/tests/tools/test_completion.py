@@ -10,11 +10,6 @@ import time
 import unittest
 from pathlib import Path
 
-try:
-    import pty
-except ImportError:  # Windows
-    pty = None  # type: ignore[assignment]
-
 from omp.tests.harness import command
 from omp.tools.options import COMMANDS
 
@@ -49,6 +44,8 @@ class Zsh:
             (self._path / name).write_text(text, encoding="utf-8")
 
     def __enter__(self) -> Zsh:
+        import pty  # not on Windows
+
         self._terminal, theirs = pty.openpty()
         environ = {"PATH": os.environ["PATH"], "ZDOTDIR": str(self._path), "TERM": "dumb"}
         self._shell = subprocess.Popen(
@@ -125,7 +122,7 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.completed("python3", "-m", "http"), set())
         self.assertEqual(self.completed("python3", "serv"), set())
 
-    @unittest.skipUnless(pty and shutil.which("zsh"), "zsh is not installed here")
+    @unittest.skipUnless(shutil.which("zsh"), "zsh is not installed here")
     def test_zsh_completes_what_is_typed_at_its_prompt(self) -> None:
         with Zsh(self.script("zsh")) as shell:
             for typed, completed in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -89,6 +90,85 @@ class Shared(unittest.TestCase):
             self.assertEqual((status, out), (2, ""))
             self.assertIn(f"did you mean '{guess}'?", err)
         self.assertNotIn("did you mean", command("log", "zzzzzz")[2])
+
+    def test_a_mistyped_option_gets_a_guess_and_the_usage_of_its_subcommand(self) -> None:
+        for words, usage, sentence in (
+            # Before what else is missing, and before the values of other options.
+            (
+                ("vault", "create", "--srever", "x"),
+                "vault create",
+                "there is no option --srever; did you mean '--server'?",
+            ),
+            (("places", "search", "--at", "-33.8", "151.2", "--rnage=5"), "places search", "did you mean '--range'?"),
+            (("sign", "--metod", "GET"), "sign", "did you mean '--method'?"),
+            (("log", "show", "--zzzz"), "log show", "there is no option --zzzz"),
+            (("log", "--log", "x", "show"), "log", "the options of a subcommand come after its name"),
+            (("keygen", "more"), "keygen", "unexpected arguments: more"),
+            (("keygen", "help"), "keygen", "unexpected arguments: help; did you mean '--help'?"),
+        ):
+            with self.subTest(words):
+                status, out, err = command(*words)
+                self.assertEqual((status, out), (2, ""))
+                self.assertTrue(err.startswith(f"usage: python -m omp {usage} [-h]"), err)
+                self.assertRegex(err.splitlines()[-1], f"^{usage}: .*{re.escape(sentence)}$")
+
+    def test_help_without_dashes_is_help(self) -> None:
+        for words, same in (
+            (("help",), ("--help",)),
+            (("help", "keygen"), ("keygen", "--help")),
+            (("help", "log", "show"), ("log", "show", "--help")),
+            (("log", "help"), ("log", "--help")),
+            (("log", "help", "show"), ("log", "show", "--help")),
+        ):
+            self.assertEqual(command(*words), command(*same))
+
+    def test_every_subcommand_has_examples_of_itself_alone(self) -> None:
+        for name in set(COMMANDS) - {"bench"}:
+            for each in leaves(parser_for(name)):
+                with self.subTest(each.prog):
+                    examples = each.format_help().split("examples:\n")[1]
+                    self.assertIn(f"{each.prog} ", examples.replace("\n", " "))
+                    for other in {one.prog for one in leaves(parser_for(name))} - {each.prog}:
+                        self.assertNotIn(f"{other} ", examples.replace("\n", " "))
+        benchmarks = [command("bench", name, "--help")[1] for name in BENCHMARKS]
+        self.assertEqual(
+            [name for name, text in zip(BENCHMARKS, benchmarks, strict=True) if "examples:" not in text], []
+        )
+
+    def test_a_bad_url_is_blamed_on_what_gave_it(self) -> None:
+        asks = ("sign", "--seed-b64u", SEED), ("places", "peers"), ("peers", "list"), ("log", "push")
+        for words in asks:
+            with self.subTest(words):
+                with mock.patch.dict(os.environ, {"OMP_SERVER": "ftp://x"}):
+                    status, out, err = command(*words)
+                self.assertEqual((status, out), (1, ""))
+                self.assertRegex(
+                    err, rf"\A{words[0]}: OMP_SERVER: 'ftp://x' is no base URL of a server, such as .*\n\Z"
+                )
+                self.assertIn("--server: 'ftp://x' is no base", command(*words, "--server", "ftp://x")[2])
+        self.assertIn("log: URL: 'ftp://x' is no base", command("log", "push", "ftp://x")[2])
+
+    def test_a_bad_variable_is_blamed_by_name(self) -> None:
+        signed = {"MRS_IDENTITY": "mark@owen.iz.net"}
+        for variable, value, words, others in (
+            ("MRS_TOKEN", "two\nlines", ("places", "list"), {}),
+            ("OMP_ADMIN_TOKEN", "\udcff", ("peers", "list"), {}),
+            ("MRS_PASSWORD", "a\tb", ("places", "login", "mark"), {}),
+            *(
+                []
+                if MISSING
+                else [
+                    ("SEED_B64U", "short", ("sign",), {}),
+                    ("OMP_SIG_KEYID", "schlüssel", ("sign",), {"SEED_B64U": SEED}),
+                    ("MRS_IDENTITY", "mark", ("places", "list"), {"SEED_B64U": SEED}),
+                    ("SEED_B64U", "short", ("places", "list"), signed),
+                ]
+            ),
+        ):
+            with self.subTest(variable), mock.patch.dict(os.environ, {**others, variable: value}):
+                status, out, err = command(*words)
+                self.assertEqual((status, out), (1, ""))
+                self.assertRegex(err, rf"\A{words[0]}: {variable} .*must (hold|be) .*\n\Z")
 
     def test_the_server_is_that_of_the_option_else_of_the_variable(self) -> None:
         with running_server() as server, mock.patch.dict(os.environ, {"OMP_SERVER": server.url}):
