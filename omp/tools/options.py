@@ -84,9 +84,8 @@ class Parser(argparse.ArgumentParser):
         self._check_options(words)
         namespace, left = super().parse_known_args(words, namespace)
         if left:
-            self.error(
-                f"unexpected arguments: {' '.join(left)}{did_you_mean('--help', ['--help']) if left == ['help'] else ''}"
-            )
+            guess = did_you_mean("--help", ["--help"]) if left == ["help"] else ""
+            self.error(f"unexpected arguments: {' '.join(left)}{guess}")
         return namespace, left
 
     def _check_options(self, words: Sequence[str]) -> None:

@@ -15,7 +15,8 @@ import omp
 from omp.tests import TOP
 from omp.tests.benchmarks import objects
 from omp.tests.benchmarks.command import BENCHMARKS
-from omp.tests.benchmarks.load import BenchmarkFailed, Plan
+from omp.tests.benchmarks.load import BenchmarkFailed, Plan, Result
+from omp.tests.benchmarks.report import Report
 from omp.tests.harness import command, running_server
 from omp.tests.tools.test_signing_tools import MISSING, SEED
 from omp.tools.options import COMMANDS, leaves, parser_for
@@ -74,10 +75,10 @@ class Shared(unittest.TestCase):
     """What all commands have in common."""
 
     def test_every_subcommand_takes_v_and_tells_its_result_as_json(self) -> None:
-        for name in set(COMMANDS) - {"bench", "completion"}:
+        for name in set(COMMANDS) - {"completion"}:  # whose result is a script
             for each in leaves(parser_for(name)):
                 with self.subTest(each.prog):
-                    options = each.format_help()
+                    options = command(*each.prog.split()[3:], "--help")[1]
                     self.assertIn("--verbose", options)
                     self.assertIn("--json", options)
 
@@ -227,20 +228,38 @@ class Benchmarks(unittest.TestCase):
 
     def test_without_a_name_it_is_the_objects_benchmark_with_the_options_given(self) -> None:
         plans: list[Plan] = []
-        with mock.patch.dict(objects.PARTS, dict.fromkeys(objects.PARTS, plans.append)):
+        with mock.patch.dict(objects.PARTS, dict.fromkeys(objects.PARTS, lambda plan, report: plans.append(plan))):
             status, out, _ = command("bench", "--rounds", "3", "--no-pin")
         self.assertEqual(status, 0)
         self.assertEqual(plans, [Plan(rounds=3)] * len(objects.PARTS))
         self.assertIn("processes not pinned", out)
 
     def test_a_run_that_cannot_be_finished_is_status_1_and_one_sentence(self) -> None:
-        def part(plan: Plan) -> None:
+        def part(plan: Plan, report: Report) -> None:
             raise BenchmarkFailed("The server closed a connection under load.")
 
         with mock.patch.dict(objects.PARTS, {"start": part}):
             status, _, err = command("bench", "objects", "--no-pin", "--part", "start")
         self.assertEqual(status, 1)
-        self.assertEqual(err, "python -m omp bench: The server closed a connection under load.\n")
+        self.assertEqual(err, "bench: The server closed a connection under load.\n")
+
+    def test_its_figures_are_one_json_document_and_the_lines_are_beside_it(self) -> None:
+        def part(plan: Plan, report: Report) -> None:
+            report.table({"POST ours": [Result(100, 2.0, [0.001, 0.002])]}, {"POST ours": 40.0})
+            report.goal("POST beside another", 1.5, at_least=1.6, unit="x")
+            report.goal("resident", 40.0, unit=" MB")
+
+        for words in (("bench", "--json", "objects"), ("bench", "objects", "--json"), ("bench", "--json")):
+            with self.subTest(words), mock.patch.dict(objects.PARTS, {"start": part}, clear=True):
+                status, out, err = command(*words, "--no-pin")
+            told = json.loads(out)
+            self.assertEqual((status, told["benchmark"], told["plan"]["rounds"]), (0, "objects", 5))
+            row = {"name": "POST ours", "per_second": 50.0, "p50_ms": 2.0, "p99_ms": 2.0, "resident_mb": 40.0}
+            self.assertEqual(told["rows"], [{"part": "start", **row}])
+            missed = {"what": "POST beside another", "measured": 1.5, "unit": "x", "at_least": 1.6, "reached": False}
+            known = {"what": "resident", "measured": 40.0, "unit": "MB"}
+            self.assertEqual(told["goals"], [{"part": "start", **missed}, {"part": "start", **known}])
+            self.assertIn("MISSED   POST beside another: 1.50x (goal: at least 1.6x)\n", err)
 
 
 if __name__ == "__main__":
