@@ -392,7 +392,7 @@ def signed_request(request: Request) -> SignedRequest:
 
 
 def _wanted(request: Request, has_body: bool = False) -> Fields:
-    """RFC 9421 §5.1: what a signature of such a request should look like; `has_body` is of one whose body is to come."""
+    """RFC 9421 §5.1: what a signature of such a request should look like; `has_body`: its body is still to come."""
     components = REQUIRED_COMPONENTS if request.body or has_body else REQUIRED_COMPONENTS[:-1]
     wanted = " ".join(f'"{name}"' for name in components)
     return (("Accept-Signature", f'sig1=({wanted});created;alg="ed25519"'),)
