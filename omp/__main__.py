@@ -2,7 +2,7 @@
 
 A command module, listed in :mod:`omp.tools.options`, has ``HELP`` (one line), ``configure(parser)`` and
 ``run(arguments) -> exit status``.  Its result goes to standard output, all else to standard error.  What it cannot do,
-it raises as :class:`~omp.tools.terminal.Failed`; here that becomes a line on standard error and status 1, as does a
+it raises as :class:`~omp.tools.terminal.Failed`; here that becomes a line on standard error and its status, as does a
 package that is missing, and an output that cannot be written.
 """
 
@@ -23,7 +23,7 @@ from omp.tools.terminal import Failed, printable, reason, tracing
 
 
 def main(arguments: "list[str]") -> int:
-    """Run one command; the exit status is 0, 1 where it failed, 2 where it was called wrongly."""
+    """Run one command; returns the exit status, of which :mod:`omp.tools.terminal` has the rule."""
     name = arguments[0] if arguments else "--help"
     try:
         try:
@@ -32,7 +32,7 @@ def main(arguments: "list[str]") -> int:
             _flush()
     except (Failed, CryptographyMissing) as error:
         print(f"{name}: {printable(str(error))}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_status", 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `… | head` took what it wanted
@@ -46,6 +46,8 @@ def main(arguments: "list[str]") -> int:
 
 
 def _run(name: str, arguments: "list[str]") -> int:
+    if name == "help" and arguments:
+        return _run(arguments[0], [*arguments[1:], "--help"])
     if name in ("-h", "--help", "help"):
         print(_overview())
         return 0
@@ -55,7 +57,7 @@ def _run(name: str, arguments: "list[str]") -> int:
     known = commands()
     if name not in known:
         guess = did_you_mean(name, known)
-        print(f"python -m omp: there is no command {name!r}; one of {', '.join(known)}{guess}", file=sys.stderr)
+        print(f"omp: there is no command {name!r}; one of {', '.join(known)}{guess}", file=sys.stderr)
         return 2
     parsed = parser_for(name).parse_args(arguments)
     with tracing(getattr(parsed, "verbose", False)):
@@ -76,7 +78,8 @@ def _abandon_output() -> None:
 
 
 def _overview() -> str:
-    lines = ["usage: python -m omp COMMAND … | --version", "", "commands (each has --help, with examples):"]
+    lines = ["usage: python -m omp COMMAND … | help COMMAND | --version", ""]
+    lines += ["commands (each has --help, with examples):"]
     lines += [f"  {name:9} {importlib.import_module(module).HELP}" for name, module in commands().items()]
     return "\n".join(lines)
 

@@ -38,7 +38,7 @@ def b64u_decode(text: str) -> bytes:
     # Padding in the text fails the comparison below, as our encoder writes none.
     data = _a2b(text.translate(_FROM_URL) + "=" * (-len(text) % 4))
     if data is None or b64u_encode(data) != text:
-        raise EncodingError("must be base64url without padding, unused bits zero")
+        raise EncodingError("must be base64url, with - and _ and without padding, unused bits zero")
     return data
 
 
@@ -51,7 +51,7 @@ def b64_decode(text: str) -> bytes:
     """The bytes of base64 `text` with padding; :class:`EncodingError` if it is not their one encoding."""
     data = _a2b(text)
     if data is None or b64_encode(data) != text:
-        raise EncodingError("must be base64 with padding, unused bits zero")
+        raise EncodingError("must be base64, with + and / and with padding, unused bits zero")
     return data
 
 

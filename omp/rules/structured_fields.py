@@ -212,7 +212,7 @@ def _bare_item(text: str, at: int) -> tuple[BareItem, int]:
     """§4.2.3.1: the first character tells the kind; only decimals and integers share theirs."""
     match = _BARE_ITEM.match(text, at)
     if match is None:
-        raise _unexpected(text, at)
+        raise _not_bytes(text[at + 1 :].partition(":")[0]) if text.startswith(":", at) else _unexpected(text, at)
     return _value(match), match.end()
 
 
@@ -240,7 +240,15 @@ def _bytes(text: str) -> bytes:
     try:
         return a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
     except _BinasciiError:
-        raise StructuredFieldError(f"A byte sequence must be base64 between colons, not :{text[:100]}:.") from None
+        raise _not_bytes(text) from None
+
+
+def _not_bytes(text: str) -> StructuredFieldError:
+    # §3.3.5.  Signatures are the commonest byte sequences, and elsewhere often are base64url.
+    found = ascii(text[:100])[1:-1]
+    return StructuredFieldError(
+        f"A byte sequence must be base64 with + and / (not base64url's - and _) between colons, not :{found}:."
+    )
 
 
 _VALUES: dict[str, Callable[[str], BareItem]] = {

@@ -63,6 +63,17 @@ def read_secret(path: Path, otherwise: str) -> str:
         raise Failed(f"The key file {path} cannot be read: it is not text.") from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a key file, readable or not."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # reading it says why not
+    return True
+
+
 def write_members(path: Path, members: Mapping[str, str]) -> None:
     """Write a new key file that holds `members` as JSON; as :func:`write_secret`."""
     write_secret(path, json.dumps(members, indent=1) + "\n")

@@ -45,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def print_new_key(keyid: str, *, as_json: bool = False) -> int:
     """Make a key pair, print its exports and return 0; raises :class:`Failed`."""
-    if not _KEYID.fullmatch(keyid):
-        raise Failed("A keyid must be printable ASCII without a single quote.")
     secrets = secret_keys()
+    if not _KEYID.fullmatch(keyid):
+        raise Failed("--keyid must be printable ASCII without a single quote.")
     seed = _seed(secrets)
     public_key = secrets.public_key(seed)
     made = {"keyid": keyid, "key": key_id(public_key), "public": b64u_encode(public_key), "seed": b64u_encode(seed)}

@@ -22,6 +22,7 @@ from omp.rules.json_text import JsonError, parse
 from omp.rules.schema import compile_schema
 from omp.rules.signature_base import SignedRequest
 from omp.tools.http_client import Field, Server
+from omp.tools.options import blamed
 from omp.tools.terminal import Failed, contents, reason, trace, traced
 
 COVERED = ("@method", "@target-uri", "mrs-identity")
@@ -36,16 +37,18 @@ MAX_REFERRED_ANSWER = 4 << 20
 def secret(variable: str, path: str | None) -> str | None:
     """The secret in the file at `path` (``-`` is standard input), or in the variable; None if neither is given.
 
-    A line end at the end of the file does not belong to it.  Raises :class:`Failed`.
+    A line end at the end of the file does not belong to it.  An empty variable counts as absent.  Raises
+    :class:`Failed`.
     """
-    if path is None:
-        return os.environ.get(variable)
     try:
-        text = contents(path).decode().removesuffix("\n").removesuffix("\r")
+        text = os.environ.get(variable) if path is None else contents(path).decode()
     except UnicodeDecodeError:
         text = ""
+    if path is None and not text:
+        return None
+    text = (text or "").removesuffix("\n").removesuffix("\r")
     if not 0 < len(text) <= MAX_SECRET or not text.isprintable():
-        raise Failed(f"{path} must hold the secret, one line of text, and nothing else.")
+        raise Failed(f"{path or variable} must hold the secret, one line of text, and nothing else.")
     return text
 
 
@@ -80,14 +83,18 @@ def signer(identity: str, seed: str, key_url: str | None = None) -> Credentials:
     `key_url` is the address of the key document, if that is not at ``https://`` on the domain.  Raises
     :class:`Failed` if the identity or the seed is malformed, and CryptographyMissing.
     """
+    secrets = secret_keys()
     user, _, domain = identity.partition("@")
     try:
         raw = b64u_decode(seed)
     except EncodingError:
         raw = b""
-    if len(raw) != 32 or not (user and domain):
-        raise Failed("Signing needs an identity user@domain and a seed of 32 bytes in base64url.")
-    secrets = secret_keys()
+    if not (user and domain and identity.isascii() and identity.isprintable()):
+        raise Failed(f"MRS_IDENTITY must be an identity, user@domain, and not {identity!r}.")
+    if len(raw) != 32:
+        raise Failed(
+            "SEED_B64U (or the file of --seed-file) must hold 32 bytes in base64url, as python -m omp keygen prints."
+        )
     keyid = key_url or f"https://{domain}{KEY_PATH}{user}"
 
     def credentials(method: str, url: str, body: bytes) -> list[Field]:
@@ -131,10 +138,11 @@ class RegistryClient:
     """The server at `url`, asked as `credentials` say."""
 
     def __init__(self, url: str, credentials: Credentials = nobody) -> None:
-        try:
-            self.url = server_url(url)
-        except ValueError as error:
-            raise Failed(f"The address of a server {error}.") from None
+        with blamed(url):
+            try:
+                self.url = server_url(url)
+            except ValueError as error:
+                raise Failed(f"The address of a server {error}.") from None
         self._server = Server(self.url, "MRS server")
         self._credentials = credentials
 

@@ -50,9 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("remove", "forget a peer"),
         ("refresh", "fetch what each peer says about itself"),
     ):
-        action = actions.add_parser(name, help=text, description=text, parents=[common])
+        action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.", parents=[common])
         if name in ("add", "remove"):
-            action.add_argument("peer", metavar="URL")
+            action.add_argument("peer", metavar="URL", help="the address of the peer, as https://sydney.mrs.example")
         if name == "add":
             action.add_argument("--hint", help="what people should know about it")
         if name == "refresh":

@@ -22,6 +22,7 @@ from omp.protocols.mrs import schemas
 from omp.protocols.mrs.fetch import server_url
 from omp.protocols.mrs.geometry import GeometryError
 from omp.protocols.mrs.registration import read_space
+from omp.rules.engines import secret_keys
 from omp.tools.mrs_client import Credentials, RegistryClient, ask_stranger, bearer, secret, signer, write_secret
 from omp.tools.options import json_option, server_option
 from omp.tools.terminal import Failed, give, printable, warn
@@ -56,13 +57,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=text, description=text, parents=[common])
+        return actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common])
 
     common.add_argument("--token-file", metavar="FILE", help="holds the token; account and login write it")
     common.add_argument("--seed-file", metavar="FILE", help="holds the secret seed of MRS_IDENTITY")
     for name, text in (("account", "make an account"), ("login", "log in")):
         entry = action(name, f"{text}; prints the export of a token, or writes the token to --token-file")
-        entry.add_argument("username")
+        entry.add_argument("username", help="the part of an identity before the @")
         entry.add_argument("--password-file", metavar="FILE", help="holds the password")
         if name == "account":
             entry.add_argument("--email", help="where the server asks for a listed e-mail address")
@@ -79,14 +80,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     register.add_argument("--id", help="of the registration to update")
     search = action("search", "find what is around a point, smallest first")
     search.add_argument("--at", nargs=2, type=float, required=True, metavar=("LAT", "LON"), help="degrees")
-    search.add_argument("--range", type=float, required=True, metavar="METRES")
+    search.add_argument("--range", type=float, required=True, metavar="METRES", help="how far around it")
     search.add_argument(
         "--follow", action="store_true", help=f"ask the servers referred to as well, up to {MAX_SERVERS}"
     )
     search.add_argument(
         "--insecure", action="store_true", help="follow to http:// and to any address and path, for tests"
     )
-    action("release", "remove a registration").add_argument("id")
+    action("release", "remove a registration").add_argument("id", help="as register and list print it")
     action("list", "your registrations")
     action("peers", "the servers that this one knows")
 
@@ -102,6 +103,7 @@ def _credentials(arguments: argparse.Namespace) -> Credentials:
     if token:
         return bearer(token)
     if identity:
+        secret_keys()  # whoever lacks the package need not look for a seed
         return signer(identity, secret("SEED_B64U", arguments.seed_file) or "", arguments.key_url)
     raise Failed("This needs MRS_TOKEN (see: python -m omp places login), or MRS_IDENTITY and SEED_B64U.")
 

@@ -52,16 +52,22 @@ EXAMPLES = """examples:
 # --- the key --------------------------------------------------------------------------------------------------------
 
 
+def _elliptic_curves() -> Any:
+    """The module ``ec`` of the package ``cryptography``; raises CryptographyMissing."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ec
+    except ImportError:
+        raise CryptographyMissing(
+            "Signing with an Ethereum key needs the package cryptography; install it with: pip install cryptography"
+        ) from None
+    return ec
+
+
 class Wallet:
     """A secp256k1 key held by the package ``cryptography``.  Raises CryptographyMissing."""
 
     def __init__(self, secret: int | None) -> None:
-        try:
-            from cryptography.hazmat.primitives.asymmetric import ec
-        except ImportError:
-            raise CryptographyMissing(
-                "Signing with an Ethereum key needs the package cryptography; install it with: pip install cryptography"
-            ) from None
+        ec = _elliptic_curves()
         curve = ec.SECP256K1()
         self._key = ec.generate_private_key(curve) if secret is None else ec.derive_private_key(secret, curve)
         numbers = self._key.public_key().public_numbers()
@@ -70,7 +76,7 @@ class Wallet:
 
     def secret(self) -> int:
         """The secret scalar, for the key file."""
-        return self._key.private_numbers().private_value
+        return int(self._key.private_numbers().private_value)
 
     def sign(self, digest: bytes) -> RecoverableSignature:
         """A signature over a hash (32 bytes), with the low s and the v that recovery asks for (nexus §3.3)."""
@@ -87,6 +93,7 @@ class Wallet:
 
 def wallet_in(path: Path) -> Wallet:
     """The key in the file: 64 hex digits, with or without ``0x``."""
+    _elliptic_curves()  # whoever lacks the package need not look for a key
     text = read_secret(path, f"make one with: python -m omp profile keygen --key {path}").strip()
     digits = text.removeprefix("0x")
     secret = int(digits, 16) if len(digits) == 64 and set(digits) <= set("0123456789abcdefABCDEF") else 0

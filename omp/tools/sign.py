@@ -136,15 +136,31 @@ def _field(text: str) -> Field:
     return header_field(name.lower(), value.strip())
 
 
-def _signature_fields(arguments: argparse.Namespace, request: SignedRequest) -> Sequence[Field]:
+def _given(option: str, name: str, variable: str) -> tuple[str, str]:
+    """What an option says, else the variable, else ""; and the name of the one that says it."""
+    return (option, name) if option else (os.environ.get(variable, ""), variable)
+
+
+def _seed(text: str, source: str) -> bytes:
+    """32 bytes."""
+    if not text:
+        raise Failed("Signing needs a seed, by --seed-b64u or in SEED_B64U; python -m omp keygen makes one.")
     try:
-        seed = b64u_decode((arguments.seed_b64u or os.environ.get("SEED_B64U", "")).rstrip("="))
+        seed = b64u_decode(text.rstrip("="))
     except EncodingError:
         seed = b""
     if len(seed) != 32:
-        raise Failed("--seed-b64u (or SEED_B64U) must be 32 bytes in base64url; python -m omp keygen makes one.")
-    secrets = secret_keys()
-    keyid = arguments.keyid or os.environ.get("OMP_SIG_KEYID", "") or "sig1"
+        raise Failed(f"{source} must be 32 bytes in base64url; python -m omp keygen makes them.")
+    return seed
+
+
+def _signature_fields(arguments: argparse.Namespace, request: SignedRequest) -> Sequence[Field]:
+    secrets = secret_keys()  # whoever lacks the package need not look for a seed
+    seed = _seed(*_given(arguments.seed_b64u, "--seed-b64u", "SEED_B64U"))
+    keyid, source = _given(arguments.keyid, "--keyid", "OMP_SIG_KEYID")
+    if not (keyid.isascii() and keyid.isprintable()):
+        raise Failed(f"{source} must be printable ASCII.")
+    keyid = keyid or "sig1"
     created = int(time.time()) if arguments.created is None else arguments.created
 
     @traced

@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from typing import NamedTuple
 
@@ -24,13 +24,13 @@ from omp.rules.identifiers import IDENTITY_ID
 from omp.store.audit import Check, FileReader, Finding, Kind, reading_file, rebuild
 from omp.store.port import StorageError
 from omp.tools.options import json_option
-from omp.tools.terminal import give, printable, warn
+from omp.tools.terminal import NotChecked, give, printable, warn
 from omp.web.signature_guard import audit_nonces
 
 HELP = "check a database file of the server, and rebuild its indexes"
 
-WHOLE, DAMAGED, UNREADABLE = 0, 1, 2
-"""Exit statuses of ``verify``."""
+WHOLE, DAMAGED = 0, 1
+"""Exit statuses of ``verify``; that of a file which cannot be read is 2, that of :class:`~.terminal.NotChecked`."""
 
 _PROTOCOLS = ("objects", "oplog", "avp", "mrs", "nexus")
 _NONCES = "signature_nonces"
@@ -56,7 +56,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="check every row",
         description="Check every page, checksum, hash, signature, index and counter of a file.",
         epilog="Exit status: 0 if the file is whole, 1 if it is damaged, 2 if it cannot be read.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verify.add_argument("file", metavar="FILE", help="the file named in --storage sqlite:FILE, or a copy of it")
     verify.add_argument(
@@ -67,30 +66,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """``verify``."""
-    if not arguments.json:
-        return _run(arguments)
-    with redirect_stdout(sys.stderr):  # the lines for people are then beside the result
-        status = _run(arguments)
-    give(True, {"file": arguments.file, "result": ("whole", "damaged", "unreadable")[status]}, ())
+    """``verify``: :data:`WHOLE` or :data:`DAMAGED`.  Raises :class:`NotChecked`."""
+    # With --json the lines for people are beside the result.
+    with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
+        try:
+            status, said = (DAMAGED, "damaged") if _mended(arguments).broken else (WHOLE, "whole")
+        except StorageError as error:
+            status, said = NotChecked.exit_status, "unreadable"
+            problem = NotChecked(f"{error}.")
+    if arguments.json:
+        give(True, {"file": arguments.file, "result": said}, ())
+    if status == NotChecked.exit_status:
+        raise problem
     return status
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _mended(arguments: argparse.Namespace) -> _Result:
+    """What is found in the file, after what was asked for is written anew."""
     path, kept_as = arguments.file, f"{arguments.file}-damaged"
-    try:
-        result = _verify(path)
-        if arguments.give_up and result.remains:
-            result = _written(path, result.remains, kept_as)
-            kept_as = ""  # the file as it was is kept, and no step between
-        if arguments.rebuild and result.remains:
-            warn("nothing is rebuilt, since rows are beyond repair: restore a backup, or use --give-up.")
-        elif (arguments.rebuild or arguments.give_up) and result.replacements:
-            result = _written(path, result.replacements, kept_as)
-    except StorageError as error:
-        warn(f"{error}.")
-        return UNREADABLE
-    return DAMAGED if result.broken else WHOLE
+    result = _verify(path)
+    if arguments.give_up and result.remains:
+        result = _written(path, result.remains, kept_as)
+        kept_as = ""  # the file as it was is kept, and no step between
+    if arguments.rebuild and result.remains:
+        warn("nothing is rebuilt, since rows are beyond repair: restore a backup, or use --give-up.")
+    elif (arguments.rebuild or arguments.give_up) and result.replacements:
+        result = _written(path, result.replacements, kept_as)
+    return result
 
 
 class _Result(NamedTuple):

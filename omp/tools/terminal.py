@@ -1,7 +1,14 @@
 """Between a tool and the person at the terminal: failures, text that is safe to show, input.
 
 A tool that cannot do what it was asked to do raises :class:`Failed` with one sentence; ``python -m omp`` prints it on
-standard error and ends with status 1.  No other exception may result from a user's mistake, a file or a server.
+standard error, after the name of the command, and ends with its status.  No other exception may result from a user's
+mistake, a file or a server.  The exit statuses of all commands:
+
+=  =============================================================================================================
+0  all that was asked for was done, and what was checked holds
+1  not all was done, or what was checked does not hold
+2  nothing was begun: the command line is wrong, or what is to be checked cannot be read (:class:`NotChecked`)
+=  =============================================================================================================
 
 Text that somebody else wrote may hold characters that move the cursor, colour the screen or reverse the reading
 direction, and so show a person something else than the text says.  It must pass through :func:`printable`.
@@ -24,6 +31,14 @@ from typing import Any
 
 class Failed(Exception):
     """The tool cannot do what it was asked to do; the text is one sentence that says why, and what would be right."""
+
+    exit_status = 1
+
+
+class NotChecked(Failed):
+    """What a tool is to check cannot be read, so that nothing is known of it: neither that it holds nor that not."""
+
+    exit_status = 2
 
 
 def reason(error: Exception) -> str:
@@ -115,6 +130,14 @@ def traced(sign: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
 def warn(text: str) -> None:
     """Write to standard error something that did not stop the work."""
     print(f"warning: {printable(text)}", file=sys.stderr)
+
+
+def contents_to_check(path: str) -> bytes:
+    """As :func:`contents`, for a tool that is to check them.  Raises :class:`NotChecked`."""
+    try:
+        return contents(path)
+    except Failed as error:
+        raise NotChecked(str(error)) from None
 
 
 def contents(path: str) -> bytes:

@@ -25,7 +25,8 @@ from omp.protocols.avp.member import Address, BadToken, Opened
 from omp.protocols.avp.sealing import CannotOpen
 from omp.protocols.avp.witness import Introduction, NotBelieved, Seen, Shown
 from omp.rules.encodings import b64_encode
-from omp.tools.options import json_option, server_option
+from omp.rules.engines import secret_keys
+from omp.tools.options import blamed, json_option, server_option
 from omp.tools.terminal import Failed, contents, give, printable, warn
 from omp.tools.vault_memory import Memory, beside
 from omp.tools.vault_session import Session, host_of, keys_in
@@ -55,6 +56,7 @@ class Visit:
     """The repository at `address` as the owner of the key file sees it, and what it has seen of it before."""
 
     def __init__(self, args: argparse.Namespace, address: Address, *, make_keys: bool = False) -> None:
+        _check_server(args.server, address)
         self.keys = keys_in(args.key, make=make_keys)
         self.address = address
         self.memory = Memory(args.state or beside(args.key), self.keys.member_id)
@@ -118,13 +120,25 @@ class Visit:
         return now.next_version
 
 
+def _host(url: str) -> str:
+    """The host of the vault at `url`; a :class:`Failed` begins with what gave the URL."""
+    with blamed(url):
+        return host_of(url)
+
+
+def _check_server(url: str | None, address: Address) -> None:
+    """An address names its server; a ``--server`` beside it must be that one."""
+    if url is not None and _host(url).lower() != address.host.lower():
+        raise Failed(f"--server: {url} is not where {address} is; leave --server out, since the address names it.")
+
+
 # --- The commands ---------------------------------------------------------------------------------------------
 
 
 def create(args: argparse.Namespace) -> None:
     """Make a repository whose sole member is the owner of the key file, and print its address."""
     plaintext = contents(args.file)
-    visit = Visit(args, Address(host_of(args.server), args.repo or str(uuid.uuid4())), make_keys=True)
+    visit = Visit(args, Address(_host(args.server), args.repo or str(uuid.uuid4())), make_keys=True)
     visit.memory.check_writable()
     body = member.creation(visit.keys, visit.address.repo_id, plaintext, os.urandom)
     visit.session.post("/v1/repos", body, schemas.MANIFEST)
@@ -294,8 +308,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
                 help="the repository's id; a random UUID if absent",
             )
         elif work is join:
+            server_option(sub, else_none="the locator names the server; one that is given here must be the same")
             sub.add_argument("locator", nargs="?", help="what the inviting member sent back")
         else:
+            server_option(sub, else_none="the address names the server; one that is given here must be the same")
             sub.add_argument("address", type=_argument(member.parse_address), help="avp://host/repoId")
         if work in (create, push):
             sub.add_argument("file", nargs="?", default="-", help="the payload; standard input if absent")
@@ -311,6 +327,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand; 0, or :class:`Failed`."""
+    secret_keys()  # each subcommand signs: whoever lacks the package need not look for a key or a payload
     try:
         args.work(args)
     except (CannotOpen, BadToken) as error:

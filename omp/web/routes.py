@@ -99,14 +99,15 @@ class Mount:
     `state` is what its handlers are given.  `owns` are the path prefixes (whole segments, ``/v1/repos``) whose 404,
     405, 413 and 500 take its error shape.  `refusals` gives the answer to each exception that its models raise, which
     know nothing of HTTP.  `guard`, if given, sees each request before its handler and raises
-    :class:`~omp.web.errors.ApiError` to refuse it.  `check_head`, if given, sees a request of one of its routes whose
-    body is still to come, and raises what a handler may raise: whom the head alone shows to be a stranger need not send
-    a body.  `cors` are the header fields that let pages of other origins call these routes, whichever those are; it is
-    empty if they may not.  With `own_pages` the routes refuse pages of other origins than the server's own and those of
-    ``OMP_CORS_ORIGINS`` (omp §1.5).  `urls` are further URLs of the server that the protocol knows of.  `start` is
-    called once, when the server is complete and about to serve.  `housekeep` drops what expired before the epoch second
-    that it is given, which has surely passed (omp §9.3); it is called about once a second, outside any request.
-    `close` is called when the server stops.  `limits` are what the capability document says of its bounds.
+    :class:`~omp.web.errors.ApiError` to refuse it; it returns fields that the answer is to have.  `check_head`, if
+    given, sees a request of one of its routes whose body is still to come, and raises what a handler may raise: whom
+    the head alone shows to be a stranger need not send a body.  `cors` are the header fields that let pages of other
+    origins call these routes, whichever those are; it is empty if they may not.  With `own_pages` the routes refuse
+    pages of other origins than the server's own and those of ``OMP_CORS_ORIGINS`` (omp §1.5).  `urls` are further URLs
+    of the server that the protocol knows of.  `start` is called once, when the server is complete and about to serve.
+    `housekeep` drops what expired before the epoch second that it is given, which has surely passed (omp §9.3); it is
+    called about once a second, outside any request.  `close` is called when the server stops.  `limits` are what the
+    capability document says of its bounds.
 
     The last five are for the OpenAPI document.  `about` is a sentence that introduces the protocol.  `schemas` maps
     names to schemas: wherever one of them is used, the document refers to it by its name.  `parameters` says what the
@@ -123,7 +124,7 @@ class Mount:
     owns: tuple[str, ...]
     errors: ErrorStyle = OMP_ERRORS
     refusals: Refusals = field(default_factory=dict)
-    guard: Callable[[Request], None] | None = None
+    guard: Callable[[Request], Sequence[tuple[str, str]]] | None = None
     check_head: Callable[[Request], None] | None = None
     cors: tuple[tuple[str, str], ...] = ()
     own_pages: bool = False
@@ -256,6 +257,7 @@ class Application:
     def answer(self, request: Request) -> Response:
         """The response to `request`.  Never raises."""
         mount = None
+        advice: Sequence[tuple[str, str]] = ()
         try:
             node, values = request.place or self._find(request)
             entry = node.entries.get("GET" if request.method == "HEAD" else request.method)
@@ -267,15 +269,17 @@ class Application:
             if values:
                 request.params = dict(zip(route.parameters, values, strict=True))
             if mount.guard is not None:
-                mount.guard(request)
+                advice = mount.guard(request)
             self._damage.left_out()  # what a stream of this thread met after its handler had returned
             response = route.handler(request, mount.state)
         except Exception as error:
-            return self.failure(request, error, mount)
+            response = self.failure(request, error, mount)
+            response.headers = (*response.headers, *advice)
+            return response
         if left_out := self._damage.left_out():
             response.headers = (*response.headers, self._incomplete(request, left_out))
-        if cors:
-            response.headers = (*response.headers, *cors)
+        if cors or advice:
+            response.headers = (*response.headers, *cors, *advice)
         return response
 
     def _incomplete(self, request: Request, rows: Sequence[DamagedRow]) -> tuple[str, str]:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from omp.rules.encodings import EncodingError, b64u_decode, hex_decode
 from omp.rules.engines import Engine
-from omp.rules.http_signatures import MISSING, KeysOf, Policy, Verified, parse_signatures, verify
+from omp.rules.http_signatures import MISSING, KeysOf, Policy, Signature, Verified, parse_signatures, verify
 from omp.rules.identifiers import KEY_PREFIX, public_key_of
 from omp.rules.json_text import JsonError, parse
 from omp.rules.signature_base import SignatureError, SignedRequest
@@ -247,6 +247,10 @@ _LONE_KEY_NOTICE = "HTTP signatures: OMP_SIG_ED25519_PUB is set without OMP_SIG_
 _FALLBACK_NOTICE = "HTTP signatures: OMP_SIG_ENV_FALLBACK=1: any keyid may be signed by any configured key."
 
 
+Fields = Sequence[tuple[str, str]]
+"""Header fields that the answer is to have."""
+
+
 class SignatureGuard:
     """The guard of one server, in its mode; `check` may be called from any thread."""
 
@@ -268,9 +272,9 @@ class SignatureGuard:
         self._clock = clock
         self._verify = engine.verify
 
-    def mount_guard(self) -> Callable[[Request], None] | None:
+    def mount_guard(self) -> Callable[[Request], Fields] | None:
         """The value for ``Mount.guard``; None in mode ``off``."""
-        return self._guard if self.mode != "off" else None
+        return {"off": None, "permissive": self._guard_syntax, "strict": self._guard_signature}[self.mode]
 
     def check_head(self, request: Request) -> None:
         """Refuse a head that bears no signature where the mode asks for one: its body need not be read.
@@ -284,8 +288,13 @@ class SignatureGuard:
             except SignatureError as error:
                 raise _refusal(error, request, has_body=True) from None
 
-    def _guard(self, request: Request) -> None:
-        self._check(self, request, self._keys)
+    def _guard_signature(self, request: Request) -> Fields:
+        self._check_signature(request, self._keys)
+        return ()
+
+    def _guard_syntax(self, request: Request) -> Fields:
+        """Nothing is refused here for what it covers; but a signature of no component is told what it should cover."""
+        return _wanted(request) if any(one.covers_nothing for one in self._parsed(request)) else ()
 
     def check(self, request: Request, *, own_keys: bool = False) -> Verified | None:
         """The signature that lets `request` in; None in the modes that verify none.
@@ -339,10 +348,13 @@ class SignatureGuard:
         return None
 
     def _check_syntax(self, request: Request, keys_of: KeysOf) -> None:
+        self._parsed(request)
+
+    def _parsed(self, request: Request) -> list[Signature]:
         host = request.headers.get("host", "")  # only the two fields are read, so any address will do
         as_sent = SignedRequest(request.method, request.scheme, host, request.target, request.fields, request.body)
         try:
-            parse_signatures(as_sent, legacy=self._policy.legacy)
+            return parse_signatures(as_sent, legacy=self._policy.legacy)
         except SignatureError as error:
             raise _refusal(error, request) from None
 
@@ -379,16 +391,18 @@ def signed_request(request: Request) -> SignedRequest:
     )
 
 
+def _wanted(request: Request, has_body: bool = False) -> Fields:
+    """RFC 9421 §5.1: what a signature of such a request should look like; `has_body`: its body is still to come."""
+    components = REQUIRED_COMPONENTS if request.body or has_body else REQUIRED_COMPONENTS[:-1]
+    wanted = " ".join(f'"{name}"' for name in components)
+    return (("Accept-Signature", f'sig1=({wanted});created;alg="ed25519"'),)
+
+
 def _refusal(error: SignatureError, request: Request, has_body: bool = False) -> ApiError:
     if error.status != 401:
         return ApiError(error.status, error.message)
-    components = REQUIRED_COMPONENTS if request.body or has_body else REQUIRED_COMPONENTS[:-1]
-    wanted = " ".join(f'"{name}"' for name in components)
-    headers = [
-        # RFC 9110 §15.5.2: a 401 carries a challenge.  RFC 9421 §5.1: what a signature should look like.
-        ("WWW-Authenticate", 'Signature realm="omp"'),
-        ("Accept-Signature", f'sig1=({wanted});created;alg="ed25519"'),
-    ]
+    # RFC 9110 §15.5.2: a 401 carries a challenge.
+    headers = [("WWW-Authenticate", 'Signature realm="omp"'), *_wanted(request, has_body)]
     base = shown_base(error)
     return ApiError(401, error.message, details={"signature_base": base} if base else None, headers=headers)
 

@@ -130,7 +130,7 @@ def _raw_key(text: str) -> bytes:
     except EncodingError:
         raw = b""
     if len(raw) != 32:
-        raise MalformedKey("ed25519PublicKey must be the base64, with padding, of a 32-byte key.")
+        raise MalformedKey("ed25519PublicKey must be the base64, with + and / and padding, of a 32-byte key.")
     return raw
 
 

@@ -167,7 +167,10 @@ class Sessions:
 
 
 def _unmet() -> UnprovenCaller:
-    return UnprovenCaller("The nonce is unknown, used, expired or another key's, or wrongly signed.")
+    return UnprovenCaller(
+        "The nonce is unknown, used, expired or another key's, or wrongly signed: signature must be the base64, with "
+        "+ and / and padding, of 64 bytes that sign the 32 bytes of the nonce."
+    )
 
 
 def _take(tx: Writer, nonce: bytes) -> bytes | None:

@@ -3,6 +3,42 @@
 from __future__ import annotations
 
 from omp.tests.avp.parties import ALICE, BOB, CAROL, VaultCase, creation, entry, envelope, removal
+from omp.tests.harness import Answer, Client
+
+
+class Pages(VaultCase):
+    """Pages of every origin may call: no cookie goes with a request, and the token is the page's own."""
+
+    def test_they_may_call_and_read_every_answer(self) -> None:
+        origin = {"Origin": "https://app.example"}
+        asked = {
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type",
+        }
+        pull = f"/v1/repos/{self.repo}/pull"
+        with Client(self.server.port) as page:
+            for path in ("/api/auth/keypair/challenge", "/api/auth/keypair/token", "/v1/repos", pull):
+                answer = page.request("OPTIONS", path, headers={**origin, **asked})
+                self.assertEqual((answer.status, answer.body), (204, b""), path)
+                self.assertIn("POST", answer.headers["access-control-allow-methods"])
+                self.assertEqual(answer.headers["access-control-allow-headers"], "*, Authorization")
+                self.assertEqual(answer.headers["access-control-max-age"], "86400")
+                self.readable(answer)
+            challenged = page.request("POST", "/api/auth/keypair/challenge", {"ed25519PublicKey": ALICE.id}, origin)
+            nonce = self.answered(challenged, 200)["nonce"]
+            redeemed = page.request("POST", "/api/auth/keypair/token", ALICE.redemption(nonce), origin)
+            bearer = {"Authorization": f"Bearer {self.answered(redeemed, 200)['token']}", **origin}
+            created = page.request("POST", "/v1/repos", creation(self.repo, ALICE), bearer)
+            stranger = page.request("POST", pull, {}, origin)
+            nowhere = page.request("POST", "/v1/repos/x/nowhere", {}, bearer)
+        self.assertEqual([created.status, stranger.status, nowhere.status], [200, 401, 404])
+        for answer in (challenged, redeemed, created, stranger, nowhere):
+            self.readable(answer)
+
+    def readable(self, answer: Answer) -> None:
+        self.assertEqual(answer.headers["access-control-allow-origin"], "*")
+        self.assertEqual(answer.headers["access-control-expose-headers"], "Retry-After, WWW-Authenticate")
+        self.assertNotIn("access-control-allow-credentials", answer.headers)
 
 
 class CreateRepo(VaultCase):

@@ -74,6 +74,11 @@ class Nonces(SessionsCase):
         nonce = self.sessions.challenge(ALICE.public_key)
         self.refused(ALICE, nonce, b64_decode(ALICE.sign(b64_encode(nonce).encode())))
 
+    def test_a_refusal_says_how_a_signature_is_written(self) -> None:
+        nonce = self.sessions.challenge(ALICE.public_key)
+        with self.assertRaisesRegex(UnprovenCaller, r"base64, with \+ and / and padding, of 64 bytes"):
+            self.sessions.redeem(ALICE.public_key, nonce, b"")
+
     def test_it_is_good_until_two_minutes_have_passed(self) -> None:
         early, late = (self.sessions.challenge(ALICE.public_key) for _ in range(2))
         self.now += 120 - 0.001

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import tempfile
 import unittest
@@ -85,6 +86,21 @@ class VaultCommand(unittest.TestCase):
         self.assertEqual(removed, "version 4, key epoch 1\n")
         self.assertIn("(forbidden)", self.vault("pull", "--key", self.key("bob"), address, status=1))
         self.assertEqual(self.vault("pull", "--key", self.key("alice"), address), "a better plan\n")
+
+    def test_a_server_beside_an_address_must_be_that_of_the_address(self) -> None:
+        address = self.create()
+        key = ("--key", self.key("alice"))
+        locator = self.join("bob", address)
+        own = f"http://127.0.0.1:{self.server.port}"
+        for words in (("pull", address), ("show", address)):
+            self.assertEqual(self.vault(*words, *key, "--server", own), self.vault(*words, *key))
+        self.assertEqual(self.vault("join", "--key", self.key("bob"), locator, "--server", own).strip(), address)
+        # The variable is for commands that need a server; the address has one.
+        with mock.patch.dict(os.environ, {"OMP_SERVER": "https://vault.example"}):
+            self.assertEqual(self.vault("pull", address, *key), "the plan\n")
+        for words in (("pull", address), ("push", address), ("join", locator)):
+            said = self.vault(*words, *key, "--server", "https://vault.example", status=1)
+            self.assertIn("--server: https://vault.example is not where avp://127.0.0.1:", said)
 
     def test_a_payload_is_bytes_and_may_be_empty(self) -> None:
         address = self.create()

@@ -1,8 +1,8 @@
 """``python -m omp bench``: how fast, and beside what.
 
 Each benchmark is a module in :mod:`omp.tests.benchmarks` with ``HELP``, ``configure(parser)`` for options of its
-own, and ``run(arguments) -> exit status``; the table below is all that makes it known.  A module is imported only
-when it is asked for.  Nothing here is a test: a goal that is missed is printed as such, and the exit status is
+own, and ``run(arguments, report) -> exit status``; the table below is all that makes it known.  A module is imported
+only when it is asked for.  Nothing here is a test: a goal that is missed is printed as such, and the exit status is
 that of a run that could be finished.  (``hostile --check`` and ``crash`` are the exceptions: CI runs them.)
 """
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from omp.tests.benchmarks import load
+from omp.tests.benchmarks.report import Report
 from omp.tools.options import Parser
 
 HELP = "measure the server: requests a second, latency, memory, beside a stock server and bare costs"
@@ -32,7 +32,8 @@ EXAMPLES = """examples:
   python -m omp bench                        the objects API, five rounds
   python -m omp bench --quick                the same at a glance
   python -m omp bench objects --part start   one part of it
-  python -m omp bench log --no-pin           another benchmark, processors left to the system"""
+  python -m omp bench log --no-pin           another benchmark, processors left to the system
+  python -m omp bench places --json          the figures as one JSON document"""
 
 
 class _BenchmarkParser(Parser):
@@ -69,12 +70,11 @@ def module(name: str) -> Any:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the benchmark; 1 with a sentence on standard error where it could not be finished."""
+    """Run the benchmark; raises :class:`~omp.tests.benchmarks.load.BenchmarkFailed` where it cannot be finished."""
     if args.benchmark is None:
         args.benchmark = next(iter(BENCHMARKS))
         _parser_of(_BenchmarkParser(), args.benchmark).parse_args([], namespace=args)
-    try:
-        return int(module(args.benchmark).run(args))
-    except load.BenchmarkFailed as error:
-        print(f"python -m omp bench: {error}", file=sys.stderr)
-        return 1
+    report = Report(args.benchmark, as_json=getattr(args, "json", False))
+    status = int(module(args.benchmark).run(args, report))
+    report.end()
+    return status

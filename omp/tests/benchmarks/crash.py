@@ -29,10 +29,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import Any
 
 from omp.tests.avp.parties import Party
 from omp.tests.benchmarks.crash_accidents import ACCIDENTS, SERVER, NotStarted, Victim, damaged_row
@@ -42,7 +43,9 @@ from omp.tests.benchmarks.crash_mrs import PlaceWriter
 from omp.tests.benchmarks.crash_nexus import ProfileWriter
 from omp.tests.benchmarks.crash_objects import ObjectWriter
 from omp.tests.benchmarks.crash_oplog import Device, Log
+from omp.tests.benchmarks.report import Report
 from omp.tools import store
+from omp.tools.terminal import NotChecked
 
 HELP = "kill -9 in the middle of writes: is everything there that was answered?"
 KILLS, QUICK_KILLS = 1000, 50
@@ -69,19 +72,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, report: Report) -> int:
     """Kill, check, print the table; the exit status is 1 if something was found."""
     kills = args.kills or (QUICK_KILLS if getattr(args, "quick", False) else KILLS)
     seed = SystemRandom().randrange(10**6) if args.seed is None else args.seed
-    print(f"seed {seed}", flush=True)
-    run_of = Run(seed, kills, accidents=not args.no_accidents)
+    report.say(f"seed {seed}")
+    run_of = Run(seed, kills, accidents=not args.no_accidents, say=report.say)
     # A server in a session of its own would outlive a bench that is ended: let it clean up.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         run_of.go()
     finally:
         signal.signal(signal.SIGTERM, before)
-    print(run_of.table())
+    report.keep(**run_of.figures())
+    report.say(run_of.table())
     return 1 if run_of.findings else 0
 
 
@@ -90,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass
 class Run:
-    """So many kills; `command` starts the server."""
+    """So many kills; `command` starts the server, `say` shows a line."""
 
     seed: int
     kills: int
@@ -105,6 +109,7 @@ class Run:
     restarts: list[float] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    say: Callable[[str], None] = print
 
     def go(self) -> None:
         """Kill until it is enough, a new file for every few."""
@@ -113,7 +118,7 @@ class Run:
             with tempfile.TemporaryDirectory(prefix="omp-crash-") as folder, _File(self, Path(folder)) as file:
                 file.live(min(KILLS_A_FILE, self.kills - self.killed))
             self.seconds = time.monotonic() - began
-            print(f"{self.killed} kills, {self.answered.total():,} answered writes, {self.seconds:.0f} s", flush=True)
+            self.say(f"{self.killed} kills, {self.answered.total():,} answered writes, {self.seconds:.0f} s")
 
     def accident(self) -> str:
         """What happens before the next kill; "" in most rounds."""
@@ -121,6 +126,19 @@ class Run:
             return ""
         names = [*ACCIDENTS, _DAMAGED_ROW]
         return names[self.killed // ACCIDENT_EVERY % len(names)]
+
+    def figures(self) -> dict[str, Any]:
+        """What was done and found, for the document."""
+        return {
+            "seed": self.seed,
+            "kills": self.killed,
+            "answered_writes": dict(sorted(self.answered.items())),
+            "accidents": dict(sorted(self.happened.items())),
+            "restart_p50_s": statistics.median(self.restarts) if self.restarts else None,
+            "restart_max_s": max(self.restarts, default=None),
+            "seconds": self.seconds,
+            "findings": self.findings,
+        }
 
     def table(self) -> str:
         """What was done and found."""
@@ -139,7 +157,10 @@ def verify(path: Path) -> list[str]:
     """What ``python -m omp store verify`` finds wrong with a file that no server has open."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = store.run(argparse.Namespace(file=str(path), rebuild=False, give_up=False, json=False))
+        try:
+            status = store.run(argparse.Namespace(file=str(path), rebuild=False, give_up=False, json=False))
+        except NotChecked as error:
+            return [f"store verify: {error}"]
     return [] if status == store.WHOLE else [f"store verify: {said.getvalue()}"]
 
 
@@ -242,7 +263,7 @@ class _File:
         place = f"seed {self._run.seed}, kill {self._run.killed}{f', {during}' if during else ''}; files in {kept}"
         for finding in findings:
             self._run.findings.append(f"{finding} ({place})")
-            print(self._run.findings[-1], flush=True)
+            self._run.say(self._run.findings[-1])
 
 
 def _crew(random: Random) -> Iterator[Writer]:

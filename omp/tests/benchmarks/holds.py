@@ -35,6 +35,7 @@ from omp.store.port import Store
 from omp.store.sqlite import SqliteStore
 from omp.tests.benchmarks import load
 from omp.tests.benchmarks.hostile_oplog import _about, _claim, _grant, _Key, _Made
+from omp.tests.benchmarks.report import Report
 from omp.web.messages import Request
 from omp.web.routes import Application, Mount
 from omp.web.signature_guard import SignatureGuard
@@ -52,15 +53,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="NAME", help=f"only the rows of this log: {', '.join(ROWS)}")
     parser.add_argument("--python-gc", action="store_true", help="leave the thresholds of the collector alone")
     parser.add_argument("--check", action="store_true", help="exit status 1 if a hold exceeds its bound without gc")
-    parser.epilog = "example:\n  python -m omp bench holds --quick"
+    parser.epilog = "examples:\n  python -m omp bench holds --quick"
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, report: Report) -> int:
     """Measure every row with both stores and print the table."""
     if not args.python_gc:
         gc.set_threshold(*GC_THRESHOLDS)
     count = args.operations or (10_000 if getattr(args, "quick", False) else 100_000)
-    print(
+    report.say(
         f"{'':44}{'store':8}{'whole':>8}{'lock':>8}{'block':>8}{'lock, gc':>10}{'block, gc':>11}{'gc pause':>10}  (ms)"
     )
     worst = 0.0
@@ -74,9 +75,16 @@ def run(args: argparse.Namespace) -> int:
                 figures = without.whole, without.lock, without.block, with_gc.lock, with_gc.block, with_gc.pause
                 widths = 8, 8, 8, 10, 11, 10
                 cells = "".join(f"{1000 * one:{width}.1f}" for one, width in zip(figures, widths, strict=True))
-                print(f"{name:44}{store:8}{cells}", flush=True)
-    print(f"the longest hold without gc: {1000 * worst:.1f} ms, at most {1000 * BOUND:.0f}")
+                report.row(name=name, store=store, **_in_ms(figures))
+                report.say(f"{name:44}{store:8}{cells}")
+    report.keep(worst_ms=1000 * worst, bound_ms=1000 * BOUND)
+    report.say(f"the longest hold without gc: {1000 * worst:.1f} ms, at most {1000 * BOUND:.0f}")
     return 1 if args.check and worst > BOUND else 0
+
+
+def _in_ms(seconds: Sequence[float]) -> dict[str, float]:
+    names = "whole_ms", "lock_ms", "block_ms", "lock_gc_ms", "block_gc_ms", "gc_pause_ms"
+    return {name: 1000 * one for name, one in zip(names, seconds, strict=True)}
 
 
 # --- Watching ---------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from typing import Any, NamedTuple
 
 from omp.tests.benchmarks.gauges import LIMIT, MIB, Watched, counted_bytes, serving, somebody_else
 from omp.tests.benchmarks.load import BenchmarkFailed, answer_size, http_request
+from omp.tests.benchmarks.report import Report
 
 HELP = "what a stranger's worst requests cost: CPU seconds and memory beside the bytes sent"
 CPU_A_MB = 1.0
@@ -108,6 +109,20 @@ class Measured(NamedTuple):
             return "holds"
         return f"{self.excess:.1f} x" if self.excess <= TOLERANCE else f"BEYOND {self.excess:.0f} x"
 
+    def figures(self) -> dict[str, Any]:
+        """For the document; what has no bound has None."""
+        return {
+            "name": self.row.name,
+            "sent_bytes": self.sent,
+            "cpu_s": self.cpu,
+            "peak_mib": self.peak,
+            "wait_ms": self.wait * 1000,
+            "verdict": self.verdict,
+            "bound_cpu_s": self.row.bound_cpu,
+            "bound_mib": self.row.bound_mib,
+            "faults": list(self.faults),
+        }
+
 
 # --- The command ------------------------------------------------------------------------------------------------
 
@@ -118,26 +133,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help=f"exit status 1 if a row exceeds a bound {TOLERANCE:g} x")
     parser.add_argument("--list", action="store_true", help="show the rows and their bounds, and measure nothing")
     parser.epilog = (
-        "example:\n  python -m omp bench hostile --quick --check\n  python -m omp bench hostile --only oplog"
+        "examples:\n  python -m omp bench hostile --quick --check\n  python -m omp bench hostile --only oplog"
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, report: Report) -> int:
     """Measure every row and print the table; the exit status is 1 only with ``--check``."""
     quick = getattr(args, "quick", False)
     rows, failures = gather()
     chosen = _chosen(rows, args.only, quick)
     if args.list:
         for row in chosen:
-            print(f"{row.name}: {_bound(row)}; before: {row.before}")
+            report.row(name=row.name, bound_cpu_s=row.bound_cpu, bound_mib=row.bound_mib, before=row.before)
+            report.say(f"{row.name}: {_bound(row)}; before: {row.before}")
         return 0
-    print(_line("", "sent", "CPU s", "s/MB", "peak MiB", "x sent", "wait ms", "verdict", "bound", "before"), flush=True)
-    results = list(_show(measure(chosen, quick)))
+    report.say(_line("", "sent", "CPU s", "s/MB", "peak MiB", "x sent", "wait ms", "verdict", "bound", "before"))
+    results = list(_show(measure(chosen, quick), report))
     beyond = [one for one in results if one.excess > TOLERANCE]
     skipped = len(chosen) - len(results)
     for failure in failures:
-        print(f"not measured: {failure}")
-    print(
+        report.say(f"not measured: {failure}")
+    report.keep(not_measured=[str(failure) for failure in failures], not_begun=skipped)
+    report.say(
         f"{len(results)} rows: {sum(one.excess <= 1 for one in results)} hold, {len(beyond)} are beyond {TOLERANCE:g} x"
         + (f"; {skipped} were not begun, for want of time" if skipped else "")
     )
@@ -305,21 +322,22 @@ def _bound(row: Row) -> str:
     return ", ".join(parts) or "none"
 
 
-def _show(results: Iterable[Measured]) -> Iterator[Measured]:
+def _show(results: Iterable[Measured], report: Report) -> Iterator[Measured]:
     """Print each row when it is measured, and of each group, when all of it is, the worst; passes all of them on."""
     for group, members in itertools.groupby(results, lambda one: one.row.group):
         collected = []
         for one in members:
             collected.append(one)
+            report.row(**one.figures())
             yield one
             if not group:
-                print(_shown(one), flush=True)
+                report.say(_shown(one))
         if group:
             shown = _worst(collected)
             for one in shown:
-                print(_shown(one), flush=True)
+                report.say(_shown(one))
             if others := sum(one.excess > 1 for one in collected) - sum(one.excess > 1 for one in shown):
-                print(f"    and {others} others of this route that do not hold", flush=True)
+                report.say(f"    and {others} others of this route that do not hold")
 
 
 def _worst(group: Sequence[Measured]) -> list[Measured]:

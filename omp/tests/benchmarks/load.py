@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import IO
 
 from omp.tests import TOP
+from omp.tools.terminal import Failed
 
 STALL = 60.0
 """Seconds without any answer after which a run is given up."""
@@ -40,7 +41,7 @@ STALL = 60.0
 BUFFER = 1 << 18
 
 
-class BenchmarkFailed(Exception):
+class BenchmarkFailed(Failed):
     """The run cannot be finished, or would not mean anything; the text says why in one sentence."""
 
 
@@ -484,6 +485,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=suppressed, help="length of one measurement in seconds (2)")
     parser.add_argument("--connections", type=int, default=suppressed, help="keep-alive connections (16)")
     parser.add_argument("--no-pin", action="store_true", default=suppressed, help="leave the processors to the system")
+    parser.add_argument("--json", action="store_true", default=suppressed, help="the figures as one JSON document")
     parser.add_argument(
         "--quick", action="store_true", default=suppressed, help="a glance: 2 rounds of half a second, small stores"
     )

@@ -60,13 +60,12 @@ from omp.tests.benchmarks.load import (
     Result,
     Server,
     drive,
-    goal,
     http_request,
     interleave,
     our_server,
     ratio,
-    table,
 )
+from omp.tests.benchmarks.report import Report
 
 HELP = "the operation log: ingest beside the bare floor; cost, memory and reads as the log grows"
 BATCH = 500
@@ -78,10 +77,10 @@ _TS = "2026-05-04T10:00:00.000Z"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the option of this benchmark."""
     parser.add_argument("--operations", type=int, help="ingested a round (20,000; 2,000 with --quick)")
-    parser.epilog = "example:\n  python -m omp bench log --quick"
+    parser.epilog = "examples:\n  python -m omp bench log --quick"
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, report: Report) -> int:
     """Measure, and print tables and ratios; the exit status is 0."""
     plan = Plan.of(args)
     try:
@@ -90,18 +89,18 @@ def run(args: argparse.Namespace) -> int:
         raise BenchmarkFailed(str(error)) from None
     count = args.operations or (2_000 if plan.quick else 20_000)
     large = count * 5
-    print(f"signing {large:,} operations …", flush=True)
+    report.say(f"signing {large:,} operations …")
     raws = list(itertools.islice(_Writers().operations(), large))
-    _ingest(plan, raws[:count])
-    _growth(plan, raws)
-    _start(plan, raws)
+    _ingest(plan, raws[:count], report)
+    _growth(plan, raws, report)
+    _start(plan, raws, report)
     return 0
 
 
 # --- Ingest -----------------------------------------------------------------------------------------------------
 
 
-def _ingest(plan: Plan, raws: Sequence[bytes]) -> None:
+def _ingest(plan: Plan, raws: Sequence[bytes], report: Report) -> None:
     results = interleave(
         {
             "bare floor": lambda: _floor(raws),
@@ -110,11 +109,11 @@ def _ingest(plan: Plan, raws: Sequence[bytes]) -> None:
         },
         min(plan.rounds, 3),
     )
-    print(f"{plan.describe()}; {len(raws):,} operations of {sum(map(len, raws)) // len(raws)} bytes a round")
-    print(table(results))
+    report.plan(plan, f"; {len(raws):,} operations of {sum(map(len, raws)) // len(raws)} bytes a round")
+    report.table(results)
     floor = results["bare floor"]
     for name, least in (("in memory", 0.4), (f"over HTTP, batches of {BATCH}", 0.3)):
-        print(goal(f"{name} beside the bare floor", ratio(results[name], floor), at_least=least))
+        report.goal(f"{name} beside the bare floor", ratio(results[name], floor), at_least=least)
 
 
 def _floor(raws: Sequence[bytes]) -> Result:
@@ -169,7 +168,7 @@ def _post(server: Server, raws: Sequence[bytes]) -> list[float]:
 # --- Growth -----------------------------------------------------------------------------------------------------
 
 
-def _growth(plan: Plan, raws: Sequence[bytes]) -> None:
+def _growth(plan: Plan, raws: Sequence[bytes], report: Report) -> None:
     few = len(raws) // 100
     with our_server(pin=plan.pinned) as small, our_server(pin=plan.pinned) as large:
         _post(small, raws[:few])
@@ -191,22 +190,22 @@ def _growth(plan: Plan, raws: Sequence[bytes]) -> None:
             },
             plan.rounds,
         )
-    print()
-    print(table(results))
+    report.say()
+    report.table(results)
     tenth = f"{len(raws) // 10:,}"
-    print(goal(f"cost of an operation at {len(raws):,} beside that at {tenth}", late / early, at_most=1.5))
-    print(goal("resident memory of an operation", kilobytes, at_most=3, unit=" KB"))
+    report.goal(f"cost of an operation at {len(raws):,} beside that at {tenth}", late / early, at_most=1.5)
+    report.goal("resident memory of an operation", kilobytes, at_most=3, unit=" KB")
     small_name, large_name = names
     for what in ("heads", "why"):
         many, some = (results[f"{what}, {name} operations"] for name in (large_name, small_name))
         beside = ratio(many, some, of=lambda one: one.p50)
-        print(goal(f"{what}: p50 at {len(raws):,} operations beside {few:,}", beside, at_most=3))
+        report.goal(f"{what}: p50 at {len(raws):,} operations beside {few:,}", beside, at_most=3)
 
 
 # --- Start ------------------------------------------------------------------------------------------------------
 
 
-def _start(plan: Plan, raws: Sequence[bytes]) -> None:
+def _start(plan: Plan, raws: Sequence[bytes], report: Report) -> None:
     heads = http_request("GET", _path(raws, "/heads"))
     others = [itertools.repeat(http_request("POST", "/objects", AN_OBJECT)) for _ in range(4)]
     seconds, cpu, beside = [], [], []
@@ -231,10 +230,10 @@ def _start(plan: Plan, raws: Sequence[bytes]) -> None:
                 after = [drive(server.port, others, 0.5, 201, warm_up=0) for _ in loading]
                 p99 = (statistics.median(result.p99 for result in results) for results in (loading, after))
                 beside.append(next(p99) / next(p99))
-    print()
-    print(goal(f"a log of {len(raws):,} operations is there after", statistics.median(seconds), unit=" s"))
-    print(goal("CPU until then", statistics.median(cpu), at_most=len(raws) * 3e-5, unit=" s"))
-    print(goal("meanwhile p99 of POST /objects beside the usual", statistics.median(beside), at_most=2, unit="x"))
+    report.say()
+    report.goal(f"a log of {len(raws):,} operations is there after", statistics.median(seconds), unit=" s")
+    report.goal("CPU until then", statistics.median(cpu), at_most=len(raws) * 3e-5, unit=" s")
+    report.goal("meanwhile p99 of POST /objects beside the usual", statistics.median(beside), at_most=2, unit="x")
 
 
 def _store(storage: str, raws: Sequence[bytes]) -> None:

@@ -33,7 +33,8 @@ from omp.rules.engines import CryptographyMissing, SecretKeys, secret_keys
 from omp.rules.http_signatures import sign
 from omp.rules.signature_base import SignedRequest
 from omp.tests.benchmarks import load
-from omp.tests.benchmarks.load import Plan, Result, Server, goal, http_request
+from omp.tests.benchmarks.load import Plan, Result, Server, http_request
+from omp.tests.benchmarks.report import Report
 
 HELP = "the objects API beside a stock server; signatures, SQLite, memory, start-up"
 
@@ -48,13 +49,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part; repeatable (all)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, report: Report) -> int:
     """Run the parts in order."""
     plan = Plan.of(args)
-    print(plan.describe())
+    report.plan(plan)
     for name in args.part or PARTS:
-        print(f"\n{name}", flush=True)
-        PARTS[name](plan)
+        report.part(name)
+        PARTS[name](plan, report)
     return 0
 
 
@@ -85,7 +86,7 @@ def _getting(server: Server, plan: Plan, requests: Sequence[bytes]) -> Callable[
 # --- parts ----------------------------------------------------------------------------------------------------
 
 
-def beside_stock(plan: Plan) -> None:
+def beside_stock(plan: Plan, report: Report) -> None:
     """POST and GET: ours, the stock server's, the ceiling."""
     requests = posts(KEYS)
     with load.our_server() as ours, load.stock_server() as stock, load.ceiling_server() as ceiling:
@@ -97,21 +98,21 @@ def beside_stock(plan: Plan) -> None:
         # GET before POST: the POSTs fill the stores.
         results = load.interleave(getting, plan.rounds) | load.interleave(posting, plan.rounds)
         resident = {f"POST {name}": server.resident() for name, server in servers.items()}
-    print(load.table(results, resident))
+    report.table(results, resident)
     for method in ("POST", "GET"):
         ours_of, stock_of, ceiling_of = (results[f"{method} {name}"] for name in ("ours", "stock", "ceiling"))
-        print(goal(f"{method} beside the stock server", load.ratio(ours_of, stock_of), at_least=1.6, unit="x"))
+        report.goal(f"{method} beside the stock server", load.ratio(ours_of, stock_of), at_least=1.6, unit="x")
         slower = load.ratio(ours_of, stock_of, lambda each: each.p99)
-        print(goal(f"{method} p99 beside the stock server's", slower, at_most=1.0, unit="x"))
-        print(goal(f"{method} beside the ceiling", load.ratio(ours_of, ceiling_of), unit="x"))
+        report.goal(f"{method} p99 beside the stock server's", slower, at_most=1.0, unit="x")
+        report.goal(f"{method} beside the ceiling", load.ratio(ours_of, ceiling_of), unit="x")
 
 
-def signed(plan: Plan) -> None:
+def signed(plan: Plan, report: Report) -> None:
     """Signed POST in strict mode beside bare verification."""
     try:
         keys = secret_keys()
     except CryptographyMissing as error:
-        print(f"left out: {error}")
+        report.say(f"left out: {error}")
         return
     seed = keys.generate()
     public_key = keys.public_key(seed)
@@ -129,9 +130,9 @@ def signed(plan: Plan) -> None:
             },
             plan.rounds,
         )
-    print(load.table(results))
+    report.table(results)
     reached = load.ratio(results["POST signed"], results["bare verification"])
-    print(goal("signed POST beside bare Ed25519 verification", reached, at_least=0.3, unit="x"))
+    report.goal("signed POST beside bare Ed25519 verification", reached, at_least=0.3, unit="x")
 
 
 def _verifying(keys: SecretKeys, seed: bytes, plan: Plan) -> Callable[[], Result]:
@@ -167,7 +168,7 @@ def _signed_posts(keys: SecretKeys, seed: bytes, port: int, seconds: float) -> l
     return requests
 
 
-def durable(plan: Plan) -> None:
+def durable(plan: Plan, report: Report) -> None:
     """POST on SQLite beside memory."""
     requests = posts(KEYS)
     with (
@@ -180,12 +181,12 @@ def durable(plan: Plan) -> None:
             plan.rounds,
         )
         resident = {"POST memory": memory.resident(), "POST sqlite": sqlite.resident()}
-    print(load.table(results, resident))
+    report.table(results, resident)
     reached = load.ratio(results["POST sqlite"], results["POST memory"])
-    print(goal("durable POST beside memory", reached, at_least=0.35, unit="x"))
+    report.goal("durable POST beside memory", reached, at_least=0.35, unit="x")
 
 
-def size(plan: Plan) -> None:
+def size(plan: Plan, report: Report) -> None:
     """Memory of a large store, and search in it beside search in a small one."""
     count = FULL // 10 if plan.quick else FULL
     with load.our_server() as large, load.our_server() as small:
@@ -203,13 +204,13 @@ def size(plan: Plan) -> None:
             plan.rounds,
         )
     among_few, among_many = results.values()
-    print(load.table(results))
-    print(goal(f"resident with {count:,} objects of {OBJECT_BYTES} bytes", full, at_most=150, unit=" MB"))
-    print(goal("resident of the empty server", empty, unit=" MB"))
-    print(goal("search among many, time beside among few", load.ratio(among_few, among_many), at_most=2, unit="x"))
+    report.table(results)
+    report.goal(f"resident with {count:,} objects of {OBJECT_BYTES} bytes", full, at_most=150, unit=" MB")
+    report.goal("resident of the empty server", empty, unit=" MB")
+    report.goal("search among many, time beside among few", load.ratio(among_few, among_many), at_most=2, unit="x")
 
 
-def start(plan: Plan) -> None:
+def start(plan: Plan, report: Report) -> None:
     """From exec to listening."""
     ours: list[float] = []
     imports: list[float] = []
@@ -218,9 +219,9 @@ def start(plan: Plan) -> None:
             ours.append(server.startup)
         imports.append(_import_seconds())
     median = statistics.median(ours)
-    print(goal("exec to listening", median, at_most=0.25, unit=" s"))
-    print(goal('python3 -c "import http.server"', statistics.median(imports), unit=" s"))
-    print(goal("the one beside the other", median / statistics.median(imports), unit="x"))
+    report.goal("exec to listening", median, at_most=0.25, unit=" s")
+    report.goal('python3 -c "import http.server"', statistics.median(imports), unit=" s")
+    report.goal("the one beside the other", median / statistics.median(imports), unit="x")
 
 
 def _import_seconds() -> float:
@@ -229,7 +230,7 @@ def _import_seconds() -> float:
     return time.perf_counter() - began
 
 
-PARTS: dict[str, Callable[[Plan], None]] = {
+PARTS: dict[str, Callable[[Plan, Report], None]] = {
     "stock": beside_stock,
     "signed": signed,
     "sqlite": durable,

@@ -40,15 +40,14 @@ from omp.tests.benchmarks.load import (
     Plan,
     Server,
     drive,
-    goal,
     http_request,
     interleave,
     our_server,
     ratio,
     repeat,
     running,
-    table,
 )
+from omp.tests.benchmarks.report import Report
 
 HELP = "MRS: searches beside a plain registry's, and as the registry grows to 1,000,000"
 CITY = 1000
@@ -63,15 +62,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--registrations", type=int, help="of the large registry (1,000,000; with --quick 100,000)")
     parser.add_argument("--no-sqlite", action="store_true", help="skip the start over a SQLite file")
-    parser.epilog = "example:\n  python -m omp bench places --quick"
+    parser.epilog = "examples:\n  python -m omp bench places --quick"
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, report: Report) -> int:
     """Measure, print the table and the ratios; the exit status is 0."""
     plan = Plan.of(args)
     large = args.registrations or (100_000 if plan.quick else 1_000_000)
     medium = min(100_000, large)
-    print(plan.describe())
+    report.plan(plan)
     with ExitStack() as stack:
         small_server = stack.enter_context(our_server(pin=plan.pinned))
         fill(small_server, "/admin/import", CITY)
@@ -79,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         before = large_server.resident()
         fill(large_server, "/admin/import", large)
         bytes_each = (large_server.resident() - before) * 1e6 / large
-        _growing(small_server, large_server, large, plan)
-        print(goal("memory a registration", bytes_each / 1000, at_most=1.5, unit=" KB"))
+        _growing(small_server, large_server, large, plan, report)
+        report.goal("memory a registration", bytes_each / 1000, at_most=1.5, unit=" KB")
         if large == medium:
             ours = large_server
         else:
@@ -88,9 +87,9 @@ def run(args: argparse.Namespace) -> int:
             fill(ours, "/admin/import", medium)
         plain = stack.enter_context(running(["-m", "omp.tests.benchmarks.places_plain"], pin=plan.pinned))
         fill(plain, "/fill", medium)
-        _beside_the_plain(ours, plain, medium // CITY, plan)
+        _beside_the_plain(ours, plain, medium // CITY, plan, report)
     if not args.no_sqlite:
-        _starting(large, plan)
+        _starting(large, plan, report)
     return 0
 
 
@@ -153,7 +152,7 @@ def search(number: int, within: float) -> bytes:
     return http_request("POST", "/search", json.dumps({"location": {"lat": lat, "lon": lon}, "range": within}).encode())
 
 
-def _growing(small: Server, large: Server, count: int, plan: Plan) -> None:
+def _growing(small: Server, large: Server, count: int, plan: Plan, report: Report) -> None:
     names = [f"1 km search among {CITY:,}", f"1 km search among {count:,}"]
     everywhere = [search(number, 1000) for number in range(count // CITY)]
     load = partial(drive, seconds=plan.seconds)
@@ -164,25 +163,25 @@ def _growing(small: Server, large: Server, count: int, plan: Plan) -> None:
         },
         plan.rounds,
     )
-    print(table(results, {names[0]: small.resident(), names[1]: large.resident()}))
+    report.table(results, {names[0]: small.resident(), names[1]: large.resident()})
     slower = ratio(results[names[1]], results[names[0]], of=lambda result: result.p50)
-    print(goal(f"median latency among {count:,} beside {CITY:,}", slower, at_most=3))
+    report.goal(f"median latency among {count:,} beside {CITY:,}", slower, at_most=3)
 
 
-def _beside_the_plain(ours: Server, plain: Server, cities: int, plan: Plan) -> None:
+def _beside_the_plain(ours: Server, plain: Server, cities: int, plan: Plan, report: Report) -> None:
     contestants = {}
     for name, within in RANGES.items():
         searches = [search(number, within) for number in range(cities)]
         hits = _compared(ours, plain, searches)
-        print(f"searches of {within:,} m among {cities * CITY:,}: {hits:.1f} hits on average, the same from both")
+        report.say(f"searches of {within:,} m among {cities * CITY:,}: {hits:.1f} hits on average, the same from both")
         for server, label in ((ours, "ours"), (plain, "plain")):
             load = partial(drive, server.port, repeat(searches, plan.connections), plan.seconds)
             contestants[f"{label}, {name}"] = load
     results = interleave(contestants, plan.rounds)
-    print(table(results))
+    report.table(results)
     for name in RANGES:
         faster = ratio(results[f"ours, {name}"], results[f"plain, {name}"])
-        print(goal(f"{name}, beside the plain way", faster, at_least=8))
+        report.goal(f"{name}, beside the plain way", faster, at_least=8)
 
 
 def _compared(ours: Server, plain: Server, searches: list[bytes]) -> float:
@@ -200,7 +199,7 @@ def _compared(ours: Server, plain: Server, searches: list[bytes]) -> float:
     return found / len(searches)
 
 
-def _starting(count: int, plan: Plan) -> None:
+def _starting(count: int, plan: Plan, report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "places.db")
         store = open_store(f"sqlite:{path}")
@@ -217,5 +216,5 @@ def _starting(count: int, plan: Plan) -> None:
             if not json.loads(answer.body)["results"]:
                 raise BenchmarkFailed("The server that was started over the file finds nothing.")
             listening = server.startup
-    print(f"SQLite, {count:,} registrations ({size / count:,.0f} bytes each): listening after {listening:.2f} s")
-    print(goal("from exec to the first answered search", seconds, at_most=60, unit=" s"))
+    report.say(f"SQLite, {count:,} registrations ({size / count:,.0f} bytes each): listening after {listening:.2f} s")
+    report.goal("from exec to the first answered search", seconds, at_most=60, unit=" s")

@@ -30,7 +30,6 @@ from omp.tests.benchmarks.load import (
     Connection,
     Plan,
     drive,
-    goal,
     http_request,
     interleave,
     measure,
@@ -39,8 +38,8 @@ from omp.tests.benchmarks.load import (
     repeat,
     send_all,
     stock_server,
-    table,
 )
+from omp.tests.benchmarks.report import Report
 
 HELP = "NEXUS: GET /config beside the stock server, signed POST /config beside bare recovery"
 PATH = "/api/v1/config"
@@ -60,7 +59,7 @@ class Signed(NamedTuple):
 def configure(parser: argparse.ArgumentParser) -> None:
     """The option of this benchmark."""
     parser.add_argument("--storage", default="memory", help="of our server: memory (default) or sqlite:PATH")
-    parser.epilog = "example:\n  python -m omp bench profile --quick"
+    parser.epilog = "examples:\n  python -m omp bench profile --quick"
 
 
 def signed_requests(count: int) -> list[Signed]:
@@ -94,7 +93,7 @@ def _recoveries(signed: Sequence[Signed], finish: Callable[[bytes], object]) -> 
     return recover_next
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, report: Report) -> int:
     """Measure, print the table and the ratios; the exit status is 0."""
     plan = Plan.of(args)
     signed = signed_requests(100 if plan.quick else OWNERS)
@@ -120,11 +119,11 @@ def run(args: argparse.Namespace) -> int:
             },
             plan.rounds,
         )
-    print(plan.describe())
-    print(table(results))
+    report.plan(plan)
+    report.table(results)
     reading = ratio(results["GET /config, all different"], results["stock server, GET"])
     writing = ratio(results["POST /config, signed"], results["bare recovery, key"])
     bound = 0.7 if args.storage == "memory" else None  # the goals are set for memory
-    print(goal("GET /config beside the stock server", reading, at_least=bound))
-    print(goal("signed POST /config beside bare recovery", writing, at_least=bound))
+    report.goal("GET /config beside the stock server", reading, at_least=bound)
+    report.goal("signed POST /config beside bare recovery", writing, at_least=bound)
     return 0

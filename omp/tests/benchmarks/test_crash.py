@@ -17,6 +17,7 @@ from unittest import mock
 from omp.tests.benchmarks import crash
 from omp.tests.benchmarks.crash_accidents import ACCIDENTS, SERVER
 from omp.tests.benchmarks.crash_client import Broken, Ledger
+from omp.tests.benchmarks.report import Report
 
 MOST_KILLS = 20
 """A server with a fault is caught at the first kill as a rule."""
@@ -112,7 +113,7 @@ class Running(unittest.TestCase):
                 mock.patch.object(crash.Run, "go", lambda run, found=findings: run.findings.extend(found)),
                 contextlib.redirect_stdout(io.StringIO()) as said,
             ):
-                self.assertEqual(crash.run(arguments), status)
+                self.assertEqual(crash.run(arguments, Report()), status)
                 self.assertIn("seed 1\n", said.getvalue())
 
 

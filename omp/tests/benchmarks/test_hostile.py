@@ -21,6 +21,7 @@ from omp.rules.engines import best_engine
 from omp.tests.benchmarks import gauges, hostile, hostile_oplog, hostile_system
 from omp.tests.benchmarks.hostile import Measured, Row
 from omp.tests.benchmarks.load import our_server
+from omp.tests.benchmarks.report import Report
 from omp.tests.harness import running_server
 
 
@@ -43,7 +44,7 @@ class Judging(unittest.TestCase):
             mock.patch.object(hostile, "measure", lambda rows, quick: iter([measured])),
             contextlib.redirect_stdout(io.StringIO()),
         ):
-            return hostile.run(arguments)
+            return hostile.run(arguments, Report())
 
     def test_the_greater_excess_counts(self) -> None:
         self.assertEqual(Measured(_row(), 1, 0.5, 20.0, 0.0).excess, 2.0)

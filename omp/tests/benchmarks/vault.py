@@ -25,7 +25,6 @@ from omp.tests.benchmarks.load import (
     Plan,
     Result,
     drive,
-    goal,
     http_request,
     interleave,
     measure,
@@ -34,8 +33,8 @@ from omp.tests.benchmarks.load import (
     repeat,
     send_all,
     stock_server,
-    table,
 )
+from omp.tests.benchmarks.report import Report
 
 HELP = "AVP: pull and push beside the stock server's POST, tokens beside bare verification"
 CIPHERTEXT = b64_encode(bytes(range(256)) * 12)  # 3 KiB: 4 KB in base64
@@ -47,10 +46,10 @@ REDEMPTIONS = 8000  # a measurement; within the number of challenges that a serv
 def configure(parser: argparse.ArgumentParser) -> None:
     """The option of this benchmark."""
     parser.add_argument("--storage", default="memory", help="of our server: memory (default) or sqlite:PATH")
-    parser.epilog = "example:\n  python -m omp bench vault --quick"
+    parser.epilog = "examples:\n  python -m omp bench vault --quick"
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, report: Report) -> int:
     """Measure, print the table and the ratios; the exit status is 0."""
     plan = Plan.of(args)
     try:
@@ -74,14 +73,14 @@ def run(args: argparse.Namespace) -> int:
             plan.rounds,
         )
         resident = {"push, 4 KB": ours.resident(), "stock server, POST 4 KB": stock.resident()}
-    print(plan.describe())
-    print(table(results, resident))
+    report.plan(plan)
+    report.table(results, resident)
     in_memory = args.storage == "memory"  # the goals are set for it
     for name, stocks in itertools.product(("pull, unchanged", "push, 4 KB"), ("POST 4 KB", "POST small")):
         beside = ratio(results[name], results[f"stock server, {stocks}"])
-        print(goal(f"{name} beside the stock server's {stocks}", beside, at_least=0.8 if in_memory else None))
+        report.goal(f"{name} beside the stock server's {stocks}", beside, at_least=0.8 if in_memory else None)
     beside = ratio(results["token"], results["bare verification"])
-    print(goal("token beside bare verification", beside, at_least=0.4 if in_memory else None))
+    report.goal("token beside bare verification", beside, at_least=0.4 if in_memory else None)
     return 0
 
 

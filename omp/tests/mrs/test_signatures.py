@@ -71,6 +71,10 @@ class FederatedIdentity(unittest.TestCase):
         me = self.send("GET", "/auth/me").json
         self.assertEqual(me, {"id": self.alice.identity, "created_at": None, "is_local": False})
 
+    def test_a_signature_in_base64url_is_told_which_base64_is_meant(self) -> None:
+        headers = {"MRS-Identity": "a@b.c", "Signature-Input": 'sig1=("@method")', "Signature": "sig1=:AA-_:"}
+        self.refused(self.client.request("GET", "/auth/me", headers=headers), 400, "base64 with + and /")
+
     def test_the_target_uri_may_be_covered_in_place_of_the_path(self) -> None:
         answer = self.send("GET", "/auth/me", components=("@method", "@target-uri", "mrs-identity"))
         self.assertEqual(answer.status, 200)

@@ -96,7 +96,7 @@ class Places(ToolCase):
         self.assertIn("taken", self.refused("places", "account", "mark"))
         self.assertIn("404", self.refused("places", "release", "reg_unknown"))
         self.assertIn("sphere", self.refused("places", "register", "--at", "1", "2"))
-        self.assertIn("address", self.refused("places", "list", "--server", "localhost"))
+        self.assertIn("--server: 'localhost' is no base URL", self.refused("places", "list", "--server", "localhost"))
         self.assertIn("cannot be reached", self.refused("places", "list", "--server", "http://127.0.0.1:1"))
         with raw_server(answering("HTTP/1.1 200 OK\nContent-Length: 2", b"{}")) as port:
             self.assertIn("no MRS server", self.refused("places", "list", "--server", f"http://127.0.0.1:{port}"))

@@ -174,6 +174,14 @@ class Posting(LogCase):
                 error = answer.json["error"]
                 self.assertEqual((error["status"], error["details"]), (status, {"code": code, "stage": stage}))
 
+    def test_a_signature_in_base64_is_told_that_base64url_is_meant(self) -> None:
+        raw = WRITTEN.operations[0].raw
+        at = raw.index(b'"sig":"') + len(b'"sig":"')
+        answer = self.post(raw[:at] + b"+" + raw[at + 1 :])
+        self.assertEqual((answer.status, answer.json["error"]["details"]), (400, {"code": "ERR_SCHEMA", "stage": 4}))
+        said = answer.json["error"]["message"]
+        self.assertEqual(said, "sig must be a signature, 86 characters of base64url (with - and _, without padding)")
+
     def test_an_operation_of_another_log_is_a_schema_error(self) -> None:
         other = f"/logs/{quote(identity_id(PHONE.public_key), safe='')}/operations"
         answer = self.client.request(

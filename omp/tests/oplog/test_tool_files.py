@@ -84,7 +84,9 @@ class Files(LogCase):
         self.assertIn("holds no operation", self.refused("phone", "show"))
         log = self.phone()
         self.assertEqual(self.done("phone", "show").splitlines()[0], f"log    {log}")
-        self.assertIn("cannot be read", self.refused("phone", "verify"))
+        status, said, complained = self.command("phone", "verify")
+        self.assertEqual((status, said), (2, ""))  # not 1, which says that it does not hold
+        self.assertRegex(complained, r"\Alog: .* cannot be read: .*\n\Z")
         self.file().touch()
         self.assertIn("There is no operation in it", self.refused("phone", "verify"))
 

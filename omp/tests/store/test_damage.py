@@ -280,6 +280,13 @@ class Damaged(unittest.TestCase):
                 status, said, complained = command("store", "verify", str(file), "--rebuild")
                 self.assertEqual((status, "move it away" in complained), (2, True), said)
 
+    def test_a_file_in_use_is_not_rebuilt(self) -> None:
+        file, _ = self.damaged("objects_by_key", in_key=True) or (Path(), b"")
+        with running_server(ENVIRON, f"sqlite:{file}"):
+            status, _, complained = command("store", "verify", str(file), "--rebuild")
+        self.assertEqual(status, 2)
+        self.assertRegex(complained, r"\Astore: .* another process .*\n\Z")
+
     def test_a_kill_while_the_files_change_places_leaves_the_file_under_its_name(self) -> None:
         file, _ = self.damaged("objects_by_key", in_key=True) or (Path(), b"")
         before = file.read_bytes()
@@ -319,6 +326,9 @@ class Damaged(unittest.TestCase):
                 other.write_bytes(content)
             status, said, complained = command("store", "verify", str(other))
             self.assertEqual((status, said, complained.count("\n")), (2, "", 1), complained)
+            self.assertTrue(complained.startswith("store: "), complained)
+            told = command("store", "verify", str(other), "--json")
+            self.assertEqual(told, (2, f'{{"file": "{other}", "result": "unreadable"}}\n', complained))
 
 
 class Rows(unittest.TestCase):

@@ -134,7 +134,7 @@ class Terminal(unittest.TestCase):
 
     def test_a_failure_is_one_printable_line_with_the_name_of_the_command(self) -> None:
         status, said, complained = command("log", "verify", "/no\n/where\x1b")
-        self.assertEqual((status, said, complained.count("\n")), (1, "", 1))
+        self.assertEqual((status, said, complained.count("\n")), (2, "", 1))
         self.assertTrue(complained.startswith("log: /no\\n/where\\x1b cannot be read"), complained)
 
 

@@ -48,6 +48,33 @@ class WithoutCryptography(unittest.TestCase):
                     self.assertEqual((status, said, complained.count("\n")), (1, "", 1))
                     self.assertIn("pip install cryptography", complained)
 
+    def test_every_tool_that_signs_asks_for_it_before_any_secret(self) -> None:
+        hidden = {name: None for name in sys.modules if name.split(".")[0] == "cryptography"} | {"cryptography": None}
+        vault, key = "avp://127.0.0.1:1/x", ("--key", "/does/not/exist")
+        with (
+            unittest.mock.patch.dict(sys.modules, hidden),
+            unittest.mock.patch.dict(os.environ, {"MRS_IDENTITY": "a@b.c"}),
+        ):
+            for words in (
+                ["keygen", "--keyid", "it's"],
+                ["sign"],
+                ["sign", "--seed-b64u", "short"],
+                ["places", "list"],
+                ["places", "list", "--seed-file", "/does/not/exist"],
+                ["log", "claim", "a.b", "c", *key],
+                ["log", "push", "http://127.0.0.1:1", *key],
+                ["vault", "pull", vault, *key],
+                ["vault", "push", vault, "/no/payload", *key],
+                ["vault", "create", *key],
+                ["profile", "keygen", *key],
+                ["profile", "show", *key],
+                ["profile", "set", "a=b", *key],
+            ):
+                with self.subTest(words):
+                    status, said, complained = command(*words)
+                    self.assertEqual((status, said), (1, ""))
+                    self.assertRegex(complained, rf"\A{words[0]}: .* pip install cryptography\n\Z")
+
 
 class Exports(unittest.TestCase):
     """The lines of keygen, which need no secret to be looked at."""

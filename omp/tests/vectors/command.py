@@ -22,7 +22,7 @@ from typing import Any
 
 from omp.tests.vectors import files, makers
 from omp.tools.options import json_option
-from omp.tools.terminal import Failed, give, reason
+from omp.tools.terminal import Failed, NotChecked, give, reason
 
 HELP = "make the test vectors again, or check that they are up to date"
 DIRECTORY = files.DIRECTORY
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     directory: Path = arguments.directory
     made = {path: rendered(document) for path, document in documents().items()}
     if arguments.check and not directory.is_dir():
-        raise Failed(f"{directory} is no folder: there is nothing to check; without --check the files are written.")
+        raise NotChecked(f"{directory} is no folder: there is nothing to check; without --check the files are written.")
     try:
         there = {path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*.json")}
         changed = [path for path in sorted(made) if there.get(path) != made[path]]

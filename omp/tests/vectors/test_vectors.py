@@ -149,7 +149,7 @@ class TheCommand(unittest.TestCase):
     def test_a_check_of_a_folder_that_is_not_there_says_so(self) -> None:
         self.directory = self.directory / "elsewhere"
         status, said = self._run("--check")
-        self.assertEqual((status, said.count("\n")), (1, 1))
+        self.assertEqual((status, said.count("\n")), (2, 1))
         self.assertIn("elsewhere is no folder", said)
         self.assertFalse(self.directory.exists())
 

@@ -8,8 +8,10 @@ import hashlib
 import json
 import re
 import unittest
+from pathlib import Path
 from typing import Any
 
+import omp
 from omp.tests.harness import Client, running_server
 from omp.tests.web.docs_browser import BROKEN_WORDS, FAINT_TEXT, PROGRAM, WITHOUT, DocsInABrowser
 
@@ -102,8 +104,8 @@ class Served(unittest.TestCase):
     def setUp(self) -> None:
         stack = contextlib.ExitStack()
         self.addCleanup(stack.close)
-        client = stack.enter_context(Client(stack.enter_context(running_server()).port))
-        self.answer = client.request("GET", "/docs")
+        self.client = stack.enter_context(Client(stack.enter_context(running_server()).port))
+        self.answer = self.client.request("GET", "/docs")
         self.page = self.answer.body.decode()
 
     def test_is_html_in_utf_8(self) -> None:
@@ -130,6 +132,18 @@ class Served(unittest.TestCase):
     def test_refers_to_nothing_outside(self) -> None:
         addresses = set(re.findall(r"https?://[^'\" )]+", self.page))
         self.assertEqual(addresses, {"http://www.w3.org/2000/svg"}, "only the name of a vocabulary")
+
+    def test_without_javascript_it_says_what_to_do_and_leads_on(self) -> None:
+        (without,) = re.findall("<noscript>(.*?)</noscript>", self.page, re.DOTALL)
+        self.assertIn("Switch it on", without)
+        links = re.findall('href="([^"]*)"', without)
+        self.assertEqual(links, ["/openapi.json", "/"])
+        for link in links:
+            self.assertEqual(self.client.request("GET", link, headers={"Accept": "text/html, */*;q=0.1"}).status, 200)
+        protocols = Path(omp.__file__).parent / "protocols"
+        self.assertIn("<code>omp/protocols/</code>", without)
+        for folder in {path.parent for path in protocols.glob("*/__init__.py")}:
+            self.assertTrue((folder / "README.md").exists() and (folder / "SPEC.md").exists(), folder)
 
 
 @unittest.skipUnless(PROGRAM, WITHOUT)

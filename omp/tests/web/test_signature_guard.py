@@ -92,11 +92,14 @@ MALFORMED = [
     {"Signature-Input": "", "Signature": ""},
 ]
 
+WITHOUT_COMPONENTS = {"Signature-Input": "sig1=();created=1", "Signature": "sig1=:AAAA:"}
+
 
 class Off(OverSockets):
     def test_nothing_is_checked(self) -> None:
         (objects,) = (mount for mount in self.server.parts.application.mounts if mount.name == "objects")
         self.assertIsNone(objects.guard)
+        self.assertNotIn("accept-signature", self.post(WITHOUT_COMPONENTS).headers)
         wrong = {"Content-Digest": "sha-256=:AAAA:"}
         for fields in ({}, wrong, *MALFORMED):
             with self.subTest(fields):
@@ -129,6 +132,19 @@ class Permissive(OverSockets):
         for text in ('sig1=("@method");created=1;keyid="x"', "sig1=()", 'sig1=("@nonsense" "@nonsense")'):
             with self.subTest(text):
                 self.assertEqual(self.post({"Signature-Input": text, "Signature": "sig1=:AAAA:"}).status, 201)
+
+    def test_a_signature_without_components_is_let_in_and_told_what_to_cover(self) -> None:
+        told = 'sig1=("@method" "@target-uri" "content-digest");created;alg="ed25519"'
+        answer = self.post(WITHOUT_COMPONENTS)
+        self.assertEqual((answer.status, answer.headers["accept-signature"]), (201, told))
+        without_body = self.client.request("GET", "/objects/nobody", headers=WITHOUT_COMPONENTS)
+        self.assertEqual(without_body.status, 404)  # an answer that is an error has it too
+        self.assertEqual(without_body.headers["accept-signature"], told.replace(' "content-digest"', ""))
+        one_of_two = {"Signature-Input": 'a=("@method"), b=()', "Signature": "a=:AAAA:, b=:AAAA:"}
+        self.assertEqual(self.post(one_of_two).headers["accept-signature"], told)
+        with_components = {"Signature-Input": 'sig1=("@method")', "Signature": "sig1=:AAAA:"}
+        for fields in ({}, with_components):
+            self.assertNotIn("accept-signature", self.post(fields).headers)
 
     def test_the_published_clients_spelling_is_well_formed(self) -> None:
         self.assertEqual(self.post({"Signature-Input": 'Sig1=();keyid="K"', "Signature": "Sig1=:_-8:"}).status, 201)
@@ -171,6 +187,14 @@ class Strict(OverSockets):
         for fields in MALFORMED:
             with self.subTest(fields):
                 self.refused(self.post(fields), 400)
+
+    def test_a_signature_in_base64url_is_told_which_base64_is_meant(self) -> None:
+        for fields in (
+            {"Signature-Input": 'sig1=("@method");created=1', "Signature": "sig1=:AA-_:"},
+            {"Signature-Input": 'a=(), sig1=("@method")', "Signature": "a=:AA-_:, sig1=:AA-_:"},
+        ):
+            said = self.refused(self.post(fields), 400)
+            self.assertIn("must be base64 with + and / (not base64url's - and _) between colons, not :AA-_:.", said)
 
     def test_a_signed_object_is_created_read_replaced_and_deleted(self) -> None:
         port = self.server.port

@@ -22,7 +22,7 @@ from omp.protocols.oplog.core.operation import CAPABILITIES, TYPES
 from omp.tools.log.exchange import pull, push, sync
 from omp.tools.log.showing import graph, list_, show, verify, why
 from omp.tools.log.writing import claim, correct, grant, infer, ingest, init, refute, revoke
-from omp.tools.options import base_url, json_option, server_option
+from omp.tools.options import argument_url, json_option, server_option
 
 HELP = "keep a signed operation log: claims, evidence, grants; check and exchange it"
 
@@ -154,7 +154,7 @@ def _of_verify(sub: argparse.ArgumentParser) -> None:
 
 def _of_peer(sub: argparse.ArgumentParser) -> None:
     server_option(sub)
-    sub.add_argument("url", nargs="?", type=base_url, metavar="URL", help="another server than that of --server")
+    sub.add_argument("url", nargs="?", type=argument_url, metavar="URL", help="another server than that of --server")
 
 
 def _of_pull(sub: argparse.ArgumentParser) -> None:
@@ -163,8 +163,8 @@ def _of_pull(sub: argparse.ArgumentParser) -> None:
 
 
 def _of_sync(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("url", type=base_url, metavar="URL", help="a server, as http://127.0.0.1:8787")
-    sub.add_argument("other", type=base_url, nargs="?", metavar="URL", help="another (default: that of --server)")
+    sub.add_argument("url", type=argument_url, metavar="URL", help="a server, as http://127.0.0.1:8787")
+    sub.add_argument("other", type=argument_url, nargs="?", metavar="URL", help="another (default: that of --server)")
     server_option(sub)
     sub.add_argument("--id", metavar="LOG", help="which log (default: that of the file or the key)")
 

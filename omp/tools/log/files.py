@@ -85,6 +85,7 @@ def make_key(path: Path, log: str | None) -> LogKey:
 
 def read_key(path: Path) -> LogKey:
     """The key in a file.  Raises :class:`Failed`, and :class:`~omp.rules.engines.CryptographyMissing`."""
+    secrets = secret_keys()
     log, text = read_members(path, _KEY_MEMBERS, "`init` makes one.")
     try:
         seed = b64u_decode(text)
@@ -92,7 +93,7 @@ def read_key(path: Path) -> LogKey:
         seed = b""
     if len(seed) != 32 or not IDENTITY_ID.fullmatch(log):
         raise Failed(f"{path} is not a key file: it must hold the ID of a log, and a seed of 32 bytes in base64url.")
-    return LogKey(log, seed, secret_keys())
+    return LogKey(log, seed, secrets)
 
 
 # --- Logs -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 from omp.protocols.oplog.core.entries import Entry
 from omp.protocols.oplog.core.replica import Replica
 from omp.rules.identifiers import OPERATION_ID, OPERATION_PREFIX
-from omp.tools.key_files import NoKeyFile
+from omp.tools.key_files import is_there
 from omp.tools.log.files import LocalLog, LogKey, log_in, opened, read_key
 from omp.tools.log.text import short
 from omp.tools.terminal import Failed
@@ -36,12 +36,8 @@ def key_path(args: argparse.Namespace) -> Path:
 
 def key_if_any(args: argparse.Namespace) -> LogKey | None:
     """The key, for commands that can do without one.  If it was named with --key, it must exist."""
-    try:
-        return read_key(key_path(args))
-    except NoKeyFile:
-        if args.key is not None:
-            raise
-        return None
+    path = key_path(args)
+    return read_key(path) if args.key is not None or is_there(path) else None
 
 
 def opened_to_read(args: argparse.Namespace) -> AbstractContextManager[LocalLog]:

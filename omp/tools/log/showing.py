@@ -23,7 +23,7 @@ from omp.tools.log.files import numbered, whole_lines
 from omp.tools.log.lanes import drawn
 from omp.tools.log.selecting import find, opened_to_read
 from omp.tools.log.text import counted, line, short, summary, tree
-from omp.tools.terminal import Failed, contents, give, printable_json
+from omp.tools.terminal import Failed, contents_to_check, give, printable_json
 
 
 def show(args: argparse.Namespace) -> None:
@@ -118,7 +118,8 @@ def why(args: argparse.Namespace) -> None:
 def verify(args: argparse.Namespace) -> None:
     """Check an export by itself: hashes, chains, signatures, authority; print the state ID."""
     # The tool's own log file may end in a line that a crash cut short: it was never confirmed and is not part of it.
-    data = contents(args.file) if args.file is not None else whole_lines(contents(str(args.log)))
+    named = args.file is not None
+    data = contents_to_check(args.file) if named else whole_lines(contents_to_check(str(args.log)))
     lines = list(numbered(data))
     report = check([line for _, line in lines], best_engine())
     if report.problems:

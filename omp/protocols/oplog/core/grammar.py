@@ -106,7 +106,9 @@ IDENTITY_ID = _text(identifiers.IDENTITY_ID.pattern, "an identity ID, omp:id:ed2
 KEY_ID = _text(identifiers.KEY_ID.pattern, "a key ID, omp:key:ed25519:… with 43 characters of base64url")
 OPERATION_ID = _text(identifiers.OPERATION_ID.pattern, "an operation ID, omp:op:sha256:… with 64 hex digits")
 EVIDENCE_ID = _text(identifiers.EVIDENCE_ID.pattern, "an evidence ID, omp:ev:sha256:… with 64 hex digits")
-SIGNATURE = _text(identifiers.SIGNATURE.pattern, "a signature, 86 characters of base64url")
+SIGNATURE = _text(
+    identifiers.SIGNATURE.pattern, "a signature, 86 characters of base64url (with - and _, without padding)"
+)
 # Without "format": date-time: generated clients would read such a text as a time, and write it in another form.
 _TIMESTAMP_SCHEMA = {"type": "string", "pattern": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"}
 TIMESTAMP = Grammar(is_timestamp, "a timestamp like 2024-05-17T09:30:00.000Z", _TIMESTAMP_SCHEMA)
