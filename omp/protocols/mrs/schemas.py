@@ -233,31 +233,29 @@ EMAILS: Schema = {
 }
 
 
-def _or_null(schema: Schema, *names: str) -> dict[str, Schema]:
-    """These properties of a schema, each also as null: published servers write it for what is absent."""
-    return {
-        name: {**schema["properties"][name], "type": [schema["properties"][name]["type"], "null"]} for name in names
+def _imported(schema: Schema, *optional: str) -> Schema:
+    """A list of what fits `schema`, or null; each entry may lack `optional` too, and has null for what it lacks."""
+    required = [name for name in schema["required"] if name not in optional]
+    members = {
+        name: member if name in required else {**member, "type": _or_null(member["type"])}
+        for name, member in schema["properties"].items()
     }
+    return {"type": ["array", "null"], "items": {**schema, "required": required, "properties": members}}
+
+
+def _or_null(kind: str | list[str]) -> list[str]:
+    return [kind, "null"] if isinstance(kind, str) else kind
 
 
 IMPORT: Schema = {
     "type": "object",
-    "description": "What GET /admin/export answers; its other members are not looked at.",
+    "description": "What GET /admin/export answers: one of the lists at least, and no other list. "
+    "A member that may be left out may be null, also within a space.",
     "additionalProperties": True,
     "properties": {
-        "registrations": {
-            "type": "array",
-            "items": {
-                **REGISTRATION,
-                "required": [name for name in REGISTRATION["required"] if name != "version"],
-                "properties": {**REGISTRATION["properties"], **_or_null(REGISTRATION, "foad", *_ORIGIN)},
-            },
-        },
-        "tombstones": {
-            "type": "array",
-            "items": {**TOMBSTONE, "properties": {**TOMBSTONE["properties"], **_or_null(TOMBSTONE, "origin_server")}},
-        },
-        "peers": {"type": "array", "items": PEER},
+        "registrations": _imported(REGISTRATION, "version"),
+        "tombstones": _imported(TOMBSTONE, "origin_server"),
+        "peers": _imported(PEER),
     },
 }
 

@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
-from omp.protocols.mrs.addresses import is_public
-from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, fetch, server_url
+from omp.protocols.mrs.addresses import is_public, server_url
+from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, fetch
 from omp.protocols.mrs.keys import (
     A_MINUTE_OF_CALLER,
     A_MINUTE_OF_DOMAIN,
