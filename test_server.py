@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from omp.tests import TOP, long
-from omp.tests.harness import Client
+from omp.tests.harness import PATIENCE, Client, eventually, free_port
 
 HAS_CRYPTOGRAPHY = importlib.util.find_spec("cryptography") is not None
 
@@ -73,7 +73,12 @@ def server_process(
 def run(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``python3 …`` to its end."""
     return subprocess.run(
-        [sys.executable, *arguments], cwd=TOP, env=environ or environment(), capture_output=True, text=True, timeout=60
+        [sys.executable, *arguments],
+        cwd=TOP,
+        env=environ or environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
 
 
@@ -83,21 +88,20 @@ class StartAndStop(unittest.TestCase):
     def test_a_server_whose_output_nobody_reads_serves_all_the_same(self) -> None:
         reading, writing = os.pipe()
         os.close(reading)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         words = [sys.executable, "server.py", "--port", str(port)]
         with subprocess.Popen(
             words, cwd=TOP, env=environment(), stdout=writing, stderr=subprocess.PIPE, text=True
         ) as process:
             os.close(writing)
-            until = time.monotonic() + 20
+            until = time.monotonic() + PATIENCE
             while process.poll() is None and time.monotonic() < until:
                 with contextlib.suppress(OSError), Client(port) as client:
                     self.assertEqual(client.request("GET", "/health").json, {"status": "ok"})
                     break
                 time.sleep(0.02)
             process.terminate()
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, errors), (0, ""))
 
     def test_the_first_line_says_where_it_listens_and_sigterm_exits_0(self) -> None:
@@ -106,7 +110,7 @@ class StartAndStop(unittest.TestCase):
                 with Client(port) as client:
                     self.assertEqual(client.request("GET", "/health").json, {"status": "ok"})
                     process.send_signal(signal_number)
-                    _, errors = process.communicate(timeout=20)
+                    _, errors = process.communicate(timeout=PATIENCE)
                 self.assertEqual((process.returncode, errors), (0, ""))
 
     def test_start_up_says_which_engine_verifies(self) -> None:
@@ -154,10 +158,7 @@ class StartAndStop(unittest.TestCase):
             self.assertNotIn("Traceback", done.stderr)
 
     def test_a_flag_wins_over_a_variable_and_port_over_omp_server_port(self) -> None:
-        free = []
-        for _ in range(2):
-            with socket.create_server(("127.0.0.1", 0)) as sock:
-                free.append(str(sock.getsockname()[1]))
+        free = [str(free_port()) for _ in range(2)]
         both = environment(PORT=free[0], OMP_SERVER_PORT="1", OMP_STORAGE="floppy")
         with server_process("--storage", "memory", "--port", free[1], environ=both) as (_, port):
             self.assertEqual(port, int(free[1]))
@@ -183,7 +184,7 @@ class StartAndStop(unittest.TestCase):
                 with Client(port) as client:
                     made = client.request("POST", "/objects", {"namespace": "ns", "content": {"x": 1}}).json
                 process.terminate()
-                process.wait(20)
+                process.wait(PATIENCE)
             with server_process("--storage", storage) as (_, port), Client(port) as client:
                 self.assertEqual(client.request("GET", f"/objects/{made['id']}").json["content"], {"x": 1})
                 self.assertEqual(
@@ -196,10 +197,7 @@ class StartAndStop(unittest.TestCase):
             with server_process("--storage", f"sqlite:{folder}/omp.db") as (_, port), Client(port) as client:
                 self.assertEqual(client.request("POST", "/objects", body).status, 201)
                 with contextlib.closing(sqlite3.connect(f"{folder}/omp.db")) as file:
-                    deadline = time.monotonic() + 20
-                    while file.execute("SELECT count(*) FROM objects").fetchone() != (0,):
-                        self.assertLess(time.monotonic(), deadline)
-                        time.sleep(0.05)
+                    eventually(lambda: file.execute("SELECT count(*) FROM objects").fetchone() == (0,))
 
     def test_a_request_that_had_to_be_cut_off_makes_the_exit_status_1(self) -> None:
         impatient = "import sys; from omp import entry; entry.STOP_SECONDS = 0.1; sys.exit(entry.main(['--port', '0']))"
@@ -208,13 +206,13 @@ class StartAndStop(unittest.TestCase):
         ) as process:
             assert process.stdout
             port = int(process.stdout.readline().rsplit(":", 1)[1])
-            with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
                 sock.sendall(
                     b"POST /objects HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
                 )
                 self.assertIn(b"100 Continue", sock.recv(100))
                 process.terminate()
-                self.assertEqual(process.wait(20), 1)
+                self.assertEqual(process.wait(PATIENCE), 1)
 
     def test_the_access_log_has_a_line_for_each_request(self) -> None:
         with server_process("--access-log") as (process, port):
@@ -222,7 +220,7 @@ class StartAndStop(unittest.TestCase):
                 client.request("GET", "/health")
                 client.request("GET", "/nowhere?x=1")
             process.terminate()
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=PATIENCE)
         first, second = (line.split() for line in errors.splitlines())
         self.assertEqual(first[1:6], ["127.0.0.1", "GET", "/health", "200", "15"])
         self.assertEqual(second[1:5], ["127.0.0.1", "GET", "/nowhere?x=1", "404"])
@@ -244,32 +242,34 @@ class StartAndStop(unittest.TestCase):
             certificate = _self_signed(Path(folder))
             with server_process("--tls-cert", certificate, "--tls-key", certificate) as (process, port):
                 trusting = ssl.create_default_context(cafile=certificate)
-                with urllib.request.urlopen(f"https://127.0.0.1:{port}/health", context=trusting, timeout=10) as answer:
+                with urllib.request.urlopen(
+                    f"https://127.0.0.1:{port}/health", context=trusting, timeout=PATIENCE
+                ) as answer:
                     self.assertEqual(json.load(answer), {"status": "ok"})
                 head = "POST /objects HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: "
                 for request, status in ((f"{head}2\r\n\r\n{{}}", b"400"), (f"{head}{6 << 20}\r\n\r\n", b"413")):
                     with (
-                        socket.create_connection(("127.0.0.1", port), 10) as plain,
+                        socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
                         trusting.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as sock,
                     ):
                         sock.sendall(request.encode())
                         self.assertEqual(_to_the_end(sock)[9:12], status)
                 # A client that speaks plain HTTP does no harm.
-                with socket.create_connection(("127.0.0.1", port), 10) as sock:
+                with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
                     sock.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                     with contextlib.suppress(ConnectionResetError):
                         _to_the_end(sock)
                 # Nor do connections that are idle, or have not finished the handshake, when the server stops.
                 with (
-                    socket.create_connection(("127.0.0.1", port), 10),
-                    socket.create_connection(("127.0.0.1", port), 10) as plain,
+                    socket.create_connection(("127.0.0.1", port), PATIENCE),
+                    socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
                     trusting.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as idle,
                 ):
                     idle.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                     self.assertEqual(idle.recv(1000)[9:12], b"200")
                     process.terminate()
                     self.assertEqual(_to_the_end(idle), b"")
-                    self.assertEqual(process.wait(20), 0)
+                    self.assertEqual(process.wait(PATIENCE), 0)
 
 
 def _to_the_end(sock: socket.socket) -> bytes:

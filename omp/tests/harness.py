@@ -3,6 +3,9 @@
 :func:`running_server` is the whole server in this process on a free port, and the one place where tests build one.
 :class:`Client` and :func:`exchange` talk to it, as a client should and with raw bytes.  :func:`raw_server` is a server
 that misbehaves, for tests of our own clients.  :func:`command` is the command line, run in this process.
+
+Tests must hold on a machine that does ten other things.  So they wait for what must come (:func:`eventually`), for as
+long as :data:`PATIENCE`, and never sleep and hope; and a port that is to be free for a while is a :func:`free_port`.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ import contextlib
 import http.client
 import io
 import json
+import random
 import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +27,32 @@ from unittest import mock
 
 from omp.__main__ import main
 from omp.entry import Parts, build
+from omp.protocols.mrs import accounts
 from omp.web.server import HttpServer
+
+PATIENCE = 60.0
+"""Seconds that a test waits for what must come.  It comes at once as a rule: this only ends a test that has failed."""
+
+# How long a server lets a password wait for its hash is part of MRS (mrs §3.5).  The servers of tests wait longer: all
+# that they have to show needs accounts, also where the processors are busy with something else for seconds.
+accounts.WAIT_SECONDS = PATIENCE
+
+
+def eventually(holds: Callable[[], object], what: str = "what must come did not come") -> None:
+    """Wait until `holds` gives something true; AssertionError where it does not within :data:`PATIENCE`."""
+    until = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > until:
+            raise AssertionError(what)
+        time.sleep(0.005)
+
+
+def free_port() -> int:
+    """A port that stays free until it is used: below those that a system gives to whoever asks for any (from 32768)."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @dataclass
@@ -42,7 +72,7 @@ class Answer:
 class Client:
     """One keep-alive connection."""
 
-    def __init__(self, port: int, timeout: float = 30.0) -> None:
+    def __init__(self, port: int, timeout: float = PATIENCE) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
 
     def request(
@@ -106,7 +136,7 @@ def running_server(
         thread.join()
 
 
-def exchange(port: int, data: bytes, timeout: float = 10.0) -> bytes:
+def exchange(port: int, data: bytes, timeout: float = PATIENCE) -> bytes:
     """Send `data` over a new socket, and read until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout) as sock:
         sock.sendall(data)

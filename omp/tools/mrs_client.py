@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from omp.protocols.mrs.fetch import FetchError, fetch, server_url
+from omp.protocols.mrs.addresses import server_url
+from omp.protocols.mrs.fetch import FetchError, fetch
 from omp.protocols.mrs.identity import KEY_PATH
 from omp.rules.encodings import EncodingError, b64u_decode
 from omp.rules.engines import secret_keys

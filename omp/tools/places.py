@@ -19,11 +19,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from omp.protocols.mrs import schemas
-from omp.protocols.mrs.fetch import server_url
+from omp.protocols.mrs.addresses import server_url
 from omp.protocols.mrs.geometry import GeometryError
 from omp.protocols.mrs.registration import read_space
 from omp.rules.engines import secret_keys
-from omp.tools.mrs_client import Credentials, RegistryClient, ask_stranger, bearer, secret, signer, write_secret
+from omp.tools.mrs_client import Credentials, RegistryClient, ask_stranger, bearer, nobody, secret, signer, write_secret
 from omp.tools.options import json_option, server_option
 from omp.tools.terminal import Failed, give, printable, warn
 
@@ -32,6 +32,7 @@ MAX_SERVERS = 10
 _EXAMPLES = """\
 examples:
   python -m omp places account mark                      make an account; prints the export of its token
+  python -m omp places account mark --as-operator        one whose registrations were imported
   python -m omp places login mark --password-file mark.password --token-file mark.token
   python -m omp places register --at -33.8568 151.2153 --radius 50 --service-point https://example.com/my-place
   python -m omp places register --vertex 48.2 16.36 --vertex 48.2 16.38 --vertex 48.21 16.37 --height 12 \\
@@ -42,7 +43,7 @@ examples:
   python -m omp places peers
 
 variables: OMP_SERVER (--server), MRS_TOKEN (--token-file), MRS_PASSWORD (--password-file),
-MRS_IDENTITY and SEED_B64U (--seed-file); a file "-" is standard input"""
+MRS_IDENTITY and SEED_B64U (--seed-file), OMP_ADMIN_TOKEN (--admin-token-file); a file "-" is standard input"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +68,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         entry.add_argument("--password-file", metavar="FILE", help="holds the password")
         if name == "account":
             entry.add_argument("--email", help="where the server asks for a listed e-mail address")
+            entry.add_argument(
+                "--as-operator",
+                action="store_true",
+                help="with OMP_ADMIN_TOKEN: makes the account of a name whose registrations were imported",
+            )
+            entry.add_argument("--admin-token-file", metavar="FILE", help="holds OMP_ADMIN_TOKEN; means --as-operator")
     register = action("register", "register a sphere or a polygon, or with --id update a registration")
     register.add_argument("--at", nargs=2, type=float, metavar=("LAT", "LON"), help="centre of a sphere, degrees")
     register.add_argument("--ele", type=float, default=0, help="its elevation, metres (default: 0)")
@@ -112,7 +119,19 @@ def _client(arguments: argparse.Namespace) -> RegistryClient:
     return RegistryClient(arguments.server, _credentials(arguments))
 
 
-def _token(arguments: argparse.Namespace, path: str) -> None:
+def _account(arguments: argparse.Namespace) -> None:
+    credentials: Credentials = nobody
+    if arguments.as_operator or arguments.admin_token_file is not None:  # or else the token would go to any server
+        token = secret("OMP_ADMIN_TOKEN", arguments.admin_token_file)
+        if not token:
+            raise Failed(
+                "--as-operator needs OMP_ADMIN_TOKEN; a server that has none knows its operator by the machine."
+            )
+        credentials = bearer(token)
+    _token(arguments, "/auth/register", credentials)
+
+
+def _token(arguments: argparse.Namespace, path: str, credentials: Credentials = nobody) -> None:
     password = secret("MRS_PASSWORD", arguments.password_file)
     if password is None:
         from getpass import getpass
@@ -124,7 +143,7 @@ def _token(arguments: argparse.Namespace, path: str) -> None:
     body = {"username": arguments.username, "password": password}
     if getattr(arguments, "email", None) is not None:
         body["email"] = arguments.email
-    answer = RegistryClient(arguments.server).ask("POST", path, schemas.TOKEN, body)
+    answer = RegistryClient(arguments.server, credentials).ask("POST", path, schemas.TOKEN, body)
     if arguments.token_file is not None:
         write_secret(arguments.token_file, answer["token"])
         line = f"the token is in {arguments.token_file}"
@@ -246,7 +265,7 @@ def _peers(arguments: argparse.Namespace) -> None:
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "account": lambda arguments: _token(arguments, "/auth/register"),
+    "account": _account,
     "login": lambda arguments: _token(arguments, "/auth/login"),
     "register": _register,
     "search": _search,

@@ -29,10 +29,11 @@ The files, in reading order:
 * :mod:`.registration`: a space as JSON, a claim, a registration, and the bytes of its row;
 * :mod:`.registry`, :mod:`.searching`: the tables and the change feed; what lies near a point;
 * :mod:`.whitelist`, :mod:`.accounts`: who may make an account; passwords, tokens, failed logins;
-* :mod:`.addresses`, :mod:`.fetch`: which addresses are public, and fetching from servers safely; :mod:`.keys`: public
-  keys, published and fetched;
+* :mod:`.addresses`, :mod:`.fetch`: how servers are named, and which addresses are public; fetching from servers
+  safely; :mod:`.keys`: public keys, published and fetched;
 * :mod:`.identity`: who is calling; :mod:`.peers`: whom to refer to;
-* :mod:`.service`: settings, wiring, export and import; :mod:`.routes`: the handlers and the table.
+* :mod:`.imports`: what another server exported; :mod:`.service`: settings, wiring, export; :mod:`.routes`: the
+  handlers and the table.
 
 Those up to :mod:`.registration` are pure: they can be tried by themselves.
 

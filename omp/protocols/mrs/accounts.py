@@ -7,6 +7,8 @@ A user's identity is ``username@domain``.  What an attacker could do here, and w
   A token's row is found by its hash, so the time that takes tells a guesser nothing about any token.
 * *Guess passwords.*  Ten failures within a minute for one user or one address are answered; after them every login is
   refused until the minute is over (:class:`Throttle`).
+* *Take over what was imported.*  An import has registrations of users who have no account here yet.  Whoever made an
+  account of such a name would own them, so only the operator can (§3.6).
 * *Make accounts in bulk*, or try which names are taken or which e-mail addresses are listed.  Ten attempts a minute are
   answered for one address.
 * *Exhaust memory or processors.*  Each hash takes 16 MiB and some 40 ms on purpose; at most :data:`AT_ONCE` run at a
@@ -50,6 +52,10 @@ RESERVED = ("_server",)
 
 class NameUnavailable(RegistryError):
     """The username is taken or reserved."""
+
+
+class OwnsRegistrations(RegistryError):
+    """The username owns registrations that were imported: the operator alone makes its account (§3.6)."""
 
 
 class WrongCredentials(RegistryError):
@@ -248,7 +254,8 @@ class Login(NamedTuple):
 class Accounts:
     """Users and tokens in `store`; a token is valid for `token_seconds`.
 
-    With a `whitelist` only whoever names an address on it can make an account.
+    With a `whitelist` only whoever names an address on it can make an account.  `owns` says whether a username owns
+    registrations: where it has no account yet, they were imported.
     """
 
     def __init__(
@@ -259,6 +266,7 @@ class Accounts:
         throttle: Throttle,
         token_seconds: int,
         whitelist: Whitelist | None = None,
+        owns: Callable[[Reader, str], bool] = lambda tx, username: False,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -266,28 +274,39 @@ class Accounts:
         self._throttle = throttle
         self._token_seconds = token_seconds
         self._whitelist = whitelist
+        self._owns = owns
 
-    def register(self, username: str, password: str, email: str | None, address: str) -> Login:
+    def register(
+        self, username: str, password: str, email: str | None, address: str, *, by_operator: bool = False
+    ) -> Login:
         """Make an account and log it in, for somebody who calls from `address`.
 
-        Raises :class:`TooManyAccounts`, :class:`~omp.protocols.mrs.whitelist.NotWhitelisted`, :class:`NameUnavailable`
-        or :class:`TooManyLogins`, in this order: strangers can neither guess addresses nor learn which names are taken.
+        Raises :class:`TooManyAccounts`, :class:`~omp.protocols.mrs.whitelist.NotWhitelisted`, :class:`NameUnavailable`,
+        :class:`OwnsRegistrations` or :class:`TooManyLogins`, in this order: strangers can neither guess addresses nor
+        learn which names are taken.
         """
         self._throttle.new_account(address)
         if self._whitelist is not None:
             self._whitelist.require(email)
-        taken = NameUnavailable(f"The username {username} is taken.")
         if username in RESERVED:
             raise NameUnavailable(f"The username {username} is reserved.")
-        if self._store.get(USERS, username.encode()) is not None:
-            raise taken
+        with self._store.read() as tx:
+            self._require_free(tx, username, by_operator)
         hashed = hash_password(password, self._random(SALT_BYTES))
         account = {"password": hashed, "email": email, "created_at": iso_time(self._clock())}
         with self._store.write() as tx:
-            if tx.get(USERS, username.encode()) is not None:  # made while the password was hashed
-                raise taken
+            self._require_free(tx, username, by_operator)  # made or imported while the password was hashed?
             tx.put(USERS, username.encode(), compact(account).encode())
             return self._new_token(tx, username)
+
+    def _require_free(self, tx: Reader, username: str, by_operator: bool) -> None:
+        if tx.get(USERS, username.encode()) is not None:
+            raise NameUnavailable(f"The username {username} is taken.")
+        if not by_operator and self._owns(tx, username):
+            raise OwnsRegistrations(
+                f"The username {username} owns registrations that were imported here: ask the operator, who alone can "
+                "make its account."
+            )
 
     def login(self, username: str, password: str, address: str) -> Login:
         """A token for the right password.

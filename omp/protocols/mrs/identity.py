@@ -29,7 +29,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from omp.protocols.mrs.accounts import Accounts
-from omp.protocols.mrs.fetch import FetchError, domain_of
+from omp.protocols.mrs.addresses import domain_of
+from omp.protocols.mrs.fetch import FetchError
 from omp.protocols.mrs.keys import MAX_KEYS, KeyRing, NoServerKey, NoSuchKey, RemoteKeys, usable_keys
 from omp.protocols.mrs.schemas import RegistryError
 from omp.rules.engines import Engine

@@ -23,8 +23,8 @@ from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple, TypedDict
 
-from omp.protocols.mrs.addresses import origin_of
-from omp.protocols.mrs.fetch import SECONDS, FetchError, domain_of, server_url
+from omp.protocols.mrs.addresses import domain_of, origin_of, server_url
+from omp.protocols.mrs.fetch import SECONDS, FetchError
 from omp.protocols.mrs.schemas import RegistryError, epoch_of, iso_time
 from omp.rules.encodings import EncodingError, b64_decode, b64_encode, b64u_decode
 from omp.rules.engines import CryptographyMissing, secret_keys

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypedDict
 
-from omp.protocols.mrs.fetch import server_url
+from omp.protocols.mrs.addresses import server_url
 from omp.protocols.mrs.geometry import GeometryError, Space, Vector
 from omp.protocols.mrs.registration import read_space
 from omp.protocols.mrs.schemas import RegistryError, epoch_of

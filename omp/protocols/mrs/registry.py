@@ -184,6 +184,11 @@ class Registry:
             self._drop(tx, old, record)
             self._put_tombstone(tx, {**old, "version": old["version"] + 1, "deleted_at": now})
 
+    def owns(self, tx: Reader, owner: str) -> bool:
+        """Whether a registration here is `owner`'s (§3.6); one row of an index tells, however many there are."""
+        prefix = key(owner)
+        return next(tx.scan(OWNERS, prefix, after(prefix), complete=True), None) is not None
+
     def of_owner(self, owner: str, start_after: bytes) -> tuple[list[bytes], bytes | None]:
         """A page of the registrations of `owner`, oldest first, and the place to go on after, None at the end (§4.6).
 

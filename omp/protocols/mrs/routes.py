@@ -16,6 +16,7 @@ from omp.protocols.mrs import schemas
 from omp.protocols.mrs.accounts import (
     Login,
     NameUnavailable,
+    OwnsRegistrations,
     TooManyAccounts,
     TooManyFailures,
     TooManyLogins,
@@ -29,6 +30,7 @@ from omp.protocols.mrs.identity import (
     NotTheOperator,
     require_admin,
 )
+from omp.protocols.mrs.imports import BadImport
 from omp.protocols.mrs.keys import NoServerKey, NoSuchKey, TooManyKeys, described, key_bytes
 from omp.protocols.mrs.peers import BadPeer, NoSuchPeer, read_peer
 from omp.protocols.mrs.registration import BadRegistration, Claim, read_claim, read_point, result_text
@@ -44,7 +46,7 @@ from omp.protocols.mrs.registry import (
     read_since,
 )
 from omp.protocols.mrs.searching import find
-from omp.protocols.mrs.service import HALF_WAY_ROUND, BadImport, Mrs, service
+from omp.protocols.mrs.service import HALF_WAY_ROUND, Mrs, service
 from omp.protocols.mrs.whitelist import BadAddress, NoSuchAddress, NotWhitelisted
 from omp.rules.schema import record
 from omp.web.errors import DETAIL_ERRORS, ApiError, ErrorStyle, Refusal, Refusals
@@ -174,9 +176,12 @@ def _token_response(token: Login, status: int) -> Response:
 
 
 def create_account(request: Request, mrs: Mrs) -> Response:
-    """``POST /auth/register`` (§3.1)."""
+    """``POST /auth/register`` (§3.1); the operator may make accounts that nobody else may (§3.6)."""
     body = request.valid_body()
-    login = mrs.accounts.register(body["username"], body["password"], body.get("email"), request.client)
+    by_operator = request.is_by_the_operator(mrs.settings["admin_token"])
+    login = mrs.accounts.register(
+        body["username"], body["password"], body.get("email"), request.client, by_operator=by_operator
+    )
     return _token_response(login, 201)
 
 
@@ -304,7 +309,7 @@ def export(request: Request, mrs: Mrs) -> Response:
 def import_document(request: Request, mrs: Mrs) -> Response:
     """``POST /admin/import`` (§12.4)."""
     require_admin(request, mrs.settings["admin_token"])
-    return json_response({"status": "imported", **mrs.take_in(request.valid_body())})
+    return json_response({"status": "imported", **mrs.take_in(request.json())})
 
 
 # --- how refusals are answered (§13) --------------------------------------------------------------------------------
@@ -365,6 +370,7 @@ REFUSALS: Refusals = {
     NoSuchKey: Refusal(404),
     NoSuchPeer: Refusal(404),
     NoSuchAddress: Refusal(404),
+    OwnsRegistrations: Refusal(409),
     IdenticalRegistration: Refusal(409),
     OriginatedElsewhere: Refusal(409, code=_NOT_AUTHORITATIVE, details=_origin),
     TooManyKeys: Refusal(409),
@@ -417,6 +423,7 @@ ROUTES = (
     Route("POST", "/auth/register", create_account, "Make an account",
           {201: ("made and logged in", schemas.TOKEN), 400: "a bad name or password, or the name is taken",
            403: "the server asks for a listed e-mail address, and this is none",
+           409: "registrations of this name were imported: the operator alone makes the account",
            429: "ten attempts within a minute from this address", 503: "too many passwords at once"},
           body=schemas.ACCOUNT, example=_MARK, name="createAccount"),
     Route("POST", "/auth/login", login, "Log in",
@@ -460,7 +467,7 @@ ROUTES = (
     Route("GET", "/admin/export", export, "All registrations, tombstones and peers",
           {200: ("the document", schemas.EXPORT, _INCOMPLETE), 403: _NO_ADMIN}, auth=OPERATOR, name="exportRegistry"),
     Route("POST", "/admin/import", import_document, "Take in what another server exported, or nothing",
-          {200: ("how much it held", schemas.IMPORTED), 400: "a bad entry: nothing was changed", 403: _NO_ADMIN},
+          {200: ("how much it held", schemas.IMPORTED), 400: "a bad entry or list: nothing changed", 403: _NO_ADMIN},
           body=schemas.IMPORT, example={"registrations": [], "tombstones": [], "peers": []}, auth=OPERATOR,
           name="importRegistry"),
     Route("GET", "/sync/snapshot", snapshot, "All registrations, page by page",

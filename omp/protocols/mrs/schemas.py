@@ -224,31 +224,38 @@ EMAILS = record(
 )
 
 
-def _or_null(schema: Schema, *names: str) -> dict[str, Schema]:
-    """These properties of a schema, each also as null: published servers write it for what is absent."""
-    return {
-        name: {**schema["properties"][name], "type": [schema["properties"][name]["type"], "null"]} for name in names
+def _imported(about: str, schema: Schema, *optional: str) -> Schema:
+    """What fits `schema`, but may lack `optional` too, and may have null for whatever it lacks."""
+    required = [name for name in schema["required"] if name not in optional]
+    members = {
+        name: member if name in required else {**member, "type": _or_null(member["type"])}
+        for name, member in schema["properties"].items()
     }
+    return {**schema, "description": about, "required": required, "properties": members}
 
 
-_IMPORTED_REGISTRATION: Schema = {
-    **REGISTRATION,
-    "description": "A registration as other implementations export it too; null is the same as leaving out.",
-    "required": [name for name in REGISTRATION["required"] if name != "version"],
-    "properties": {**REGISTRATION["properties"], **_or_null(REGISTRATION, "foad", *_ORIGIN)},
-}
-_IMPORTED_TOMBSTONE: Schema = {
-    **TOMBSTONE,
-    "description": "A tombstone; without origin_server, of a registration that originated here.",
-    "properties": {**TOMBSTONE["properties"], **_or_null(TOMBSTONE, "origin_server")},
-}
+def _or_null(kind: str | list[str]) -> list[str]:
+    return [kind, "null"] if isinstance(kind, str) else kind
+
+
+_LIST_OR_NULL = ["array", "null"]
+_IMPORTED_REGISTRATION = _imported("A registration as other implementations export it too.", REGISTRATION, "version")
+_IMPORTED_TOMBSTONE = _imported(
+    "A tombstone; without origin_server, of a registration that originated here.", TOMBSTONE, "origin_server"
+)
+_IMPORTED_PEER = _imported("A peer as other implementations export it too.", PEER)
 IMPORT = record(
-    "What GET /admin/export answers; its other members are not looked at.",
+    "What GET /admin/export answers: one of the lists at least, and no other list. "
+    "A member that may be left out may be null, also within a space.",
     {},
     {
-        "registrations": list_of(_IMPORTED_REGISTRATION, "taken where none of a higher or the same version is kept"),
-        "tombstones": list_of(_IMPORTED_TOMBSTONE, "likewise; each takes the place of its registration"),
-        "peers": list_of(PEER, "added to those that are known"),
+        "registrations": list_of(
+            _IMPORTED_REGISTRATION, "taken where none of a higher or the same version is kept", type=_LIST_OR_NULL
+        ),
+        "tombstones": list_of(
+            _IMPORTED_TOMBSTONE, "likewise; each takes the place of its registration", type=_LIST_OR_NULL
+        ),
+        "peers": list_of(_IMPORTED_PEER, "added to those that are known", type=_LIST_OR_NULL),
     },
     additionalProperties=True,
 )
@@ -465,6 +472,7 @@ NAMES: dict[str, Schema] = {
     "RegistryImported": IMPORTED,
     "ImportedRegistration": _IMPORTED_REGISTRATION,
     "ImportedTombstone": _IMPORTED_TOMBSTONE,
+    "ImportedPeer": _IMPORTED_PEER,
     "SkippedEntries": _SKIPPED,
     "EmailList": EMAILS,
     "Whitelist": WHITELISTED,

@@ -7,22 +7,24 @@ wires the parts from the context that the entry hands over.  :class:`Mrs` is wha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from omp.protocols.mrs.accounts import Accounts, Throttle
-from omp.protocols.mrs.fetch import domain_of, fetch, server_url
+from omp.protocols.mrs.addresses import domain_of, server_url
+from omp.protocols.mrs.fetch import fetch
 from omp.protocols.mrs.geometry import EARTH_RADIUS_M, GeometryError
 from omp.protocols.mrs.identity import POLICY, Authenticator
+from omp.protocols.mrs.imports import read_import
 from omp.protocols.mrs.keys import KeyRing, RemoteKeys
-from omp.protocols.mrs.peers import BadPeer, Peer, Peers, read_peer
-from omp.protocols.mrs.registration import BadRegistration, Registration, read_registration, read_space, tombstone
+from omp.protocols.mrs.peers import Peers, read_peer
+from omp.protocols.mrs.registration import read_space
 from omp.protocols.mrs.registry import Registry
-from omp.protocols.mrs.schemas import VERSION, RegistryError, iso_time
+from omp.protocols.mrs.schemas import VERSION, iso_time
 from omp.protocols.mrs.whitelist import Whitelist
 from omp.store.port import Store
 from omp.web.messages import json_bytes
@@ -147,13 +149,6 @@ SETTINGS = (
 # --- the registry as a whole ----------------------------------------------------------------------------------------
 
 
-_Entry = TypeVar("_Entry")
-
-
-class BadImport(RegistryError):
-    """An entry of an import cannot be kept; the message names it, as in ``registrations.3: …``."""
-
-
 @dataclass(frozen=True)
 class Mrs:
     """What the handlers are given: the parts of the registry, and its settings by the names in :data:`SETTINGS`."""
@@ -185,16 +180,15 @@ class Mrs:
         parts = (json_bytes(about)[:-1], b",".join(registrations), b",".join(tombstones), json_bytes(peers))
         return b'%b,"registrations":[%b],"tombstones":[%b],"peers":%b}' % parts
 
-    def take_in(self, exported: Mapping[str, list[Any]]) -> dict[str, Any]:
-        """Import a document that fits the schema ``IMPORT`` (§12.4): all of it, or nothing if one entry is bad.
+    def take_in(self, exported: Any) -> dict[str, Any]:
+        """Import a document (§12.4): all of it, or nothing if one entry is bad.
 
         Returns how many entries of each kind the document has, and how many of them were skipped, being older than what
-        is kept.  Raises :class:`BadImport`, or
-        :class:`BadRegistration` where an id is taken by a registration of another origin.
+        is kept.  Raises :class:`~omp.protocols.mrs.imports.BadImport`, or
+        :class:`~omp.protocols.mrs.registration.BadRegistration` where an id is taken by a registration of another
+        origin.
         """
-        registrations = _each(exported, "registrations", self._registration)
-        tombstones = _each(exported, "tombstones", self._tombstone)
-        peers = _each(exported, "peers", _learned_peer)
+        registrations, tombstones, peers = read_import(exported, self.settings["url"])
         # Everything was read before the block: in it, only a taken id can fail, and that rolls all of it back.
         with self.store.write() as tx:
             taken = self.registry.adopt(tx, registrations, tombstones)
@@ -203,37 +197,6 @@ class Mrs:
         found = {"registrations": len(registrations), "tombstones": len(tombstones)}
         skipped = {name: found[name] - kept for name, kept in zip(found, taken, strict=True)}
         return {**found, "peers": len(peers), "skipped": skipped}
-
-    def _registration(self, value: dict[str, Any]) -> Registration:
-        return read_registration(self._originating(value), self.settings["url"])
-
-    def _tombstone(self, value: dict[str, Any]) -> dict[str, Any]:
-        stone = self._originating(value)
-        tombstone(stone)
-        return stone
-
-    def _originating(self, value: dict[str, Any]) -> dict[str, Any]:
-        """An entry without its null members, and with the one text (§1.5) of the server where it originates."""
-        given = {name: member for name, member in value.items() if member is not None}
-        try:
-            return {**given, "origin_server": server_url(given.get("origin_server") or self.settings["url"])}
-        except ValueError as error:
-            raise BadRegistration(f"origin_server {error}") from None
-
-
-def _each(exported: Mapping[str, list[Any]], member: str, read: Callable[[Any], _Entry]) -> list[_Entry]:
-    """Every entry of a member, read; :class:`BadImport` names the one that cannot be kept."""
-    found = []
-    for index, value in enumerate(exported.get(member, ())):
-        try:
-            found.append(read(value))
-        except (GeometryError, BadRegistration, BadPeer) as error:
-            raise BadImport(f"{member}.{index}: {error}") from None
-    return found
-
-
-def _learned_peer(value: dict[str, Any]) -> Peer:
-    return read_peer(value, is_configured=False)
 
 
 def service(context: Context) -> Mrs:
@@ -245,6 +208,7 @@ def service(context: Context) -> Mrs:
     settings["admin_email"] = settings["admin_email"] or f"admin@{urlsplit(f'//{domain}').hostname}"
     store, clock = context.store, context.clock
     throttle, whitelist = Throttle(store, clock), Whitelist(store, clock)
+    registry = Registry(store, clock, context.random_bytes, url, settings["max_registrations"])
     accounts = Accounts(
         store,
         clock,
@@ -252,6 +216,7 @@ def service(context: Context) -> Mrs:
         throttle,
         settings["token_hours"] * 3600,
         whitelist if settings["whitelist"] else None,
+        lambda tx, username: registry.owns(tx, f"{username}@{domain}"),
     )
     ring = KeyRing(store, clock, domain)  # identities are of the domain, which may differ from the URL's
     ring.make_server_key()
@@ -268,7 +233,7 @@ def service(context: Context) -> Mrs:
         settings=settings,
         store=store,
         clock=clock,
-        registry=Registry(store, clock, context.random_bytes, url, settings["max_registrations"]),
+        registry=registry,
         accounts=accounts,
         whitelist=whitelist,
         throttle=throttle,

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import unittest
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from unittest import mock
 from omp.rules.encodings import b64u_decode
 from omp.tests import ALL, TOP
 from omp.tests.avp.parties import ALICE, BOB, CAROL, Caller, Party, VaultCase, creation, entry, envelope, removal
-from omp.tests.harness import Answer, Client, running_server
+from omp.tests.harness import Answer, Client, eventually, running_server
 
 THREADS = 16
 ROUNDS = 60 if ALL else 12
@@ -354,9 +353,7 @@ class Durability(unittest.TestCase):
         threads = [threading.Thread(target=write, args=(number,)) for number in range(len(repos))]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + 10
-        while min(answered.values()) < 10 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        eventually(lambda: min(answered.values()) >= 10)
         process.send_signal(signal.SIGKILL)
         for thread in threads:
             thread.join()

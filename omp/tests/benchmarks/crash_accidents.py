@@ -21,11 +21,9 @@ from pathlib import Path
 from typing import IO
 
 from omp.tests import TOP
-from omp.tests.harness import Answer, Client
+from omp.tests.harness import PATIENCE, Answer, Client
 
 SERVER: tuple[str, ...] = ("server.py",)
-PATIENCE = 30.0
-"""Seconds after which something that should happen counts as not happening."""
 ENVIRON = {"MRS_SERVER_URL": "https://mrs.example"}
 """Else the origin of a registration would be another with each port."""
 

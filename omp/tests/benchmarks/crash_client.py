@@ -20,7 +20,7 @@ from typing import Any
 
 from omp.tests.harness import Answer, Client
 
-PATIENCE = 0.02
+_PAUSE = 0.02
 """Seconds that a client waits before it asks again a server that could not answer."""
 
 
@@ -131,7 +131,7 @@ class Writer:
                 try:
                     return self.settle()
                 except Unanswered:
-                    stop.wait(PATIENCE)
+                    stop.wait(_PAUSE)
 
     def on(self, port: int, act: Callable[[], None]) -> None:
         """Do :meth:`prepare` or :meth:`check` over a connection to `port`; a server that fails is a finding."""

@@ -72,10 +72,14 @@ class Killing(unittest.TestCase):
     """Servers that are killed."""
 
     def test_of_the_server_as_it_is_nothing_is_found(self) -> None:
-        run = killed(2)
-        self.assertEqual(run.findings, [])
-        self.assertEqual((run.killed, len(run.restarts)), (2, 2))
-        self.assertEqual(set(run.answered), {"objects", "oplog", "avp", "mrs", "nexus"})
+        protocols = {"objects", "oplog", "avp", "mrs", "nexus"}
+        for kills in (2, 10, 50):  # on a busy machine a client may be answered nothing before the second kill
+            run = killed(kills)
+            self.assertEqual(run.findings, [])
+            self.assertEqual((run.killed, len(run.restarts)), (kills, kills))
+            self.assertEqual(set(run.answered), protocols)
+            if all(run.answered.values()):
+                break
         self.assertTrue(all(run.answered.values()), run.answered)
         self.assertIn("restart, max", run.table())
 

@@ -28,7 +28,10 @@ class Driving(unittest.TestCase):
         self.assertLessEqual(max(result.latencies), result.seconds)
 
     def test_ends_when_the_time_is_up(self) -> None:
-        result = load.drive(self.port, load.repeat([HEALTH], 2), seconds=0.1, warm_up=0)
+        for seconds in (0.1, 1, 10):  # on a busy machine the longer ones too
+            result = load.drive(self.port, load.repeat([HEALTH], 2), seconds=seconds, warm_up=0)
+            if result.requests > 2:
+                break
         self.assertGreater(result.requests, 2)
 
     def test_another_status_than_expected_ends_the_run(self) -> None:

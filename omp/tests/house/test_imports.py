@@ -53,7 +53,7 @@ REACHING_OUT = {
 }
 """Modules of protocols that have effects without touching store or web."""
 
-SERVER_FILES = 80 + 30
+SERVER_FILES = 80 + 31
 """How many Python files the server may have at most: those of ``rules``, ``store``, ``web`` and ``protocols``.
 
 Five protocols took 80.  What came later has rooms of its own:
@@ -68,7 +68,8 @@ Five protocols took 80.  What came later has rooms of its own:
 * ``store/audit`` and a module ``audit`` of each protocol: what must hold of the rows in a file;
 * ``store/sqlite_guard`` and ``store/sqlite_readers``: what accidents do to the store's files, and that reads go on;
 * of AVP ``vouching`` (the bytes that members sign) and ``witness`` (what follows from what), which keep a client from
-  believing a server; of MRS ``whitelist`` (who may make an account);
+  believing a server; of MRS ``whitelist`` (who may make an account) and ``imports``
+  (what another registry exported, read whole before any of it is kept);
 * ``web/pages``, what people are shown, and ``web/metrics``, what the operator may watch;
 * ``web/openapi``, and ``schemas`` of three protocols: what OpenAPI shows; ``core/grammar`` of the log: what a member of
   an operation may be, for the verifier and for OpenAPI.

@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omp.tests import TOP, long
+from omp.tests.harness import free_port
 
 README = TOP / "README.md"
 PROTOCOLS = ("objects", "oplog", "avp", "mrs", "nexus")
@@ -131,9 +131,9 @@ class Checkout:
         shutil.copytree(TOP, self.top, ignore=left_out)
         (folder / "bin").mkdir()
         (folder / "bin" / "python3").symlink_to(sys.executable)
-        with contextlib.ExitStack() as stack:  # both at once, or the second could be the first again
-            listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in _PORTS]
-            self.ports = [str(sock.getsockname()[1]) for sock in listening]
+        self.ports: list[str] = []
+        while len(set(self.ports)) < len(_PORTS):
+            self.ports = [str(free_port()) for _ in _PORTS]
         if GIT:
             self._git("init")
             self._git("add", "--all")

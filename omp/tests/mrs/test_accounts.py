@@ -23,7 +23,7 @@ from omp.rules.encodings import b64_decode, b64_encode, b64u_encode
 from omp.rules.engines import CryptographyMissing, secret_keys
 from omp.store import open_store
 from omp.store.memory import MemoryStore
-from omp.tests.harness import running_server
+from omp.tests.harness import PATIENCE, running_server
 from omp.tests.mrs.parties import RegistryCase, User
 from omp.web.messages import Request
 
@@ -151,7 +151,7 @@ class Passwords(Clocked):
         done = threading.Event()
 
         def hashing(*_: Any, **__: Any) -> bytes:
-            done.wait(5)
+            done.wait(PATIENCE)
             return bytes(32)
 
         with mock.patch("omp.protocols.mrs.accounts.WAIT_SECONDS", 0.05):
@@ -297,7 +297,7 @@ class NewAccounts(Clocked):
         def hashing(password: bytes, **_: Any) -> bytes:
             if password == b"new-one":
                 begun.release()
-                hold.wait(5)
+                hold.wait(PATIENCE)
             return bytes(32)
 
         with mock.patch("omp.protocols.mrs.accounts.scrypt", hashing):
@@ -305,7 +305,7 @@ class NewAccounts(Clocked):
             makers = [threading.Thread(target=self.create_slowly, args=(number,)) for number in range(8)]
             for maker in makers:
                 maker.start()
-            self.assertTrue(begun.acquire(timeout=5))
+            self.assertTrue(begun.acquire(timeout=PATIENCE))
             self.assertEqual(self.status("mark", "secret"), 200)
             hold.set()
             for maker in makers:

@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
-from omp.protocols.mrs.addresses import is_public
-from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, fetch, server_url
+from omp.protocols.mrs.addresses import is_public, server_url
+from omp.protocols.mrs.fetch import MAX_BYTES, FetchError, fetch
 from omp.protocols.mrs.keys import (
     A_MINUTE_OF_CALLER,
     A_MINUTE_OF_DOMAIN,
@@ -28,7 +28,7 @@ from omp.protocols.mrs.keys import (
     MAX_OF_DOMAIN,
     RemoteKeys,
 )
-from omp.tests.harness import answering, raw_server
+from omp.tests.harness import PATIENCE, answering, raw_server
 
 HERE = "203.0.113.7"
 """Where somebody calls from."""
@@ -56,6 +56,11 @@ def self_signed(name: str) -> tuple[bytes, bytes]:
     )
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     return made.public_bytes(pem), key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+
+
+def hang(until: threading.Event) -> None:
+    """What a server does that never answers; it hangs until the test is over."""
+    until.wait(PATIENCE)
 
 
 class Fetching(unittest.TestCase):
@@ -103,19 +108,18 @@ class Fetching(unittest.TestCase):
         self.assertIn("64 KiB", self.failure(answering(f"HTTP/1.1 200 OK\n{fields}")))
 
     def test_a_server_that_hangs_is_given_up(self) -> None:
-        began = time.monotonic()
-        self.assertIn("0.3 seconds", self.failure(lambda connection: time.sleep(2), seconds=0.3))
-        self.assertLess(time.monotonic() - began, 1.5)
+        given_up = threading.Event()
+        self.addCleanup(given_up.set)
+        self.assertIn("0.3 seconds", self.failure(lambda connection: hang(given_up), seconds=0.3))
 
     def test_a_server_that_sends_a_byte_now_and_then_is_given_up(self) -> None:
         def drip(connection: socket.socket) -> None:
-            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" * 10:
-                connection.sendall(bytes([byte]))
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            for _ in range(900):  # for 45 s and more, unless the client leaves: it never gets the whole document
+                connection.sendall(b"x")
                 time.sleep(0.05)
 
-        began = time.monotonic()
         self.assertIn("0.4 seconds", self.failure(drip, seconds=0.4))
-        self.assertLess(time.monotonic() - began, 1.5)
 
     def test_a_document_cut_short_and_another_protocol_are_failures(self) -> None:
         self.failure(answering("HTTP/1.1 200 OK\nContent-Length: 100", b"{}"))
@@ -286,7 +290,7 @@ class RememberingKeys(unittest.TestCase):
 
         def slow(url: str) -> bytes:
             begun.release()
-            hold.wait(5)
+            hold.wait(PATIENCE)
             return self.fetch(url)
 
         keys = RemoteKeys(slow, lambda: self.now, 60)
@@ -297,7 +301,7 @@ class RememberingKeys(unittest.TestCase):
         for thread in threads:
             thread.start()
         for _ in range(MAX_AT_ONCE):
-            self.assertTrue(begun.acquire(timeout=5))
+            self.assertTrue(begun.acquire(timeout=PATIENCE))
         with self.assertRaises(FetchError) as caught:
             keys.document("https://another.example/", HERE)
         self.assertIn("too many", str(caught.exception))
@@ -316,7 +320,7 @@ class RememberingKeys(unittest.TestCase):
         resolved = threading.Event()
 
         def slow(url: str) -> bytes:
-            resolved.wait(2)
+            resolved.wait(PATIENCE)
             return b"{}"
 
         keys = RemoteKeys(slow, lambda: self.now, 60, wait_seconds=0.05)
@@ -371,7 +375,7 @@ class RememberingKeys(unittest.TestCase):
     def test_one_domain_and_one_caller_have_a_share_of_the_fetches_at_once(self) -> None:
         def slow(url: str) -> bytes:
             begun.release()
-            hold.wait(5)
+            hold.wait(PATIENCE)
             return b"{}"
 
         for place in ("https://slow.example/{}", "https://slow{}.example/k"):
@@ -383,7 +387,7 @@ class RememberingKeys(unittest.TestCase):
                 threads.append(threading.Thread(target=keys.document, args=(place.format(number), caller)))
                 threads[-1].start()
             for _ in threads:
-                self.assertTrue(begun.acquire(timeout=5))
+                self.assertTrue(begun.acquire(timeout=PATIENCE))
             with self.assertRaisesRegex(FetchError, "too many"):
                 keys.document(place.format("more"), HERE)
             hold.set()

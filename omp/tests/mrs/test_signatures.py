@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from omp.protocols.mrs.accounts import Accounts, Throttle
-from omp.protocols.mrs.fetch import domain_of
+from omp.protocols.mrs.addresses import domain_of
 from omp.protocols.mrs.identity import POLICY, Authenticator, NotAuthenticated
 from omp.protocols.mrs.keys import MAX_KEYS, KeyRing, RemoteKeys
 from omp.rules.encodings import b64_encode

@@ -11,7 +11,7 @@ from unittest import main, mock
 from omp.protocols.nexus.defaults import BUILT_IN
 from omp.protocols.nexus.profile import read_defaults
 from omp.protocols.nexus.writes import WRITES, WriteContext
-from omp.tests.harness import Client
+from omp.tests.harness import PATIENCE, Client
 from omp.tests.nexus.owner import BASE, OneServer, Owner, next_page
 
 CONFIG = {"overrides": {"temperature": 0.9}}
@@ -207,7 +207,7 @@ class OnMemory(OneServer):
         store = self.running.parts.store
         # No transaction begins before every request has come to its own: what was read before that is stale in all
         # of them but one.
-        barrier = threading.Barrier(len(requests), timeout=10)
+        barrier = threading.Barrier(len(requests), timeout=PATIENCE)
         begin = store.write
 
         def begin_together() -> Any:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from omp.protocols.objects import collection
 from omp.protocols.objects.collection import BY_DEADLINE, ROWS_A_BLOCK
 from omp.protocols.objects.record import Record
-from omp.tests.harness import Client, running_server
+from omp.tests.harness import PATIENCE, Client, running_server
 from omp.tests.objects.test_objects import Api, on_each_store
 
 ONCE = {"omp.delete_on_read": True}
@@ -142,7 +142,7 @@ class DeleteOnRead(Api):
 
             def get(number: int, path: str = path, start: threading.Barrier = start) -> int:
                 with Client(self.server.port) as client:
-                    start.wait(10)
+                    start.wait(PATIENCE)
                     return client.request("GET", path).status
 
             with ThreadPoolExecutor(12) as pool:

@@ -26,7 +26,7 @@ from omp.store.memory import MemoryStore
 from omp.store.port import DamagedRow, Reader, Store, StoreUnavailable, Writer, key
 from omp.store.sqlite import SqliteStore
 from omp.tests import long
-from omp.tests.harness import Client, running_server
+from omp.tests.harness import PATIENCE, Client, running_server
 from omp.tests.oplog.kept import OTHER_LOG, SqliteCase, claims, keeping, operations_of, other_claims, picture, told
 from omp.tests.oplog.world import LOG, ROOT, TRUSTING, LogCopy, World, first_operation
 
@@ -266,7 +266,7 @@ class Meanwhile(SqliteCase):
             threads = [threading.Thread(target=ask, args=(server.port, *asked)) for asked in asks]
             for thread in threads:
                 thread.start()
-            self.assertTrue(held.begun.wait(10))
+            self.assertTrue(held.begun.wait(PATIENCE))
             with Client(server.port) as client:
                 self.assertEqual(client.request("GET", "/health").status, 200)
                 made = client.request("POST", "/objects", {"namespace": "a", "content": {}})
@@ -277,7 +277,7 @@ class Meanwhile(SqliteCase):
             self.assertEqual(answers, [])
             held.go.set()
             for thread in threads:
-                thread.join(10)
+                thread.join(PATIENCE)
             self.assertEqual([answer.status for answer in answers], [200, 200])
             with Client(server.port) as client:
                 self.assertEqual(client.request("GET", path(LOG, "/heads")).json["ops"], 20)
@@ -287,11 +287,11 @@ class Meanwhile(SqliteCase):
         with HeldLoads() as held:
             reader = threading.Thread(target=picture, args=(node,))
             reader.start()
-            self.assertTrue(held.begun.wait(10))
+            self.assertTrue(held.begun.wait(PATIENCE))
             outcomes = node.admit(OTHER_LOG, other_claims(2))
             self.assertEqual([outcome.status for outcome in outcomes], [DUPLICATE, ACCEPTED])
             held.go.set()
-            reader.join(10)
+            reader.join(PATIENCE)
 
     def test_those_who_ask_for_one_log_load_it_once(self) -> None:
         node = Node(self.opened())
@@ -312,10 +312,10 @@ class Meanwhile(SqliteCase):
             threads = [threading.Thread(target=read) for _ in range(5)]
             for thread in threads:
                 thread.start()
-            self.assertTrue(held.begun.wait(10))
+            self.assertTrue(held.begun.wait(PATIENCE))
             held.go.set()
             for thread in threads:
-                thread.join(10)
+                thread.join(PATIENCE)
         self.assertEqual(begun, [LOG])
         self.assertEqual(len(set(map(id, found))), 1)
 
@@ -420,7 +420,7 @@ class Ahead(SqliteCase):
                 begun.set()
             elif not begun.is_set():
                 reader.start()
-                self.assertTrue(begun.wait(10))
+                self.assertTrue(begun.wait(PATIENCE))
             give_way(loader, ahead)
 
         with patch.object(loading, "SLICE_SECONDS", 0), patch.object(loading.Loader, "_give_way", watched):

@@ -23,7 +23,7 @@ from omp.rules.engines import best_engine
 from omp.rules.http_signatures import sign
 from omp.rules.identifiers import evidence_id, identity_id, key_id
 from omp.rules.signature_base import SignedRequest
-from omp.tests.harness import Answer, Client, Running, running_server
+from omp.tests.harness import PATIENCE, Answer, Client, Running, running_server
 
 TS = "2026-05-04T10:00:00.000Z"
 ENGINE = best_engine()
@@ -444,7 +444,7 @@ class Restart(unittest.TestCase):
 @contextlib.contextmanager
 def listening(server: Running, last: str | None = None) -> Iterator[Iterator[dict[str, Any]]]:
     """The events of the log, as they come: ``{"event", "id", "data"}``."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     connection.request("GET", path("/events"), headers={"Last-Event-ID": last} if last else {})
     response = connection.getresponse()
     assert response.status == 200, response.read()
@@ -509,11 +509,11 @@ class Events(LogCase):
 
     def test_a_reader_who_does_not_read_delays_nobody(self) -> None:
         self.fill()
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE)
         self.addCleanup(connection.close)
         connection.request("GET", path("/events"))
         self.assertEqual(self.post(WRITTEN.operations[0].raw).status, 200)
-        self.assertTrue(self.server.parts.stop(5.0))
+        self.assertTrue(self.server.parts.stop(PATIENCE))
 
 
 class Strict(LogCase):

@@ -26,7 +26,7 @@ from omp.store.port import StoreUnavailable
 from omp.store.sqlite import SqliteStore
 from omp.store.sqlite_readers import POOL
 from omp.tests import TOP
-from omp.tests.harness import Client, running_server
+from omp.tests.harness import PATIENCE, Client, running_server
 from omp.tests.store.test_durability import Temporary
 
 ROWS = 100
@@ -448,10 +448,11 @@ class Served(Temporary):
                         statuses.append(reader.request("GET", "/objects").status)
 
             readers = [threading.Thread(target=read, daemon=True) for _ in range(POOL // 2)]
-            for reader in readers:
-                reader.start()
-            for reader in readers:
-                reader.join(30)
+            with mock.patch("omp.store.sqlite_readers.WAIT_SECONDS", PATIENCE):  # for one of the readers left
+                for reader in readers:
+                    reader.start()
+                for reader in readers:
+                    reader.join(PATIENCE)
             self.assertEqual((set(statuses), len(statuses)), ({200}, 40 * len(readers)))
             os.rename(self.path + ".moved", self.path)
             self.assertEqual(client.request("DELETE", path).status, 204)

@@ -31,7 +31,7 @@ from omp.store.port import StoreUnavailable, key
 from omp.store.sqlite import SqliteStore
 from omp.store.sqlite_readers import POOL
 from omp.tests import TOP
-from omp.tests.harness import Client, running_server
+from omp.tests.harness import PATIENCE, Client, running_server
 from omp.web.settings import SettingError
 
 NOBODY = 65534
@@ -69,7 +69,7 @@ class Killed(Temporary):
         """Create objects and replace each once; `answered`: path -> what the last answered write says."""
         count = 0
         try:
-            with Client(port, timeout=10) as client:
+            with Client(port, timeout=PATIENCE) as client:
                 while True:
                     count += 1
                     content = {"n": count, "fill": "x" * 300}
@@ -216,7 +216,7 @@ class Full(Temporary):
         outcomes: list[str] = []
 
         def write(number: int) -> None:
-            start.wait(10)
+            start.wait(PATIENCE)
             try:
                 with store.write() as tx:
                     tx.put("t", bytes([number]), b"x" * 50_000)

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from omp.store import StorageError, open_store
 from omp.store.memory import LOAD, SortedKeys
 from omp.store.port import Store, StoreUnavailable, after, key
+from omp.tests.harness import PATIENCE
 
 THREADS = 16
 
@@ -30,7 +31,7 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
 
     def run(number: int) -> None:
         try:
-            start.wait(10)
+            start.wait(PATIENCE)
             work(number)
         except BaseException as error:
             errors.append(error)
@@ -288,10 +289,10 @@ class Contract(unittest.TestCase):
         with self.store.read() as tx:
             first = tx.get("t", b"a")
             writer.start()
-            started.wait(5)
+            started.wait(PATIENCE)
             writer.join(0.05)  # a store that let the writer through would show its rows now
             second = tx.get("t", b"b")
-        writer.join(5)
+        writer.join(PATIENCE)
         self.assertEqual((first, second), (b"1", b"1"))
         self.assertEqual(self.store.get("t", b"b"), b"2")
 
@@ -444,7 +445,7 @@ class SqliteStoreTest(Contract):
 
         def slow_commit(layer: object) -> None:
             inside.set()
-            release.wait(10)
+            release.wait(PATIENCE)
             commit(layer)
 
         self.store._commit = slow_commit  # type: ignore[attr-defined]
@@ -476,14 +477,14 @@ class SqliteStoreTest(Contract):
             )
         ]
         threads[0].start()
-        inside.wait(10)
+        inside.wait(PATIENCE)
         for number in range(1, 5):
             threads[number].start()
             while len(self.store._open.waiting) < number:  # type: ignore[attr-defined]
                 threading.Event().wait(0.001)
         release.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
         self.assertEqual(early, self.all_reads({**in_file, **under_way}))
         self.assertEqual(late, self.all_reads({**in_file, **under_way, **waiting}) * 2)
         self.assertEqual(rows(self.store), late[0])
@@ -521,7 +522,7 @@ class SqliteStoreTest(Contract):
         inside, release = self.hold_commits()
         threads = [threading.Thread(target=self.put, args=((key(0), b""),), daemon=True)]
         threads[0].start()
-        inside.wait(10)
+        inside.wait(PATIENCE)
         for number in range(1, 10):  # all while the first one commits
             threads.append(threading.Thread(target=self.put, args=((key(number), b""),), daemon=True))
             threads[-1].start()
@@ -530,7 +531,7 @@ class SqliteStoreTest(Contract):
         self.assertEqual(rows(self.store), [(b"first", b"")])
         release.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
         self.assertEqual(len(commits), 2)
         self.assertEqual(len(rows(self.store)), 11)
 
@@ -541,7 +542,7 @@ class SqliteStoreTest(Contract):
 
         def failing_commit(layer: object) -> None:
             inside.set()
-            release.wait(10)
+            release.wait(PATIENCE)
             raise sqlite3.OperationalError("disk I/O error")
 
         seen: list[bytes | None] = []
@@ -560,7 +561,7 @@ class SqliteStoreTest(Contract):
         self.store._commit = failing_commit  # type: ignore[attr-defined]
         threads = [threading.Thread(target=work, args=(False,), daemon=True)]
         threads[0].start()
-        inside.wait(10)
+        inside.wait(PATIENCE)
         for raises in (False, True):
             threads.append(threading.Thread(target=work, args=(raises,), daemon=True))
             threads[-1].start()
@@ -568,7 +569,7 @@ class SqliteStoreTest(Contract):
             threading.Event().wait(0.001)
         release.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
         self.assertEqual(seen, [b"before", b"after", b"after"])
         self.assertEqual(failures, ["StoreUnavailable"] * 3)
         self.assertEqual(self.store.get("t", b"a"), b"before")
@@ -593,11 +594,11 @@ class SqliteStoreTest(Contract):
         self.addCleanup(signal.signal, signal.SIGINT, before)
         other = threading.Thread(target=self.put, args=((b"other", b""),), daemon=True)
         other.start()
-        inside.wait(10)
+        inside.wait(PATIENCE)
         threading.Thread(target=interrupt, daemon=True).start()
         with self.assertRaises(KeyboardInterrupt):
             self.put((b"mine", b""))  # waits, and is to lead the next commit
-        other.join(10)
+        other.join(PATIENCE)
         self.put((b"next", b""))
         self.assertEqual([one for one, _ in rows(self.store)], [b"first", b"mine", b"next", b"other"])
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from unittest import mock
 
 from omp.tests import TOP
-from omp.tests.harness import answering, raw_server, running_server
+from omp.tests.harness import PATIENCE, answering, raw_server, running_server
 from omp.tools import http_client
 from omp.tools.http_client import Server, ServerRefused, header_field
 from omp.tools.terminal import Failed
@@ -52,7 +52,7 @@ class Requests(unittest.TestCase):
         def listen() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.settimeout(10)
+                connection.settimeout(PATIENCE)
                 data = b""
                 while not data.endswith(b"\r\n\r\n" + body):
                     data += connection.recv(65536)

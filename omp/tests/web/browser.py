@@ -16,6 +16,8 @@ import tempfile
 import time
 from typing import Any
 
+from omp.tests.harness import PATIENCE
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -29,7 +31,6 @@ FLAGS = (
     "--disable-dev-shm-usage",
 )
 MODIFIERS = {"Alt": 1, "Control": 2, "Meta": 4, "Shift": 8}
-PATIENCE = 30.0  # seconds for any one answer: a loaded machine starts a browser slowly
 
 
 def chromium() -> str | None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import omp
 from omp.rules.http_signatures import sign, sign_legacy
 from omp.rules.signature_base import SignedRequest
-from omp.tests.harness import Answer, Client, command, exchange, running_server
+from omp.tests.harness import PATIENCE, Answer, Client, command, exchange, running_server
 from omp.tests.oplog.world import LOG
 from omp.tests.web.test_signature_guard import BODY, STRICT, signer
 from omp.web import addressing as addressing_module
@@ -204,7 +204,7 @@ class OverSockets(unittest.TestCase):
             self.assertEqual(client.request("GET", "/objects").json["count"], 1)
 
     def test_the_body_of_a_misdirected_request_is_not_waited_for(self) -> None:
-        with running_server() as server, socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+        with running_server() as server, socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock:
             sock.sendall(
                 b"POST /objects HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5000000\r\n\r\n"
             )
@@ -238,7 +238,7 @@ class OverSockets(unittest.TestCase):
                     self.assertEqual(status(exchange(port, f"{lines}\r\n\r\n".encode())), expected)
 
     def test_the_same_head_with_another_authority_in_the_target_is_another_request(self) -> None:
-        with running_server() as server, socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+        with running_server() as server, socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock:
             for target, expected in (("/health", 200), ("/health", 200), ("http://attacker.example/health", 421)):
                 sock.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 self.assertEqual(status(sock.recv(65536)), expected)

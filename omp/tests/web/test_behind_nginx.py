@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import re
 import shutil
 import socket
@@ -26,7 +25,7 @@ from unittest import mock
 
 from omp.entry import all_settings
 from omp.tests import TOP
-from omp.tests.harness import Running, command, running_server
+from omp.tests.harness import Running, command, free_port, running_server
 from omp.tests.mrs.parties import Signer
 from omp.tests.mrs.test_fetching import self_signed
 from omp.tests.oplog.devices import LogCase
@@ -58,14 +57,6 @@ def shown(language: str) -> str:
         rf"^```{language}\n(.*?)^```", OPERATING.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     return str(block)
-
-
-def free_port() -> int:
-    """A port that stays free until it is used: below those that a system gives to whoever asks for any (from 32768)."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def replaced(text: str, changes: Mapping[str, str]) -> str:

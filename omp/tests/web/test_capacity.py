@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from omp.rules.json_text import ARRAY_WEIGHT, FREE_WEIGHT, OBJECT_WEIGHT
-from omp.tests.harness import Client, Running, exchange, running_server
+from omp.tests.harness import PATIENCE, Client, Running, eventually, exchange, running_server
 from omp.tests.web.test_serving import GET_HEALTH, begun, read_answers, statuses
 from omp.web import capacity
 from omp.web.capacity import LOOPBACK, Share, network_of
@@ -42,7 +42,7 @@ class Case(unittest.TestCase):
             yield server
 
     def connect(self, server: Running, data: bytes = b"") -> socket.socket:
-        sock = self._opened.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+        sock = self._opened.enter_context(socket.create_connection(("127.0.0.1", server.port), PATIENCE))
         sock.sendall(data)
         return sock
 
@@ -51,15 +51,7 @@ class Case(unittest.TestCase):
 
     def until_unused(self, server: Running, count: int) -> None:
         """Wait until so many connections are known to have no request: an answer arrives a moment before that."""
-        self.eventually(
-            lambda: sum(connection.unused_since is not None for connection in server.http._connections) == count
-        )
-
-    def eventually(self, holds: Any) -> None:
-        deadline = time.monotonic() + 10
-        while not holds():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
+        eventually(lambda: sum(connection.unused_since is not None for connection in server.http._connections) == count)
 
 
 class Connections(Case):
@@ -131,7 +123,7 @@ class Connections(Case):
                 # A third one takes the place of the first, not one of the two that are free.
                 self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
                 self.assertEqual(first.recv(1), b"")
-                self.eventually(lambda: len(server.http._connections) == 1)
+                eventually(lambda: len(server.http._connections) == 1)
                 another = self.begin(server)
                 self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [503])
             self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
@@ -143,8 +135,8 @@ class Connections(Case):
             for _ in range(100):
                 self.connect(server)
             # Where threads are slow to end, some of the hundred are turned away, and so may this one be.
-            self.eventually(lambda: statuses(exchange(server.port, GET_HEALTH)) == [200])
-            self.eventually(lambda: (server.http._leaving, len(server.http._connections)) == (0, 3))
+            eventually(lambda: statuses(exchange(server.port, GET_HEALTH)) == [200])
+            eventually(lambda: (server.http._leaving, len(server.http._connections)) == (0, 3))
             self.assertEqual(server.http.shares.connections._taken, 3)
 
 
@@ -164,7 +156,7 @@ class Slow:
 
     def __call__(self, request: Request, state: object) -> Response:
         self.begun.set()
-        self.go_on.wait(10)
+        self.go_on.wait(PATIENCE)
         self.found.append(request.abandoned())
         request.require_client()
         return json_response({})
@@ -206,7 +198,7 @@ class Streams(Case):
             refused[1].sendall(GET_HEALTH)  # and the connection goes on
             self.assertEqual(read_answers(refused[1], 1)[0][0], 200)
             opened[0][1].close()
-            self.eventually(lambda: self.open(server)[0] == 200)
+            eventually(lambda: self.open(server)[0] == 200)
 
     def test_one_network_has_at_most_16(self) -> None:
         with self.serving() as server:
@@ -219,7 +211,7 @@ class Streams(Case):
             status, stream, _ = self.open(server)
             for _ in range(20):
                 self.connect(server)
-            self.eventually(lambda: statuses(exchange(server.port, GET_HEALTH)) == [200])
+            eventually(lambda: statuses(exchange(server.port, GET_HEALTH)) == [200])
             self.assertEqual(status, 200)
             stream.setblocking(False)
             with self.assertRaises(BlockingIOError):
@@ -246,7 +238,7 @@ class Bodies(Case):
                 self.assertEqual(client.request("POST", "/objects", {"namespace": "n", "content": {}}).status, 201)
             for sock in held:
                 sock.close()
-            self.eventually(lambda: share.take(LOOPBACK, 1_000_000))
+            eventually(lambda: share.take(LOOPBACK, 1_000_000))
 
     def test_a_body_that_is_answered_gives_back_what_it_took(self) -> None:
         with self.serving() as server:
@@ -337,7 +329,7 @@ class TrustedProxies(Case):
             yield server
 
     def connect_from(self, server: Running, source: str, data: bytes) -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", server.port), 10, (source, 0))
+        sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE, (source, 0))
         self._opened.enter_context(sock).sendall(data)
         return sock
 
@@ -365,13 +357,13 @@ class TrustedProxies(Case):
         with self.behind() as server:
             server.http.shares = server.http.shares._replace(body_bytes=(share := Share(1_200_000, 500_000)))
             send("192.0.2.1")
-            self.eventually(lambda: share._by_network.get("192.0.2.1", 0) > 300_000)
+            eventually(lambda: share._by_network.get("192.0.2.1", 0) > 300_000)
             self.assertEqual(read_answers(send("192.0.2.1"), 1)[0][0], 503)
             send("192.0.2.2")
-            self.eventually(lambda: share._by_network.get("192.0.2.2", 0) > 300_000)
+            eventually(lambda: share._by_network.get("192.0.2.2", 0) > 300_000)
             # Who is not trusted cannot choose whose share it takes.
             send("192.0.2.3", "127.0.0.1")
-            self.eventually(lambda: share._by_network.get("127.0.0.1", 0) > 300_000)
+            eventually(lambda: share._by_network.get("127.0.0.1", 0) > 300_000)
             self.assertNotIn("192.0.2.3", share._by_network)
 
 
@@ -438,7 +430,7 @@ class Abandoned(Case):
         slow = Slow()
         with self.serving(slow=slow) as server:
             sock = self.connect(server, self.POST)
-            slow.begun.wait(10)
+            slow.begun.wait(PATIENCE)
             leave(sock)
             if leave is not _stay:
                 time.sleep(0.05)
@@ -446,7 +438,7 @@ class Abandoned(Case):
             data = b""
             with contextlib.suppress(OSError):
                 data = sock.recv(1000)
-            self.eventually(lambda: slow.found)
+            eventually(lambda: slow.found)
         return slow.found, data
 
     def test_a_client_that_waits_is_answered(self) -> None:

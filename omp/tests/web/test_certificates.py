@@ -9,11 +9,11 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 from pathlib import Path
 
 from omp.tests import TOP
+from omp.tests.harness import PATIENCE, eventually
 from omp.tests.mrs.test_fetching import self_signed
 
 
@@ -55,7 +55,7 @@ class Renewal(unittest.TestCase):
             self.process = plain
             self.hang_up("there is no certificate to read again")
             plain.terminate()
-            self.assertEqual(plain.wait(20), 0)
+            self.assertEqual(plain.wait(PATIENCE), 0)
 
     def put(self, number: int) -> None:
         certificate, key = self.pairs[number]
@@ -64,22 +64,19 @@ class Renewal(unittest.TestCase):
 
     def shown(self) -> int:
         """Which of the two certificates a new connection gets."""
-        shown = ssl.get_server_certificate(("127.0.0.1", self.port), timeout=10).strip()
+        shown = ssl.get_server_certificate(("127.0.0.1", self.port), timeout=PATIENCE).strip()
         return [certificate.decode().strip() for certificate, _ in self.pairs].index(shown)
 
     def hang_up(self, said: str, times: int = 1) -> None:
         """Send SIGHUP, and wait until the log has said that it was obeyed."""
         self.process.send_signal(signal.SIGHUP)
-        until = time.monotonic() + 20
-        while self.log.read_text().count(said) < times:
-            self.assertIsNone(self.process.poll(), "the server goes on")
-            self.assertLess(time.monotonic(), until, self.log.read_text())
-            time.sleep(0.02)
+        eventually(lambda: self.log.read_text().count(said) >= times or self.process.poll() is not None)
+        self.assertIsNone(self.process.poll(), "the server goes on")
 
     def test_new_connections_get_the_new_certificate_and_old_ones_go_on(self) -> None:
         trusting = ssl.create_default_context()
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-        old = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trusting)
+        old = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE, context=trusting)
         self.addCleanup(old.close)
         old.request("GET", "/health")
         self.assertEqual(old.getresponse().read(), b'{"status":"ok"}')
@@ -99,4 +96,4 @@ class Renewal(unittest.TestCase):
         self.hang_up("was read again", 2)
         self.assertEqual(self.shown(), 0)
         self.process.terminate()
-        self.assertEqual(self.process.wait(20), 0)
+        self.assertEqual(self.process.wait(PATIENCE), 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from omp.store.port import StoreUnavailable
-from omp.tests.harness import Client, Running, exchange, running_server
+from omp.tests.harness import PATIENCE, Client, Running, eventually, exchange, running_server
 from omp.web.messages import Response
 from omp.web.metrics import (
     BOUNDS,
@@ -174,6 +174,8 @@ class Served(unittest.TestCase):
                 client.request("GET", path)
             client.request("HEAD", f"/objects/{made}")
             client.request("POST", "/objects", headers={"Content-Length": str(1 << 40)})
+            refused = ("POST", "/objects", "413")  # it is counted a moment after it was answered
+            eventually(lambda: refused in requests(parsed(server.http.metrics.text())))
             with Client(server.port) as other:  # the refusal above has closed the first connection
                 samples = scrape(other)
         counted = requests(samples)
@@ -210,14 +212,14 @@ class Served(unittest.TestCase):
 
             def slow(*_: object) -> Iterator[Family]:
                 ready.set()
-                blocked.wait(10)
+                blocked.wait(PATIENCE)
                 return iter(())
 
             server.http.metrics.sources.append(slow)
             with Client(server.port) as client:
                 waiting = threading.Thread(target=client.request, args=("GET", "/metrics"))
                 waiting.start()
-                ready.wait(10)
+                ready.wait(PATIENCE)
                 self.assertIn(b" 503 ", exchange(server.port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"))
                 server.http.metrics.sources.remove(slow)
                 blocked.set()

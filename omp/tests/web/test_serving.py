@@ -17,10 +17,11 @@ from socketserver import TCPServer
 from typing import Any, ClassVar
 
 from omp.entry import build
-from omp.tests.harness import Client, Running, exchange, running_server
+from omp.tests.harness import PATIENCE, Client, Running, eventually, exchange, running_server
 from omp.web.errors import ApiError
 from omp.web.messages import Request, Response, json_response
 from omp.web.routes import CORS_ANY_ORIGIN, Mount, Route
+from omp.web.server import _EXHAUSTED_SECONDS
 from omp.web.wire import CONTENT_A_FRAMING, FREE_FRAMING, ChunkedBody, http_date
 
 GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -48,12 +49,21 @@ def read_answers(sock: socket.socket, count: int) -> list[tuple[int, dict[str, s
 
 def begun(port: int, body: bytes = b"{") -> socket.socket:
     """A connection on which a request is under way: a part of its body has been sent, and the server has seen it."""
-    sock = socket.create_connection(("127.0.0.1", port), 10)
+    sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
     fields = b"Host: localhost\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"
     sock.sendall(b"POST /objects HTTP/1.1\r\n" + fields)
     assert sock.recv(25).endswith(b"100 Continue\r\n\r\n")
     sock.sendall(body)
     return sock
+
+
+def arrived(server: Running, data: bytes) -> socket.socket:
+    """A connection whose first bytes are there when the server sees it: it is waited for by nobody, and times run."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client_side = socket.create_connection(listener.getsockname(), PATIENCE)
+        client_side.sendall(data)
+        server.http.process_request(*listener.accept())
+    return client_side
 
 
 def statuses(data: bytes) -> list[int]:
@@ -77,7 +87,7 @@ class ServingCase(unittest.TestCase):
         cls.context.__exit__(None, None, None)
 
     def connect(self) -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", self.server.port), 10)
+        sock = socket.create_connection(("127.0.0.1", self.server.port), PATIENCE)
         self.addCleanup(sock.close)
         return sock
 
@@ -323,9 +333,7 @@ class Load(unittest.TestCase):
                 held.enter_context(begun(server.port))
             self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [503])
             held.close()
-            deadline = time.monotonic() + 10
-            while statuses(exchange(server.port, GET_HEALTH)) != [200]:
-                self.assertLess(time.monotonic(), deadline)
+            eventually(lambda: statuses(exchange(server.port, GET_HEALTH)) == [200])
 
     def test_128_connections_wait_for_a_server_that_is_busy(self) -> None:
         parts = build({"OMP_SERVER_PORT": "0"})  # listens, and accepts nobody
@@ -333,7 +341,7 @@ class Load(unittest.TestCase):
         self.addCleanup(parts.http.server_close)
         with contextlib.ExitStack() as waiting:
             for _ in range(128):
-                waiting.enter_context(socket.create_connection(("127.0.0.1", parts.http.server_port), 5))
+                waiting.enter_context(socket.create_connection(("127.0.0.1", parts.http.server_port), PATIENCE))
 
     def test_without_threads_the_answer_is_503_and_the_server_goes_on(self) -> None:
         with running_server() as server:
@@ -346,16 +354,18 @@ class Load(unittest.TestCase):
         with running_server() as server:
             no_more = OSError(errno.EMFILE, "Too many open files")
             with unittest.mock.patch.object(TCPServer, "get_request", side_effect=no_more) as accept:
-                waiting = socket.create_connection(("127.0.0.1", server.port), 10)
+                waiting = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
                 self.addCleanup(waiting.close)
-                time.sleep(0.5)
-            self.assertTrue(1 <= accept.call_count <= 20, accept.call_count)
+                began = time.monotonic()
+                eventually(lambda: accept.call_count >= 5)
+                calls, seconds = accept.call_count, time.monotonic() - began
+            self.assertLessEqual(calls, 5 + 2 * seconds / _EXHAUSTED_SECONDS)
             waiting.sendall(GET_HEALTH)
             self.assertEqual(read_answers(waiting, 1)[0][0], 200)
 
     def test_200_half_open_connections_leave_others_served(self) -> None:
         with running_server() as server:
-            held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(200)]
+            held = [socket.create_connection(("127.0.0.1", server.port), PATIENCE) for _ in range(200)]
             for sock in held:
                 sock.sendall(b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Le")
             self.assertEqual(statuses(exchange(server.port, GET_HEALTH)), [200])
@@ -365,58 +375,67 @@ class Load(unittest.TestCase):
     def test_a_request_that_does_not_arrive_in_time_is_408(self) -> None:
         with running_server(request_seconds=0.4) as server:
             for part in (b"GET /health HT", b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"):
-                with socket.create_connection(("127.0.0.1", server.port), 10) as sock:
-                    sock.sendall(part)
+                with arrived(server, part) as sock:
                     self.assertEqual(read_answers(sock, 1)[0][0], 408)
 
     def test_sending_slowly_does_not_extend_the_time(self) -> None:
-        with (
-            running_server(request_seconds=0.6) as server,
-            socket.create_connection(("127.0.0.1", server.port), 10) as sock,
-        ):
-            sock.sendall(b"GET /health HTTP/1.1\r\nX: ")
-            for _ in range(50):
-                sock.sendall(b"x")
-                if select.select([sock], [], [], 0.1)[0]:
-                    break
-            else:
-                self.fail("drips for 5 s, and no answer")
+        def answered() -> bool:
+            sock.sendall(b"x")
+            return bool(select.select([sock], [], [], 0.1)[0])
+
+        with running_server(request_seconds=0.6) as server, arrived(server, b"GET /health HTTP/1.1\r\nX: ") as sock:
+            eventually(answered)
             self.assertEqual(read_answers(sock, 1)[0][0], 408)
 
     def test_every_request_and_every_pause_may_take_the_whole_time(self) -> None:
+        ahead = 0.0
+        clock = unittest.mock.Mock(wraps=time)
+        clock.monotonic = lambda: time.monotonic() + ahead  # of the server: its seconds pass when the test says so
+
+        def waits(seconds: float | None) -> bool:
+            """Whether the server waits so long for what comes next, a little less since the clock goes on."""
+            left = connection._socket.gettimeout()
+            return left is seconds if left is None or seconds is None else seconds - 100 < left <= seconds
+
         with (
-            running_server(request_seconds=2) as server,
-            socket.create_connection(("127.0.0.1", server.port), 10) as sock,
+            unittest.mock.patch("omp.web.connection.time", clock),
+            running_server(request_seconds=1000) as server,
+            socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock,
         ):
-            for pause in (0.8, 0.05):  # the first request leaves less of its time than the pause after it takes
-                for part in (GET_HEALTH[:5], GET_HEALTH[5:9], GET_HEALTH[9:]):
+            eventually(lambda: server.http._connections)
+            (connection,) = server.http._connections
+            for _ in range(2):  # the first request leaves less of its time than the pause after it takes
+                for part, left in ((GET_HEALTH[:5], 1000), (GET_HEALTH[5:9], 550)):
                     sock.sendall(part)
-                    time.sleep(pause)
+                    eventually(lambda left=left: waits(left))  # type: ignore[misc]
+                    ahead += 450
+                sock.sendall(GET_HEALTH[9:])
                 self.assertEqual(read_answers(sock, 1)[0][0], 200)
-                time.sleep(pause)
+                eventually(lambda: connection.unused_since is not None and waits(connection._timeout))
+                ahead += 900
 
     def test_a_client_that_does_not_read_its_answer_is_disconnected(self) -> None:
-        with running_server(request_seconds=0.4, max_connections=1) as server:
+        with running_server(max_connections=1) as server:
             with Client(server.port) as client:
                 made = client.request("POST", "/objects", {"namespace": "ns", "content": {"fill": "x" * 5_000_000}})
             get = f"GET {made.headers['location']} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-            deadline = time.monotonic() + 10
-            status = b""
-            while status != b"200":  # 503 until the server has noticed that the client has left
-                self.assertLess(time.monotonic(), deadline)
+            server.http.request_seconds = 0.4
+
+            def begins() -> bool:  # 503 until the server has noticed that the client has left
                 sock = socket.socket()
                 self.addCleanup(sock.close)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 sock.connect(("127.0.0.1", server.port))
                 sock.sendall(get)
-                status = sock.recv(12)[9:]
-            while statuses(exchange(server.port, GET_HEALTH)) != [200]:  # 503 as long as the one place is taken
-                self.assertLess(time.monotonic(), deadline)
+                return sock.recv(12)[9:] == b"200"
+
+            eventually(begins)
+            eventually(lambda: statuses(exchange(server.port, GET_HEALTH)) == [200])  # 503 while the place is taken
 
     def test_an_idle_connection_is_closed_without_an_answer(self) -> None:
         with (
             running_server(request_seconds=0.3) as server,
-            socket.create_connection(("127.0.0.1", server.port), 10) as sock,
+            socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock,
         ):
             self.assertEqual(sock.recv(100), b"")
 
@@ -424,8 +443,12 @@ class Load(unittest.TestCase):
 class Stopping(unittest.TestCase):
     """The orderly stop: what is under way is finished, what is idle is closed."""
 
+    def unused_since(self, server: Running) -> list[float | None]:
+        """Of each connection, since when no request has been under way; None while one is."""
+        return [connection.unused_since for connection in server.http._connections]
+
     def test_a_request_that_takes_too_long_is_cut_off_and_reported(self) -> None:
-        with running_server() as server, socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+        with running_server() as server, socket.create_connection(("127.0.0.1", server.port), PATIENCE) as sock:
             sock.sendall(
                 b"POST /objects HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
             )
@@ -435,18 +458,19 @@ class Stopping(unittest.TestCase):
     def test_a_request_whose_body_is_still_arriving_is_finished(self) -> None:
         body = b'{"namespace":"ns","content":{}}'
         with running_server() as server:
-            idle = socket.create_connection(("127.0.0.1", server.port), 10)
+            idle = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
             self.addCleanup(idle.close)
             idle.sendall(GET_HEALTH)
             read_answers(idle, 1)
-            busy = socket.create_connection(("127.0.0.1", server.port), 10)
+            eventually(lambda: None not in self.unused_since(server))
+            busy = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
             self.addCleanup(busy.close)
             busy.sendall(
                 b"POST /objects HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body[:5])
             )
-            time.sleep(0.2)
+            eventually(lambda: None in self.unused_since(server))
             stopped: list[bool] = []
-            stopping = threading.Thread(target=lambda: stopped.append(server.parts.http.stop(10)))
+            stopping = threading.Thread(target=lambda: stopped.append(server.parts.http.stop(PATIENCE)))
             stopping.start()
             self.assertEqual(idle.recv(100), b"")
             busy.sendall(body[5:])
@@ -565,7 +589,7 @@ class Handlers(unittest.TestCase):
         self.assertNotIn("x-accel-buffering", self.get("/health").headers)
 
     def test_a_stream_to_http_1_0_ends_with_the_connection(self) -> None:
-        with socket.create_connection(("127.0.0.1", self.server.port), 10) as sock:
+        with socket.create_connection(("127.0.0.1", self.server.port), PATIENCE) as sock:
             sock.sendall(b"GET /odd/stream HTTP/1.0\r\n\r\n")
             data = b"".join(iter(lambda: sock.recv(1000), b""))
         self.assertTrue(data.endswith(b"\r\n\r\nonetwo"), data)
@@ -575,12 +599,12 @@ class Handlers(unittest.TestCase):
         self.assertTrue(data.endswith(b"3\r\none\r\n"), data)
 
     def test_a_stream_ends_when_its_reader_leaves(self) -> None:
-        with socket.create_connection(("127.0.0.1", self.server.port), 10) as sock:
+        with socket.create_connection(("127.0.0.1", self.server.port), PATIENCE) as sock:
             sock.sendall(b"GET /odd/waiting HTTP/1.1\r\nHost: localhost\r\n\r\n")
             data = b""
             while b"here\r\n" not in data:
                 data += sock.recv(1000)
-        self.assertTrue(_STREAM_CLOSED.wait(10))
+        self.assertTrue(_STREAM_CLOSED.wait(PATIENCE))
 
     def test_a_query_that_is_not_utf_8_is_400(self) -> None:
         for query in ("n=1&x=%FF", "%FF=1", "x=%C3"):
