@@ -124,7 +124,8 @@ class Damage:
             return []
         rows: dict[str, DamagedRow] = getattr(self._here, "rows", {})
         self._here.rows = {}
-        return list(rows.values())
+        # What has been mended meanwhile is not missing.  Of more rows than are remembered nobody knows.
+        return [row for row in rows.values() if row.id in self._rows or len(self._rows) >= self._most]
 
 
 class _LeavingOut:

@@ -179,22 +179,19 @@ _ORIGIN: dict[str, Schema] = {
     "version": described(INTEGER, "1, and one more with each change", minimum=1, maximum=MAX_VERSION),
 }
 _MOMENT: Schema = {"type": "string", "maxLength": 40}
-REGISTRATION: Schema = {
-    **record(
-        "A space on the earth, and the service that is there.",
-        {
-            "id": described(TEXT, "its id on this server", pattern=ID),
-            "space": {**SPACE, "type": "object"},
-            "service_point": described(TEXT_OR_NULL, "https:// address of the service; null only if foad is true"),
-            "foad": described(BOOLEAN, "true: there is no service here, and no search finds it"),
-            **_ORIGIN,
-            "owner": described(TEXT, "the identity that registered it: user@domain", pattern=IDENTITY),
-            "created": described(_MOMENT, "when it was registered, ISO 8601"),
-            "updated": described(_MOMENT, "when it was last changed, ISO 8601"),
-        },
-    ),
-    "required": ["id", "space", "owner", "version", "created", "updated"],
-}
+REGISTRATION = record(
+    "A space on the earth, and the service that is there.",
+    {
+        "id": described(TEXT, "its id on this server", pattern=ID),
+        "space": {**SPACE, "type": "object"},
+        "service_point": described(TEXT_OR_NULL, "https:// address of the service; null only if foad is true"),
+        "foad": described(BOOLEAN, "true: there is no service here, and no search finds it"),
+        **_ORIGIN,
+        "owner": described(TEXT, "the identity that registered it: user@domain", pattern=IDENTITY),
+        "created": described(_MOMENT, "when it was registered, ISO 8601"),
+        "updated": described(_MOMENT, "when it was last changed, ISO 8601"),
+    },
+)
 TOMBSTONE = record(
     "What remains of a registration that was released.",
     {**_ORIGIN, "deleted_at": described(_MOMENT, "when it was released, ISO 8601")},
@@ -239,7 +236,9 @@ def _or_null(kind: str | list[str]) -> list[str]:
 
 
 _LIST_OR_NULL = ["array", "null"]
-_IMPORTED_REGISTRATION = _imported("A registration as other implementations export it too.", REGISTRATION, "version")
+_IMPORTED_REGISTRATION = _imported(
+    "A registration as other implementations export it too.", REGISTRATION, "service_point", "foad", *_ORIGIN
+)
 _IMPORTED_TOMBSTONE = _imported(
     "A tombstone; without origin_server, of a registration that originated here.", TOMBSTONE, "origin_server"
 )

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import unittest
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import ClassVar
 from unittest.mock import patch
@@ -381,6 +381,27 @@ class Rows(unittest.TestCase):
             self.assertTrue(tx.delete("t", key(1)))
         self.assertEqual(self.store.damage.ids(), [row_id("t", key(2)), row_id("t", key(3))])
         self.assertEqual((self.store.get("t", key(0)), self.store.get("t", key(1))), (b"anew", None))
+
+    def test_a_row_that_is_left_out_and_then_mended_is_not_missing(self) -> None:
+        self.damage("UPDATE t SET checksum = checksum + 1")
+        damage = self.store.damage
+        with self.store.write() as tx:
+            for number in range(2):
+                with leaving_out(tx):
+                    tx.get("t", key(number))
+            tx.put("t", key(0), b"anew")
+        self.assertEqual([row.id for row in damage.left_out()], [row_id("t", key(1))])
+
+    def test_a_row_is_mended_by_what_lasts_alone(self) -> None:
+        self.damage("SELECT 1")
+        with closing(open_store("memory")) as memory:
+            for store in (memory, self.store):
+                with suppress(ZeroDivisionError), store.write() as tx:
+                    with leaving_out(tx):
+                        required(tx, "t", key(99))
+                    tx.put("t", key(99), b"undone")
+                    1 / 0  # noqa: B018
+                self.assertEqual(store.damage.ids(), [row_id("t", key(99))])
 
     def test_what_another_row_refers_to(self) -> None:
         for spec in ("memory", f"sqlite:{self.path}"):
