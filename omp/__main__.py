@@ -80,7 +80,9 @@ def _abandon_output() -> None:
 def _overview() -> str:
     lines = ["usage: python -m omp COMMAND … | help COMMAND | --version", ""]
     lines += ["commands (each has --help, with examples):"]
-    lines += [f"  {name:9} {importlib.import_module(module).HELP}" for name, module in commands().items()]
+    known = commands()
+    width = max(map(len, known))
+    lines += [f"  {name:{width}} {importlib.import_module(module).HELP}" for name, module in known.items()]
     return "\n".join(lines)
 
 

@@ -31,6 +31,8 @@ class Commands(unittest.TestCase):
         self.assertEqual(status, 0)
         for name in COMMANDS:
             self.assertRegex(out, rf"(?m)^  {name} +\S")
+        columns = {re.match(r"  \S+ +", line).end() for line in out.split(":\n")[1].splitlines()}  # type: ignore[union-attr]
+        self.assertEqual(len(columns), 1)
 
     def test_no_command_shows_the_overview(self) -> None:
         self.assertEqual(command(), command("--help"))
