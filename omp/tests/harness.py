@@ -33,8 +33,8 @@ from omp.web.server import HttpServer
 PATIENCE = 60.0
 """Seconds that a test waits for what must come.  It comes at once as a rule: this only ends a test that has failed."""
 
-# How long a server lets a password wait for its hash is part of MRS (mrs §3.5).  The servers of tests wait longer: all that
-# they have to show needs accounts, also where the processors are busy with something else for seconds.
+# How long a server lets a password wait for its hash is part of MRS (mrs §3.5).  The servers of tests wait longer: all
+# that they have to show needs accounts, also where the processors are busy with something else for seconds.
 accounts.WAIT_SECONDS = PATIENCE
 
 
