@@ -85,34 +85,35 @@ class Damage:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._rows: dict[str, DamagedRow] = {}
+        self.remembered: dict[str, DamagedRow] = {}
+        """By their ids.  Nearly always empty, so whoever asks often looks here first."""
         self._here = threading.local()
         self.leaving_out = _LeavingOut(self)
 
     def met(self, table: str, key: bytes, reason: str, shown: str = SHOWN) -> DamagedRow:
         """The exception to raise for a row, whose text is `shown`."""
         row = DamagedRow(table, key, reason, shown)
-        if len(self._rows) < self._most:
-            self._rows[row.id] = row
+        if len(self.remembered) < self._most:
+            self.remembered[row.id] = row
         return row
 
     def mended(self, rows: Iterable[tuple[str, bytes]]) -> None:
         """These rows (table, key) have been written anew, or deleted, and that will last."""
-        if self._rows:
+        if self.remembered:
             for table, key in rows:
-                self._rows.pop(row_id(table, key), None)
+                self.remembered.pop(row_id(table, key), None)
 
     def forget(self) -> None:
         """Begin anew."""
-        self._rows.clear()
+        self.remembered.clear()
 
     def ids(self) -> list[str]:
         """The ids of the rows, the first met first."""
-        return list(self._rows)
+        return list(self.remembered)
 
     def rows(self) -> list[DamagedRow]:
         """The rows themselves."""
-        return list(self._rows.values())
+        return list(self.remembered.values())
 
     def leave_out(self, row: DamagedRow) -> None:
         """This thread goes on without `row`."""
@@ -120,12 +121,12 @@ class Damage:
 
     def left_out(self) -> list[DamagedRow]:
         """What this thread has left out since it last asked."""
-        if not self._rows:
+        if not self.remembered:
             return []
         rows: dict[str, DamagedRow] = getattr(self._here, "rows", {})
         self._here.rows = {}
         # What has been mended meanwhile is not missing.  Of more rows than are remembered nobody knows.
-        return [row for row in rows.values() if row.id in self._rows or len(self._rows) >= self._most]
+        return [row for row in rows.values() if row.id in self.remembered or len(self.remembered) >= self._most]
 
 
 class _LeavingOut:

@@ -91,6 +91,8 @@ class Connection:
         self._fields: Fields
         self._host: str | None = None  # of the last request that named one, and where it is addressed
         self._destination: Destination
+        self._admitted: Fields | None = None  # of the last request to that host, and who sent it
+        self._sender = ""
         self._scheme = "https" if server.tls else "http"
         self._timeout: float | None = server.request_seconds
         self._deadline = 0.0
@@ -169,13 +171,15 @@ class Connection:
         try:
             method, target, minor, fields = self._read_head()
             self.unused_since = None
-            origin, host = effective_host(method, target, fields, minor)
-            headers = fields.headers if host == fields.host else {**fields.headers, "host": host or ""}
-            request = Request(
-                method, origin, headers, fields.lines, scheme=self._scheme, client=self._client, minor=minor
-            )
+            if fields is self._admitted and target.startswith("/"):  # most clients repeat their fields to the byte
+                request = Request(method, target, fields.headers, fields.lines, scheme=self._scheme, minor=minor)
+                request.client, request.destination = self._sender, self._destination
+            else:
+                origin, host = effective_host(method, target, fields, minor)
+                headers = fields.headers if host == fields.host else {**fields.headers, "host": host or ""}
+                request = Request(method, origin, headers, fields.lines, scheme=self._scheme, minor=minor)
+                self._admit(request, fields)
             request.client_left = self._client_left
-            self._admit(request)
             if fields.encoded:
                 raise _encoded()
             if fields.chunked or fields.length:
@@ -205,12 +209,13 @@ class Connection:
             connection = "keep-alive" if fields.keep_alive else "close"
         return self._send(request, response, connection, minor)
 
-    def _admit(self, request: Request) -> None:
+    def _admit(self, request: Request, fields: Fields) -> None:
         """Whose request it is, and whether it is for this server (omp §1.5); :class:`ApiError` 421.
 
         Clients name the same host in every request of a connection, and what was found out for it holds for the next
         one too, unless a proxy says that it comes from another client.
         """
+        request.client = self._client
         headers = request.headers
         host = headers.get("host")
         if host is not None and host == self._host and "x-forwarded-for" not in headers:
@@ -218,6 +223,8 @@ class Connection:
         else:
             self._application.admit(request, self._local)
             self._host, self._destination = host, request.destination
+        self._admitted = fields if headers is fields.headers and host is not None else None
+        self._sender = request.client
 
     def _read_head(self) -> tuple[str, str, int, Fields]:
         """Method, target, minor version and fields of the next request; what follows its head stays in the buffer.
@@ -360,11 +367,10 @@ class Connection:
             return self._transmit(request, response, connection, minor)
         finally:  # also where the client is gone
             self.unused_since = ended = time.monotonic()
-            seconds = ended - self._began
             route = getattr(request, "route", None)  # none: no route was found, or no request
-            self._tally.count(route.template if route else NO_ROUTE, self._status, seconds)
+            self._tally.count(route.template if route else NO_ROUTE, self._status, ended - self._began)
             if self._server.access_log:
-                self._log(request, seconds)
+                self._log(request, ended - self._began)
 
     def _log(self, request: Request | None, seconds: float) -> None:
         """Write the line of a request that took so many seconds into the access log."""

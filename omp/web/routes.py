@@ -270,13 +270,15 @@ class Application:
                 request.params = dict(zip(route.parameters, values, strict=True))
             if mount.guard is not None:
                 advice = mount.guard(request)
-            self._damage.left_out()  # what a stream of this thread met after its handler had returned
+            damage = self._damage
+            if damage.remembered:
+                damage.left_out()  # what a stream of this thread met after its handler had returned
             response = route.handler(request, mount.state)
         except Exception as error:
             response = self.failure(request, error, mount)
             response.headers = (*response.headers, *advice)
             return response
-        if left_out := self._damage.left_out():
+        if damage.remembered and (left_out := damage.left_out()):
             response.headers = (*response.headers, self._incomplete(request, left_out))
         if cors or advice:
             response.headers = (*response.headers, *cors, *advice)

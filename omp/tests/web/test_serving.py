@@ -153,6 +153,17 @@ class RequestHeads(ServingCase):
     def test_another_major_version_is_505(self) -> None:
         self.refused(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "http_version_not_supported")
 
+    def test_what_holds_for_the_same_fields_before_need_not_hold_now(self) -> None:
+        """A connection remembers where its last fields led: not for another version, and not for another target."""
+        old = b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+        self.assertEqual(statuses(exchange(self.server.port, old + old.replace(b"1.0", b"1.1"))), [200, 400])
+        here = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        there = here.replace(b"/health", b"http://other.example/health")
+        data = exchange(self.server.port, here + there + here + there.replace(b"other.example", b"localhost") + here)
+        self.assertEqual(statuses(data), [200, 421])
+        data = exchange(self.server.port, here + here.replace(b"/health", b"health"))
+        self.assertEqual(statuses(data), [200, 400])
+
     def test_the_authority_of_an_absolute_target_replaces_host(self) -> None:
         sock = self.connect()
         sock.sendall(b"GET http://localhost/health HTTP/1.1\r\nHost: example.org\r\n\r\n")
