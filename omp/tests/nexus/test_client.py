@@ -56,6 +56,9 @@ class Command(unittest.TestCase):
 class WithAKey(Command):
     """The commands in the order in which a person meets them."""
 
+    def test_a_key_file_that_is_not_there_is_named(self) -> None:
+        self.assertIn("There is no key file", self.failed("say", f"--key={self.key}", "x"))
+
     def test_keygen_show_set_prompt_say_messages(self) -> None:
         key = f"--key={self.key}"
         address = self.done("keygen", key).strip()
@@ -202,7 +205,6 @@ class WithoutAKey(Command):
             (f"{self.running.url}/elsewhere", "refused (404)"),
         ):
             self.assertIn(words, self.failed("show", "--server", url, *owner))
-        self.assertIn("There is no key file", self.failed("say", f"--key={self.key}", "x"))
 
 
 if __name__ == "__main__":
