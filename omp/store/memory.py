@@ -59,13 +59,13 @@ class SortedKeys:
             blocks.append([key])
             last.append(key)
             return
-        index = bisect_left(last, key)
-        if index == len(last):  # beyond every key: rows that arrive in their order end here
-            index -= 1
+        if key > last[-1]:  # beyond every key: rows that arrive in their order end here
+            index = len(blocks) - 1
             block = blocks[index]
             block.append(key)
             last[index] = key
         else:
+            index = bisect_left(last, key)
             block = blocks[index]
             place = bisect_left(block, key)
             if block[place] == key:
