@@ -150,13 +150,13 @@ def exchange(port: int, data: bytes, timeout: float = PATIENCE) -> bytes:
 @contextlib.contextmanager
 def raw_server(behave: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """The port of a server that reads a request from each connection and then does what `behave` says."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
 
     def serve() -> None:
         while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:  # closed: the test is over
+            connection, _ = listener.accept()
+            if over.is_set():
+                connection.close()
                 return
             threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
@@ -165,11 +165,16 @@ def raw_server(behave: Callable[[socket.socket], None], tls: ssl.SSLContext | No
             sock.recv(65536)
             behave(sock)
 
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        listener.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepting = threading.Thread(target=serve, daemon=True)
+        accepting.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            # Closing alone would leave the thread in accept, and with it the port in use.
+            over.set()
+            socket.create_connection(listener.getsockname(), PATIENCE).close()
+            accepting.join()
 
 
 def answering(head: str, body: bytes = b"") -> Callable[[socket.socket], None]:
