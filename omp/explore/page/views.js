@@ -1,0 +1,7 @@
+// The views. A view that has no row here has no link anywhere.
+
+/** The first part of the address → the module that fills the view, and its name in the navigation, if it stands there. */
+export const VIEWS = {
+  "": { module: "./front.js", name: "Overview" },
+  key: { module: "./reader.js", name: "Key" },
+};
