@@ -76,21 +76,37 @@ export async function vaultToken(key) {
 /**
  * Call `happened` whenever the server tells of something (server-sent events), until `signal` is aborted.
  *
- * fetch and not EventSource, which cannot sign its request. A stream that ends is opened again after a second.
+ * fetch and not EventSource, which cannot sign its request. A stream that ends is opened again after a second. It is kept
+ * only while the page is looked at: a browser has six connections to a server, for all its tabs together.
  */
 export async function follow(path, happened, signal) {
-  while (!signal.aborted) {
+  for (let again = false; !signal.aborted; again = true) {
+    await looked(signal);
+    const hidden = new AbortController();
+    const leave = () => { if (document.visibilityState === "hidden") hidden.abort(); };
+    document.addEventListener("visibilitychange", leave);
     try {
-      const answer = await ask(path, { accept: "text/event-stream", signal });
+      const answer = await ask(path, { accept: "text/event-stream", signal: AbortSignal.any([signal, hidden.signal]) });
+      if (again) happened(); // something may have happened meanwhile
       for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
         if (/^event:/m.test(text)) happened();
       }
     } catch (error) {
-      if (signal.aborted || error.status === 403 || error.status === 401) return;
+      if (error.status === 403 || error.status === 401) return;
+    } finally {
+      document.removeEventListener("visibilitychange", leave);
     }
     await pause(1000, signal);
   }
 }
+
+/** Wait until somebody looks at the page. */
+const looked = (signal) => new Promise((resolve) => {
+  const see = () => { if (document.visibilityState === "visible" || signal.aborted) resolve(); };
+  document.addEventListener("visibilitychange", see, { signal });
+  signal.addEventListener("abort", see);
+  see();
+});
 
 /** Call `again` every `milliseconds` while the page is looked at, until `signal` is aborted. A call that fails is none. */
 export async function repeat(milliseconds, again, signal) {

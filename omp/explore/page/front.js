@@ -50,5 +50,7 @@ async function tour() {
   if (document.body.dataset.demo === undefined) return null;
   const guide = await askJson("/explore/demo.json");
   return element("section", { class: "tour" }, element("h2", {}, "Begin here"),
-    element("p", {}, "This is a made-up world: the log of Ann, who has a laptop, a phone, an assistant, and had a tablet. Everybody knows her keys."));
+    element("p", {}, "This is a made-up world: the log of Ann, who has a laptop, a phone, an assistant, and had a tablet. Everybody knows her keys."),
+    element("ol", {}, guide.tour.map(({ title, why, op, claim }) => element("li", {},
+      element("a", { href: claim ? address(["log", guide.log, "claims"], { claim }) : address(["log", guide.log], { op }) }, title), `: ${why}`))));
 }

@@ -57,4 +57,7 @@ function failure(error) {
 }
 
 window.addEventListener("hashchange", show);
+// A page that is left may be kept by the browser, with its streams, which would take the connections of the next one.
+window.addEventListener("pagehide", () => { shown?.leaving.abort(); shown = null; });
+window.addEventListener("pageshow", (event) => { if (event.persisted) show(); });
 show();

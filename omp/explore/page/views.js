@@ -3,5 +3,7 @@
 /** The first part of the address → the module that fills the view, and its name in the navigation, if it stands there. */
 export const VIEWS = {
   "": { module: "./front.js", name: "Overview" },
+  logs: { module: "./logs.js", name: "Logs" },
+  log: { module: "./log.js" },
   key: { module: "./reader.js", name: "Key" },
 };

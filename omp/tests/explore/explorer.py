@@ -51,6 +51,7 @@ class ExplorerInABrowser(unittest.TestCase):
     def setUp(self) -> None:
         self.browser.complaints.clear()
         self.browser.requested.clear()
+        self.on_a_screen(1280, 900)
 
     def tearDown(self) -> None:
         self.assertEqual(self.browser.complaints, [])
@@ -98,7 +99,8 @@ class ExplorerInABrowser(unittest.TestCase):
             " for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind)); })()"
         )
 
-    def on_a_phone(self) -> None:
-        """The width of a phone, until the test ends."""
-        self.browser.resize(PHONE, 844)
-        self.addCleanup(self.browser.command, "Emulation.clearDeviceMetricsOverride")
+    def on_a_screen(self, width: int, height: int) -> None:
+        """Show the page on a screen of this size, in CSS pixels."""
+        self.browser.command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
