@@ -1,5 +1,5 @@
 // This page's own copy of a log. It is read once, and then kept up to date as any peer would do it: by asking for what is
-// missing (oplog §7.3), whenever the server tells that something has happened (§7.6).
+// missing (oplog §7.3), whenever the server tells that something has happened (oplog §7.6).
 
 import { ask, askJson, follow } from "./ask.js";
 import { hex, sha256, utf8 } from "./keys.js";

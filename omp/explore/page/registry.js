@@ -7,6 +7,9 @@ const PAGE = 5000;
 const places = new Map(); // origin and id there → registration
 let cursor = "";
 
+/** Where in the change feed this page is: it is another one as soon as something has changed. */
+export const feedPosition = () => cursor;
+
 const nameOf = (one) => `${one.origin_server} ${one.origin_id}`;
 
 /** Every registration that the server has now. What has changed since the last call is all that is asked for. */

@@ -5,5 +5,10 @@ export const VIEWS = {
   "": { module: "./front.js", name: "Overview" },
   logs: { module: "./logs.js", name: "Logs" },
   log: { module: "./log.js" },
+  objects: { module: "./objects.js", name: "Objects" },
+  object: { module: "./objects.js" },
+  places: { module: "./places.js", name: "Places" },
+  vault: { module: "./vault.js", name: "Vault" },
+  profile: { module: "./profile.js", name: "Profile" },
   key: { module: "./reader.js", name: "Key" },
 };
