@@ -49,7 +49,7 @@ export class Graph {
       class: "graph", tabindex: 0, role: "application", "aria-label": "Graph of the log", "aria-describedby": "graph-help",
       wheel: (event) => this.#wheel(event), pointerdown: (event) => this.#grab(event), keydown: (event) => this.#key(event),
     }, this.names, this.svg);
-    this.lanes = new Map();
+    this.lanes = new Map((copy.keys ?? []).map((key, lane) => [key, lane])); // those that come first, then as they appear
     new ResizeObserver(() => this.draw()).observe(this.frame);
   }
 

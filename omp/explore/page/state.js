@@ -44,7 +44,7 @@ export function derived(log, ordered, count = ordered.length, supposed = new Set
   const byId = new Map(operations.map((one) => [one.id, one]));
   const targeting = (type) => grouped(operations.filter((one) => one.type === type), (one) => one.body.target);
   const refutations = targeting(REFUTATION), corrections = targeting(CORRECTION), revocations = targeting(REVOCATION);
-  const isVoid = voidness(rootOf(log), operations, byId, revocations);
+  const { isVoid } = voidness(rootOf(log), operations, byId, revocations);
   const counting = (found) => (found ?? []).filter((one) => !isVoid(one));
   const isRevoked = (grant) => lineage(grant, byId).some((one) => counting(revocations.get(one.id)).length > 0);
 
@@ -92,7 +92,14 @@ function lineage(grant, byId) {
 
 // --- void operations, §4 ---
 
-/** A function that says whether an operation is void (§4.5). */
+/** Whether the last operation of an arranged log was allowed when it was made (§4.2): otherwise it is refused. */
+export function isAuthorized(log, ordered) {
+  const byId = new Map(ordered.map((one) => [one.id, one])), one = ordered.at(-1);
+  const revocations = grouped(ordered.filter(({ type }) => type === REVOCATION), ({ body }) => body.target);
+  return one.author === rootOf(log) || voidness(rootOf(log), ordered, byId, revocations).authority(one).length > 0;
+}
+
+/** What decides whether an operation is void (§4.5): {isVoid, authority}, two functions of an operation. */
 function voidness(root, operations, byId, revocations) {
   const grantsTo = grouped(operations.filter((one) => one.type === GRANT), (one) => one.body.grantee);
   const revoking = (grant) => lineage(grant, byId).flatMap((one) => revocations.get(one.id) ?? []);
@@ -115,7 +122,7 @@ function voidness(root, operations, byId, revocations) {
     if (!known.has(one)) known.set(one, authority(one).every((grant) => isGone(grant, one)));
     return known.get(one);
   }
-  return isVoid;
+  return { isVoid, authority };
 }
 
 /** Whether a grant covers an operation (§4.3). That a grant attenuates its parent is known: else it was refused. */

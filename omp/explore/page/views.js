@@ -5,6 +5,7 @@ export const VIEWS = {
   "": { module: "./front.js", name: "Overview" },
   logs: { module: "./logs.js", name: "Logs" },
   log: { module: "./log.js" },
+  replicas: { module: "./replicas.js", name: "Replicas" },
   objects: { module: "./objects.js", name: "Objects" },
   object: { module: "./objects.js" },
   places: { module: "./places.js", name: "Places" },

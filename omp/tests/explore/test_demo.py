@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import omp
 from omp.explore.demo import diary, household
 from omp.explore.demo.household import keys_of
 from omp.rules import engines
 from omp.rules.engines import CryptographyMissing, secret_keys
+from omp.tests.explore import picture
 from omp.tests.harness import Client
 from omp.web.settings import SettingError
 
@@ -166,6 +168,10 @@ class Files(unittest.TestCase):
         from omp.tests.explore.household import made
 
         self.assertEqual(household.FILE.read_text(encoding="utf-8"), made())
+
+    def test_the_picture_is_what_its_maker_draws(self) -> None:
+        self.assertEqual(picture.FILE.read_text(encoding="utf-8"), picture.made())
+        ElementTree.fromstring(picture.made())
 
     def test_every_device_agrees_on_what_it_knows(self) -> None:
         ann = diary.told()

@@ -30,6 +30,7 @@ class EveryView(ExplorerInABrowser):
             ("graph", ("log", log), {"op": stops["A fork"]}, ".checks .good"),
             ("claims", ("log", log, "claims"), {"search": "alarm"}, "tbody a"),
             ("grants", ("log", log, "grants"), {}, ".tree"),
+            ("replicas", ("replicas",), {}, ".agreement .good"),
             ("objects", ("objects",), {}, "tbody"),
             ("places", ("places",), {"lat": "48.2", "lon": "16.37", "range": "10000"}, ".found li"),
             ("vault", ("vault",), {}, "form"),
