@@ -22,6 +22,7 @@ The folders are the floors, and imports go down only:
 ``store``      tables in memory or in one SQLite file, behind one small port
 ``web``        HTTP/1.1, the route table, errors
 ``protocols``  the five, a folder each; none imports another
+``explore``    the page at ``/explore`` that shows what the server holds
 ``tools``      the commands of ``python -m omp``
 ``entry``      settings, wiring, start and stop
 =============  =====================================================================
@@ -81,6 +82,7 @@ def running(
     tls_key: "str | None" = None,
     access_log: "bool | None" = None,
     nexus_defaults: "str | None" = None,
+    demo: "bool | None" = None,
     log: "Callable[[str], None] | None" = None,
 ) -> Running:
     """Start a server that serves from threads of this process, until its ``with`` block ends or ``stop()`` is called.
@@ -112,5 +114,6 @@ def running(
         "--tls-key": tls_key,
         "--access-log": access_log,
         "--nexus-defaults": nexus_defaults,
+        "--demo": demo,
     }
     return start(settings or {}, {flag: value for flag, value in keywords.items() if value is not None}, log)

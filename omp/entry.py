@@ -23,10 +23,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omp import Running, __version__
 from omp.rules.engines import best_engine
@@ -88,6 +88,7 @@ SETTINGS = (
         None,
         "bearer token of /admin and /metrics; without it, they answer this machine only",
     ),
+    Setting("demo", "OMP_DEMO", switch, False, "1: start with a small world to look at, in memory", "--demo"),
 )
 """The server's own; the signature guard and the protocols list theirs beside the code that reads them."""
 
@@ -137,7 +138,10 @@ def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 def _protocols() -> list[ModuleType]:
     """The packages of :data:`PROTOCOLS`; whoever vendors ``omp/`` may leave some of their folders out."""
-    names = [f"omp.protocols.{name}" for name in PROTOCOLS]
+    return _there(f"omp.protocols.{name}" for name in PROTOCOLS)
+
+
+def _there(names: Iterable[str]) -> list[ModuleType]:
     return [importlib.import_module(name) for name in names if importlib.util.find_spec(name)]
 
 
@@ -154,6 +158,7 @@ class Parts:
     clock: Clock
     notices: Sequence[str]
     certificate: tuple[str | None, str | None]  # the files of the certificate and its key
+    peer: Running | None = None  # the second server of a demo
 
     def renew_certificate(self) -> None:
         """Read the certificate again, for the connections that begin from now on (omp §1.2).
@@ -174,6 +179,8 @@ class Parts:
     def stop(self, seconds: float) -> bool:
         """Finish the requests under way for at most `seconds`, then close everything; whether all were finished."""
         finished = self.http.stop(seconds)
+        if self.peer is not None:
+            self.peer.stop()
         self.application.close()
         self.store.close()
         return finished
@@ -195,6 +202,8 @@ def build(
     settings = read_settings(SETTINGS, environ)
     addresses = read_settings(ADDRESS_SETTINGS, environ)
     guarding = read_settings(SIGNATURE_SETTINGS, environ)
+    if settings["demo"]:
+        _check_demo(settings["storage"], guarding["mode"])
     # A nonce is remembered for as long as its signature is accepted, by whichever of the protocols: omp §9.3.
     clock = Clock(max(guarding["max_age"], Policy.max_age) + Policy.max_ahead, *clocks)
     if wrong := clock.wrong():
@@ -235,12 +244,46 @@ def build(
     http.application = application = Application(mounts, log, context.max_body, addressing, store.damage)
     application.start()
     notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
-    return Parts(http, store, application, clock, notices, (settings["tls_cert"], settings["tls_key"]))
+    parts = Parts(http, store, application, clock, notices, (settings["tls_cert"], settings["tls_key"]))
+    if settings["demo"]:
+        parts.notices = [*notices, f"A small world to look at, in memory: {http.url}/explore"]
+        parts.peer = _begin_demo(parts, settings, log)
+    return parts
 
 
 def _mounts(context: Context) -> list[Mount]:
-    mounts = [protocol.mount(context) for protocol in _protocols()]
+    rooms = [*_protocols(), *_there(["omp.explore"])]
+    mounts = [room.mount(context) for room in rooms]
     return [system.mount(context, mounts), *mounts]
+
+
+def _check_demo(storage: str, mode: str) -> None:
+    """Raise :class:`SettingError` where the demo would touch somebody's data, or could not be made."""
+    wanted = "--demo (OMP_DEMO) shows a made-up world, whose keys everybody knows"
+    if storage != "memory":
+        raise SettingError(f"{wanted}, so it runs in memory only: leave --storage (OMP_STORAGE) out")
+    if mode == "strict":
+        raise SettingError(f"{wanted}, so it has no --sig-mode strict (OMP_SIG_MODE): leave that out")
+    if len(_protocols()) < len(PROTOCOLS) or not _there(["omp.explore"]):
+        raise SettingError("--demo (OMP_DEMO) needs omp/explore and all protocols, and this copy lacks some")
+
+
+def _begin_demo(parts: Parts, settings: Mapping[str, Any], log: Callable[[str], None]) -> Running:
+    """Fill the server; returns the second one, to which the first refers."""
+    explore = importlib.import_module("omp.explore.demo")
+
+    def start_peer(fill: Callable[[Application], None]) -> Running:
+        return start({}, {"--host": settings["host"]}, log, fill)
+
+    try:
+        return cast("Running", explore.begin(parts.application, start_peer, settings["admin_token"]))
+    except BaseException as error:
+        parts.http.server_close()
+        parts.application.close()
+        parts.store.close()
+        if isinstance(error, explore.DemoRefused):
+            raise SettingError(f"--demo (OMP_DEMO) cannot be made with these settings: {error}") from None
+        raise
 
 
 def _listen(
@@ -271,13 +314,21 @@ def _tls_context(certificate: str | None, private_key: str | None) -> ssl.SSLCon
 # --- In a thread: omp.running -----------------------------------------------------------------------------------
 
 
-def start(settings: Mapping[str, str], flags: Mapping[str, Any], log: Callable[[str], None] | None = None) -> Running:
+def start(
+    settings: Mapping[str, str],
+    flags: Mapping[str, Any],
+    log: Callable[[str], None] | None = None,
+    fill: Callable[[Application], None] | None = None,
+) -> Running:
     """Build a server and serve from threads of this process; see :func:`omp.running`.
 
-    `settings` maps variables to text, `flags` maps flags of ``server.py`` to values and wins over them.
+    `settings` maps variables to text, `flags` maps flags of ``server.py`` to values and wins over them.  `fill` puts
+    something into the server before it serves.
     """
     lines: list[str] = []
     parts = build(_embedded_environment(settings, flags), log or lines.append)
+    if fill is not None:
+        fill(parts.application)
     accepting = threading.Thread(
         target=parts.http.serve_forever, args=(EMBEDDED_POLL_SECONDS,), name="omp accept", daemon=True
     )

@@ -309,7 +309,7 @@ class Package(unittest.TestCase):
                 subprocess.run([sys.executable, "-B", *how], cwd=folder, capture_output=True, text=True, timeout=60)
                 for how in (["-c", script], ["-m", "omp"])
             )
-        self.assertEqual(list(json.loads(served.stdout)["protocols"]), ["system", "objects", "oplog"])
+        self.assertEqual(list(json.loads(served.stdout)["protocols"]), ["system", "objects", "oplog", "explore"])
         self.assertEqual(
             re.findall(r"^  ([a-z]+)", listed.stdout, re.MULTILINE),
             ["keygen", "sign", "log", "store", "backup", "completion"],

@@ -18,7 +18,7 @@ from omp.tests import TOP
 
 PACKAGE = TOP / "omp"
 PAGE = PACKAGE / "README.md"
-LISTED = ("rules", "store", "web", "protocols", "tools")
+LISTED = ("rules", "store", "web", "protocols", "explore", "tools")
 ONLY_PACKAGES = {"protocols/__init__.py", "tools/__init__.py"}
 """What only makes a folder a package."""
 A_MINUTE = 25

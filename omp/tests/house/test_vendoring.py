@@ -22,7 +22,7 @@ from omp.tests import TOP
 
 GUIDE = TOP / "omp" / "README.md"
 OTHER_PROTOCOLS = ("protocols/objects", "protocols/avp", "protocols/mrs", "protocols/nexus")
-MAY_BE_LEFT_OUT = ("tests", "tools", *OTHER_PROTOCOLS)
+MAY_BE_LEFT_OUT = ("tests", "tools", "explore", *OTHER_PROTOCOLS)
 """Folders of ``omp/`` that a copy can do without and still serve the log."""
 ONE_PAGE = ("__init__.py", "rules", "protocols/oplog/definition.py")
 """What one page of teaching needs: no store, no web."""

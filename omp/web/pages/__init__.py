@@ -64,7 +64,7 @@ def _quality(media_type: str, ranges: Mapping[str, float]) -> float:
 @functools.cache
 def docs_page() -> Response:
     """``/docs``, read from the disk once."""
-    return _page(_assembled("docs.html"))
+    return page_response(assembled("docs.html"))
 
 
 def home_page(document: Mapping[str, Any]) -> Response:
@@ -83,9 +83,17 @@ def home_page(document: Mapping[str, Any]) -> Response:
         for path, item in document["paths"].items()
         if path.startswith("/.well-known/") and "get" in item and "{" not in path
     ]
+    # A copy of the package may have no explorer.
+    explorer = (
+        '<dt><a href="/explore">/explore</a></dt><dd>What this server holds, to be looked at.</dd>\n'
+        if "/explore" in document["paths"]
+        else ""
+    )
     facts = {name: escape(info.get(name, "")) for name in ("title", "description", "version")}
-    filled = Template(_assembled("home.html")).substitute(facts, protocols="".join(tags), documents="".join(documents))
-    return _page(filled, (("Vary", "Accept"),))
+    filled = Template(assembled("home.html")).substitute(
+        facts, explorer=explorer, protocols="".join(tags), documents="".join(documents)
+    )
+    return page_response(filled, (("Vary", "Accept"),))
 
 
 def _prose(text: str) -> str:
@@ -101,34 +109,45 @@ _LINKED = {
 }
 
 
-def _assembled(name: str) -> str:
-    """The HTML file `name` of this folder with the styles and scripts that it names put in, each kind as one block."""
-    page = (_FOLDER / name).read_text(encoding="utf-8")
+def assembled(name: str, folder: Path = _FOLDER) -> str:
+    """The HTML file `name` of `folder` with the styles and scripts that it names put in, each kind as one block.
+
+    What it names and `folder` does not have is taken from this folder.
+    """
+    page = (folder / name).read_text(encoding="utf-8")
     for tag, links in _LINKED.items():
-        page = re.sub(links, functools.partial(_block, tag), page)
+        page = re.sub(links, functools.partial(_block, tag, folder), page)
     return page
 
 
-def _block(tag: str, links: re.Match[str]) -> str:
+def _block(tag: str, folder: Path, links: re.Match[str]) -> str:
     files = re.findall(r'(?:href|src)="([a-z]+\.[a-z]+)"', links[0])
-    return f"<{tag}>\n{''.join((_FOLDER / file).read_text(encoding='utf-8') for file in files)}</{tag}>\n"
+    texts = (next(at / file for at in (folder, _FOLDER) if (at / file).exists()) for file in files)
+    return f"<{tag}>\n{''.join(one.read_text(encoding='utf-8') for one in texts)}</{tag}>\n"
 
 
-def _page(text: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+def page_response(text: str, headers: tuple[tuple[str, str], ...] = (), *, modules: bool = False) -> Response:
+    """The answer with the page `text`; with `modules`, it may also load ES modules of this server."""
     page = text.encode()
-    policy = ("Content-Security-Policy", content_security_policy(page))
+    policy = ("Content-Security-Policy", content_security_policy(page, modules=modules))
     return Response(200, page, HTML, headers=(policy, ("Referrer-Policy", "no-referrer"), *headers))
 
 
 # --- The policy, CSP level 3 --------------------------------------------------------------------------------------
 
 
-def content_security_policy(page: bytes) -> str:
-    """The policy under which the inline blocks of `page`, and nothing else, take effect."""
+def content_security_policy(page: bytes, *, modules: bool = False) -> str:
+    """The policy under which the inline blocks of `page`, and nothing else, take effect.
+
+    With `modules` the scripts of this server do, too, and the page may have no inline ones.  Nobody else's text passes
+    for a script then: every answer says which type it has, and that it is to be believed (``nosniff``).  Such a page
+    makes all that it shows of elements and text: the browser refuses it HTML from a string (trusted types).
+    """
+    scripts = ["script-src 'self'", "require-trusted-types-for 'script'", "trusted-types 'none'"]
     return "; ".join(
         [
             "default-src 'none'",
-            f"script-src {_sources(page, b'script')}",
+            *(scripts if modules else [f"script-src {_sources(page, b'script')}"]),
             f"style-src {_sources(page, b'style')}",
             "connect-src 'self'",
             "img-src data:",
