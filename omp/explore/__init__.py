@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from omp import __version__
+from omp.rules.schema import record
 from omp.web.errors import ApiError
 from omp.web.messages import JSON, Request, Response, json_response
 from omp.web.pages import HTML, assembled, page_response
@@ -76,6 +77,8 @@ def file_of_page(request: Request, explorer: Explorer) -> Response:
     return Response(200, body, media_type)
 
 
+_DATA = record("What the page draws: the coastlines of its map, or the guide of the demo.", {})
+
 ROUTES = (
     Route(
         "GET",
@@ -91,7 +94,7 @@ ROUTES = (
         "/explore/{file}",
         file_of_page,
         "A file of that page",
-        {200: "A script, or data that the page draws", 404: "The page has no such file"},
+        {200: ("A script, or data that the page draws", _DATA), 404: "The page has no such file"},
         produces=(JAVASCRIPT, JSON),
         name="getExplorerFile",
     ),
@@ -107,5 +110,6 @@ def mount(context: Context) -> Mount:
         ROUTES,
         Explorer(),
         owns=("/explore",),
+        parameters={"file": "the name of a file of the page"},
         about="What this server holds, to be looked at in a browser: open `/explore`.",
     )

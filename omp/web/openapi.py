@@ -84,6 +84,7 @@ TEXTS: Mapping[str, str] = {
     "application/x-ndjson": "JSON texts, one a line, each line ended by a line feed.",
     "text/event-stream": "Server-sent events.",
     "text/html": "A page for people.",
+    "text/javascript": "A module that a page loads.",
     "text/plain": "Lines of text.",
 }
 """The media types beside JSON, and what a text of each is."""

@@ -39,6 +39,9 @@ def undocumented(value: Any, schema: Any, place: str) -> Iterator[str]:
 WITHOUT = {
     "describeServer 200 text/html; charset=utf-8": "a page, which the server makes of the document",
     "getDocs 200 text/html; charset=utf-8": "a page of 80 KB",
+    "getExplorer 200 text/html; charset=utf-8": "another page",
+    "getExplorerFile 200 text/javascript; charset=utf-8": "its scripts",
+    "getExplorerFile 200 application/json": "the coastlines of the world",
     "getOpenApi 200 application/json": "the document itself",
 }
 """Bodies of which no example is shown, and why."""
