@@ -39,6 +39,10 @@ def chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
+_PATIENCE = 5 * PATIENCE
+"""Seconds for any one answer: some take Chromium a second on a quiet machine, and a busy one may stop it altogether."""
+
+
 class BrowserError(Exception):
     """The browser did not do what it was told; the text says what it said instead."""
 
@@ -78,7 +82,7 @@ class Page:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._commands, json.dumps(message).encode() + b"\0")
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + _PATIENCE
         while True:
             answer = self._next(until)
             if answer.get("id") == self._number:
@@ -118,7 +122,7 @@ class Page:
 
     def wait_for(self, condition: str) -> Any:
         """Evaluate `condition` until it is true, and return its value."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + _PATIENCE
         while not (value := self._while_pages_change(condition)):
             if time.monotonic() > until:
                 raise BrowserError(f"It never came true: {condition}")
@@ -158,5 +162,5 @@ class Page:
         os.close(self._commands)
         os.close(self._answers)
         self._process.terminate()
-        self._process.wait(PATIENCE)
+        self._process.wait(_PATIENCE)
         self._profile.cleanup()
