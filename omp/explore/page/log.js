@@ -57,6 +57,12 @@ function graph(copy, { page: place, query: first, signal }) {
   const picture = new Graph(copy, (id) => location.replace(here({ op: id })));
   const slider = element("input", { type: "range", min: 1, max: total(), value: total() });
   slider.addEventListener("input", () => location.replace(here({ at: Number(slider.value) === total() ? "" : slider.value })));
+  const play = button("Play", () => playing.toggle(), { class: "plain", "aria-pressed": "false" });
+  const playing = player(play, () => {
+    const next = shownCount() === total() ? 1 : shownCount() + 1;
+    location.replace(here({ at: next === total() ? "" : next }));
+    return next < total();
+  }, signal);
   const counts = element("p", { class: "counts", "aria-live": "polite" });
   const detail = element("div", {});
   let state = copy.state;
@@ -77,7 +83,7 @@ function graph(copy, { page: place, query: first, signal }) {
 
   place.append(
     element("div", { class: "tools" },
-      field("log-at", "How much of the log", slider),
+      field("log-at", "How much of the log", slider), play,
       button("−", () => picture.zoom(1 / 1.4), { class: "plain", "aria-label": "farther" }), button("+", () => picture.zoom(1.4), { class: "plain", "aria-label": "nearer" }),
       button("All", () => picture.fit(), { class: "plain" }), button("Newest", () => picture.newest(), { class: "plain" })),
     counts, picture.frame,
@@ -93,6 +99,19 @@ function graph(copy, { page: place, query: first, signal }) {
   requestAnimationFrame(() => { picture.begin(); update(query); });
   update(query);
   return update;
+}
+
+/** Calls `step` a few times a second, from one press of the button to the next, or until it returns false. */
+function player(pressed, step, signal) {
+  let timer = null;
+  const toggle = () => {
+    if (timer) clearInterval(timer);
+    timer = timer ? null : setInterval(() => { if (!step()) toggle(); }, 300);
+    pressed.setAttribute("aria-pressed", String(timer !== null));
+    pressed.textContent = timer ? "Stop" : "Play";
+  };
+  signal.addEventListener("abort", () => clearInterval(timer));
+  return { toggle };
 }
 
 /** The state in a line. */
