@@ -217,7 +217,7 @@ class Large(ExplorerInABrowser):
     """A log of many operations: 5,000 where the long tests run."""
 
     environ: ClassVar[dict[str, str]] = {}
-    OPERATIONS = 5_000 if ALL else 1_000
+    OPERATIONS = 5_000 if ALL else 300
 
     def test_is_drawn_and_moved_and_only_what_is_in_view(self) -> None:
         log, lines = long_log(self.OPERATIONS)
