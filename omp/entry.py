@@ -26,7 +26,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from omp import Running, __version__
 from omp.rules.engines import best_engine
@@ -202,8 +202,9 @@ def build(
     settings = read_settings(SETTINGS, environ)
     addresses = read_settings(ADDRESS_SETTINGS, environ)
     guarding = read_settings(SIGNATURE_SETTINGS, environ)
-    if settings["demo"]:
-        _check_demo(settings["storage"], guarding["mode"])
+    demo = _demo() if settings["demo"] else None
+    if demo is not None:
+        demo.check(settings["storage"], guarding["mode"])
     # A nonce is remembered for as long as its signature is accepted, by whichever of the protocols: omp §9.3.
     clock = Clock(max(guarding["max_age"], Policy.max_age) + Policy.max_ahead, *clocks)
     if wrong := clock.wrong():
@@ -245,9 +246,17 @@ def build(
     application.start()
     notices = [f"Ed25519 verification: {engine.name}", *signatures.notices(), *unknown]
     parts = Parts(http, store, application, clock, notices, (settings["tls_cert"], settings["tls_key"]))
-    if settings["demo"]:
+    if demo is not None:
         parts.notices = [*notices, f"A small world to look at, in memory: {http.url}/explore"]
-        parts.peer = _begin_demo(parts, settings, log)
+        try:
+            parts.peer = demo.begin(
+                application, lambda fill: start({}, {"--host": settings["host"]}, log, fill), settings["admin_token"]
+            )
+        except BaseException:
+            http.server_close()
+            application.close()
+            store.close()
+            raise
     return parts
 
 
@@ -257,33 +266,12 @@ def _mounts(context: Context) -> list[Mount]:
     return [system.mount(context, mounts), *mounts]
 
 
-def _check_demo(storage: str, mode: str) -> None:
-    """Raise :class:`SettingError` where the demo would touch somebody's data, or could not be made."""
-    wanted = "--demo (OMP_DEMO) shows a made-up world, whose keys everybody knows"
-    if storage != "memory":
-        raise SettingError(f"{wanted}, so it runs in memory only: leave --storage (OMP_STORAGE) out")
-    if mode == "strict":
-        raise SettingError(f"{wanted}, so it has no --sig-mode strict (OMP_SIG_MODE): leave that out")
-    if len(_protocols()) < len(PROTOCOLS) or not _there(["omp.explore"]):
+def _demo() -> ModuleType:
+    """The package of the demo; :class:`SettingError` where this copy lacks what it needs."""
+    found = _there(["omp.explore"])
+    if not found or len(_protocols()) < len(PROTOCOLS):
         raise SettingError("--demo (OMP_DEMO) needs omp/explore and all protocols, and this copy lacks some")
-
-
-def _begin_demo(parts: Parts, settings: Mapping[str, Any], log: Callable[[str], None]) -> Running:
-    """Fill the server; returns the second one, to which the first refers."""
-    explore = importlib.import_module("omp.explore.demo")
-
-    def start_peer(fill: Callable[[Application], None]) -> Running:
-        return start({}, {"--host": settings["host"]}, log, fill)
-
-    try:
-        return cast("Running", explore.begin(parts.application, start_peer, settings["admin_token"]))
-    except BaseException as error:
-        parts.http.server_close()
-        parts.application.close()
-        parts.store.close()
-        if isinstance(error, explore.DemoRefused):
-            raise SettingError(f"--demo (OMP_DEMO) cannot be made with these settings: {error}") from None
-        raise
+    return importlib.import_module("omp.explore.demo")
 
 
 def _listen(

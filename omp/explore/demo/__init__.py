@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from omp.explore import Explorer
 from omp.web.messages import JSON, Request
 from omp.web.routes import Application
+from omp.web.settings import SettingError
 
 
 class SecondServer(Protocol):
@@ -44,8 +45,17 @@ Fill = Callable[[Application], None]
 """Puts something into a server before it serves."""
 
 
-class DemoRefused(Exception):
-    """A route refused what the demo sends: a fault of the demo's, or a setting that forbids it; the text says which."""
+class DemoRefused(SettingError):
+    """The demo cannot be made with these settings; the text says why."""
+
+
+def check(storage: str, mode: str) -> None:
+    """Raise :class:`DemoRefused` where the demo would touch somebody's data, or could not be made."""
+    wanted = "--demo (OMP_DEMO) shows a made-up world, whose keys everybody knows"
+    if storage != "memory":
+        raise DemoRefused(f"{wanted}, so it runs in memory only: leave --storage (OMP_STORAGE) out")
+    if mode == "strict":
+        raise DemoRefused(f"{wanted}, so it has no --sig-mode strict (OMP_SIG_MODE): leave that out")
 
 
 class Visitor:
@@ -64,7 +74,10 @@ class Visitor:
         answer = self._application.answer(request)
         said = bytes(answer.body)
         if answer.status >= 400:
-            raise DemoRefused(f"{method} {target} was answered {answer.status}: {said[:300].decode(errors='replace')}")
+            raise DemoRefused(
+                "--demo (OMP_DEMO) cannot be made with these settings: "
+                f"{method} {target} was answered {answer.status}: {said[:300].decode(errors='replace')}"
+            )
         return json.loads(said) if said else None
 
 

@@ -7,7 +7,9 @@ import { base64, base64url, fromBase64, random, utf8 } from "./keys.js";
 
 let reader = null; // {key, keyid}: who signs, and under which name
 
-export const readAs = (key, keyid) => { reader = key && { key, keyid }; };
+export const readAs = (key, keyid) => {
+  reader = key && { key, keyid };
+};
 export const readerName = () => reader?.keyid ?? null;
 
 /** What the server refused; `status` is that of HTTP, `text` the server's sentence. */
@@ -37,7 +39,9 @@ async function sentence(answer) {
     const said = JSON.parse(text);
     const words = said.error?.message ?? said.message ?? said.detail;
     if (typeof words === "string") return words;
-  } catch { /* it is no JSON, and shown as it is */ }
+  } catch {
+    /* it is no JSON, and shown as it is */
+  }
   return text.slice(0, 300) || `the server answered ${answer.status}`;
 }
 
@@ -52,10 +56,15 @@ export async function* pages(path, options) {
 
 /** Cover method, address, body and what else is sent, with a nonce: nobody who sees the request can send it again. */
 async function sign(method, path, fields, body) {
-  if (body !== undefined) fields["Content-Digest"] = `sha-256=:${base64(new Uint8Array(await crypto.subtle.digest("SHA-256", utf8(body))))}:`;
-  const covered = [["@method", method], ["@target-uri", new URL(path, location.href).href],
-    ...Object.entries(fields).map(([name, value]) => [name.toLowerCase(), value])];
-  const parameters = `(${covered.map(([name]) => `"${name}"`).join(" ")});created=${Math.floor(Date.now() / 1000)}` +
+  if (body !== undefined)
+    fields["Content-Digest"] = `sha-256=:${base64(new Uint8Array(await crypto.subtle.digest("SHA-256", utf8(body))))}:`;
+  const covered = [
+    ["@method", method],
+    ["@target-uri", new URL(path, location.href).href],
+    ...Object.entries(fields).map(([name, value]) => [name.toLowerCase(), value]),
+  ];
+  const parameters =
+    `(${covered.map(([name]) => `"${name}"`).join(" ")});created=${Math.floor(Date.now() / 1000)}` +
     `;nonce="${base64url(random(12))}";keyid="${reader.keyid.replace(/[\\"]/g, "\\$&")}";alg="ed25519"`;
   const base = [...covered, ["@signature-params", parameters]].map(([name, value]) => `"${name}": ${value}`).join("\n");
   fields["Signature-Input"] = `sig1=${parameters}`;
@@ -68,7 +77,8 @@ export async function vaultToken(key) {
   const { nonce } = await askJson("/api/auth/keypair/challenge", { method: "POST", body: { ed25519PublicKey } });
   const bytes = fromBase64(nonce);
   // What is all printable could be a text that means something where this key is used elsewhere (avp §3.2).
-  if (bytes.length !== 32 || bytes.every((one) => one >= 0x20 && one <= 0x7e)) throw new Error("the server's nonce is none to be signed");
+  if (bytes.length !== 32 || bytes.every((one) => one >= 0x20 && one <= 0x7e))
+    throw new Error("the server's nonce is none to be signed");
   const signature = base64(await key.sign(bytes));
   return (await askJson("/api/auth/keypair/token", { method: "POST", body: { ed25519PublicKey, nonce, signature } })).token;
 }
@@ -83,7 +93,9 @@ export async function follow(path, happened, signal) {
   for (let again = false; !signal.aborted; again = true) {
     await looked(signal);
     const hidden = new AbortController();
-    const leave = () => { if (document.visibilityState === "hidden") hidden.abort(); };
+    const leave = () => {
+      if (document.visibilityState === "hidden") hidden.abort();
+    };
     document.addEventListener("visibilitychange", leave);
     try {
       const answer = await ask(path, { accept: "text/event-stream", signal: AbortSignal.any([signal, hidden.signal]) });
@@ -101,12 +113,15 @@ export async function follow(path, happened, signal) {
 }
 
 /** Wait until somebody looks at the page. */
-const looked = (signal) => new Promise((resolve) => {
-  const see = () => { if (document.visibilityState === "visible" || signal.aborted) resolve(); };
-  document.addEventListener("visibilitychange", see, { signal });
-  signal.addEventListener("abort", see);
-  see();
-});
+const looked = (signal) =>
+  new Promise((resolve) => {
+    const see = () => {
+      if (document.visibilityState === "visible" || signal.aborted) resolve();
+    };
+    document.addEventListener("visibilitychange", see, { signal });
+    signal.addEventListener("abort", see);
+    see();
+  });
 
 /** Call `again` every `milliseconds` while the page is looked at, until `signal` is aborted. A call that fails is none. */
 export async function repeat(milliseconds, again, signal) {
@@ -116,7 +131,15 @@ export async function repeat(milliseconds, again, signal) {
   }
 }
 
-const pause = (milliseconds, signal) => new Promise((resolve) => {
-  const timer = setTimeout(resolve, milliseconds);
-  signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
-});
+const pause = (milliseconds, signal) =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });

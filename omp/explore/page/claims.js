@@ -25,8 +25,13 @@ export default function fill(copy, { page, query: first, signal }) {
   let query = first;
   const here = (changes) => address(["log", copy.log, "claims"], { ...query, ...changes });
   const search = textInput({ type: "search", value: query.search ?? "" });
-  const status = element("select", {}, ["", ...Object.keys(CONDITIONS)].map((one) => element("option", { value: one }, one || "all")));
-  const results = element("div", {}), why = element("div", {});
+  const status = element(
+    "select",
+    {},
+    ["", ...Object.keys(CONDITIONS)].map((one) => element("option", { value: one }, one || "all")),
+  );
+  const results = element("div", {});
+  const why = element("div", {});
   search.addEventListener("input", () => location.replace(here({ search: search.value })));
   status.addEventListener("change", () => location.replace(here({ status: status.value })));
 
@@ -35,30 +40,60 @@ export default function fill(copy, { page, query: first, signal }) {
     if (document.activeElement !== search) search.value = query.search ?? "";
     status.value = query.status ?? "";
     const words = (query.search ?? "").toLowerCase().split(/\s+/).filter(Boolean);
-    const found = copy.ordered.filter((one) => one.type === CLAIM && (!query.status || conditionOf(copy.state.of.get(one.id)) === query.status) &&
-      words.every((word) => `${one.body.subject} ${summary(one)} ${one.body.method} ${copy.nameOf(one.author)}`.toLowerCase().includes(word)));
+    const found = copy.ordered.filter(
+      (one) =>
+        one.type === CLAIM &&
+        (!query.status || conditionOf(copy.state.of.get(one.id)) === query.status) &&
+        words.every((word) =>
+          `${one.body.subject} ${summary(one)} ${one.body.method} ${copy.nameOf(one.author)}`.toLowerCase().includes(word),
+        ),
+    );
     results.replaceChildren(claimTable(copy, found.reverse(), query.claim, here));
-    why.replaceChildren(...(query.claim && copy.byId.has(query.claim) ? reasons(copy, query, here) : [element("p", { class: "hint" }, "Choose a claim: what it rests on is shown here.")]));
+    why.replaceChildren(
+      ...(query.claim && copy.byId.has(query.claim)
+        ? reasons(copy, query, here)
+        : [element("p", { class: "hint" }, "Choose a claim: what it rests on is shown here.")]),
+    );
   };
-  page.append(element("div", { class: "tools" }, field("claims-search", "Search", search), field("claims-status", "Condition", status)), why, results);
-  const growing = copy.grown = () => update(query);
-  signal.addEventListener("abort", () => { if (copy.grown === growing) copy.grown = null; });
+  page.append(
+    element("div", { class: "tools" }, field("claims-search", "Search", search), field("claims-status", "Condition", status)),
+    why,
+    results,
+  );
+  copy.whenGrown(() => update(query), signal);
   update(query);
   return update;
 }
 
 function claimTable(copy, found, chosen, here) {
   const rows = found.slice(0, MOST_ROWS).map((one) => {
-    const condition = conditionOf(copy.state.of.get(one.id)), { body } = one;
-    return element("tr", { class: one.id === chosen && "chosen" },
-      element("td", {}, element("a", { href: here({ claim: one.id, if: "" }), "aria-current": one.id === chosen && "true" }, body.predicate), element("div", { class: "hint" }, `about ${body.subject}`)),
-      element("td", {}, element("div", { class: "value" }, typeof body.object === "string" ? body.object : canonical(body.object))),
+    const condition = conditionOf(copy.state.of.get(one.id));
+    const { body } = one;
+    return element(
+      "tr",
+      { class: one.id === chosen && "chosen" },
+      element(
+        "td",
+        {},
+        element("a", { href: here({ claim: one.id, if: "" }), "aria-current": one.id === chosen && "true" }, body.predicate),
+        element("div", { class: "hint" }, `about ${body.subject}`),
+      ),
+      element(
+        "td",
+        {},
+        element("div", { class: "value" }, typeof body.object === "string" ? body.object : canonical(body.object)),
+      ),
       element("td", {}, confidence(body.confidence_ppm)),
       element("td", {}, element("span", { class: `condition ${condition}` }, condition)),
-      element("td", {}, copy.nameOf(one.author), element("div", { class: "hint" }, when(one.ts))));
+      element("td", {}, copy.nameOf(one.author), element("div", { class: "hint" }, when(one.ts))),
+    );
   });
   const more = found.length > MOST_ROWS ? `, of which the newest ${MOST_ROWS} are shown` : "";
-  return table(`${counted(found.length, "claim")}, the newest first${more}`, ["Claim", "Value", "Confidence", "Condition", "By"], rows);
+  return table(
+    `${counted(found.length, "claim")}, the newest first${more}`,
+    ["Claim", "Value", "Confidence", "Condition", "By"],
+    rows,
+  );
 }
 
 function confidence(ppm) {
@@ -70,13 +105,19 @@ function confidence(ppm) {
 
 function reasons(copy, query, here) {
   const claim = copy.byId.get(query.claim);
-  const supposed = query.if && copy.byId.has(query.if) ? derived(copy.log, copy.ordered, copy.ordered.length, new Set([query.if])) : null;
+  const supposed =
+    query.if && copy.byId.has(query.if) ? derived(copy.log, copy.ordered, copy.ordered.length, new Set([query.if])) : null;
   const state = supposed ?? copy.state;
-  return [element("section", { class: "detail", "aria-label": "Why" },
-    element("h2", { role: "status" }, `Why: ${summary(claim)}`),
-    element("p", {}, verdict(state.of.get(claim.id), supposed)),
-    supposed && consequences(copy, query.if, supposed, here),
-    element("ul", { class: "tree" }, node(copy, claim.id, state, { met: new Set(), here, supposed: query.if })))];
+  return [
+    element(
+      "section",
+      { class: "detail", "aria-label": "Why" },
+      element("h2", { role: "status" }, `Why: ${summary(claim)}`),
+      element("p", {}, verdict(state.of.get(claim.id), supposed)),
+      supposed && consequences(copy, query.if, supposed, here),
+      element("ul", { class: "tree" }, node(copy, claim.id, state, { met: new Set(), here, supposed: query.if })),
+    ),
+  ];
 }
 
 function verdict(now, supposed) {
@@ -92,35 +133,88 @@ function verdict(now, supposed) {
 
 /** An operation with what it rests on. One that was met before is named only, so that the tree stays finite. */
 function node(copy, id, state, shared) {
-  const one = copy.byId.get(id), now = state.of.get(id);
+  const one = copy.byId.get(id);
+  const now = state.of.get(id);
   if (!one) return element("li", {}, "An operation that is not here: ", code(id));
-  const isCause = now.status !== "active", isMarked = isCause || now.taint.length > 0;
-  const label = element("div", { class: `step ${isMarked ? "marked" : ""} ${isCause ? "cause" : ""}` },
+  const isCause = now.status !== "active";
+  const isMarked = isCause || now.taint.length > 0;
+  const label = element(
+    "div",
+    { class: `step ${isMarked ? "marked" : ""} ${isCause ? "cause" : ""}` },
     linkTo(copy, id),
     isMarked && element("strong", { class: "bad" }, isCause ? ` ✗ ${now.status}` : " ↓ tainted"),
     isCause && because(copy, now),
-    shared.met.has(id) && element("span", { class: "hint" }, " (as above)"));
+    shared.met.has(id) && element("span", { class: "hint" }, " (as above)"),
+  );
   if (shared.met.has(id)) return element("li", {}, label);
   shared.met.add(id);
   const isAsked = shared.supposed === id;
-  const ask = button(isAsked ? "Back to what is" : "What if this were false?", () => { location.hash = shared.here({ if: isAsked ? "" : id }); }, { class: "plain", "aria-pressed": String(isAsked) });
+  const ask = button(
+    isAsked ? "Back to what is" : "What if this were false?",
+    () => {
+      location.hash = shared.here({ if: isAsked ? "" : id });
+    },
+    { class: "plain", "aria-pressed": String(isAsked) },
+  );
   if (copy.state.of.get(id).status === "active") label.append(" ", ask);
-  const method = one.type === CLAIM ? element("div", { class: "hint" }, `${one.body.method}, ${Number((one.body.confidence_ppm / 10_000).toFixed(2))} % sure, by ${copy.nameOf(one.author)}`) : null;
+  const method =
+    one.type === CLAIM
+      ? element(
+          "div",
+          { class: "hint" },
+          `${one.body.method}, ${Number((one.body.confidence_ppm / 10_000).toFixed(2))} % sure, by ${copy.nameOf(one.author)}`,
+        )
+      : null;
   const sources = sourcesOf(one);
-  return element("li", {}, label, method, sources.length > 0 && element("ul", {}, sources.map((source) => node(copy, source, state, shared))));
+  return element(
+    "li",
+    {},
+    label,
+    method,
+    sources.length > 0 &&
+      element(
+        "ul",
+        {},
+        sources.map((source) => node(copy, source, state, shared)),
+      ),
+  );
 }
 
 /** The operations that changed the status of one. */
 function because(copy, now) {
   const changed = [...(now.refutedBy ?? []), ...(now.supersededBy ?? [])];
-  return changed.length > 0 && element("span", {}, " by ", changed.flatMap((id, at) => [at ? ", " : "", linkTo(copy, id)]));
+  return (
+    changed.length > 0 &&
+    element(
+      "span",
+      {},
+      " by ",
+      changed.flatMap((id, at) => [at ? ", " : "", linkTo(copy, id)]),
+    )
+  );
 }
 
 /** Which claims would hold no longer. */
 function consequences(copy, id, supposed, here) {
-  const fallen = copy.ordered.filter((one) => one.type === CLAIM && copy.state.of.get(one.id).effective && !supposed.of.get(one.id).effective);
-  return element("div", { class: "consequences", role: "status" },
-    element("p", {}, "If ", linkTo(copy, id), ` were false, ${fallen.length ? `${counted(fallen.length, "claim")} would hold no longer:` : "every claim would hold as before."}`),
-    fallen.length > 0 && element("ul", {}, fallen.slice(0, MOST_ROWS).map((one) => element("li", {}, element("a", { href: here({ claim: one.id }) }, summary(one))))),
-    element("p", { class: "hint" }, "This is derived in the page; nothing is written."));
+  const fallen = copy.ordered.filter(
+    (one) => one.type === CLAIM && copy.state.of.get(one.id).effective && !supposed.of.get(one.id).effective,
+  );
+  return element(
+    "div",
+    { class: "consequences", role: "status" },
+    element(
+      "p",
+      {},
+      "If ",
+      linkTo(copy, id),
+      ` were false, ${fallen.length ? `${counted(fallen.length, "claim")} would hold no longer:` : "every claim would hold as before."}`,
+    ),
+    fallen.length > 0 &&
+      element(
+        "ul",
+        {},
+        fallen.slice(0, MOST_ROWS).map((one) => element("li", {}, element("a", { href: here({ claim: one.id }) }, summary(one)))),
+      ),
+    element("p", { class: "hint" }, "This is derived in the page; nothing is written."),
+  );
 }

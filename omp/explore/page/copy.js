@@ -3,7 +3,7 @@
 
 import { ask, askJson, follow } from "./ask.js";
 import { hex, sha256, utf8 } from "./keys.js";
-import { GRANT, readOperations } from "./operation.js";
+import { GRANT, namedBy, readOperations } from "./operation.js";
 import { arranged, derived, rootOf, stateDocument } from "./state.js";
 
 export const MOST = 20_000; // operations; the causal past of each is kept, whose size grows with the square
@@ -20,6 +20,8 @@ export async function copyOf(log) {
 }
 
 class LogCopy {
+  #grown = new Set(); // whom to tell
+
   constructor(log) {
     this.log = log;
     this.root = rootOf(log);
@@ -71,16 +73,35 @@ class LogCopy {
     return { holds: here === there, here, there };
   }
 
-  /** Call `changed` after each catching up that followed something at the server. */
-  watch(changed, signal) {
+  /** The operations that name `id`: [in which words, the operation]. */
+  referringTo(id) {
+    return this.ordered.flatMap((other) => namedBy(other).flatMap(([words, named]) => (named === id ? [[words, other]] : [])));
+  }
+
+  /** Call `changed` whenever the copy has grown, until `signal` is aborted. */
+  whenGrown(changed, signal) {
+    this.#grown.add(changed);
+    signal.addEventListener("abort", () => this.#grown.delete(changed));
+  }
+
+  /** Keep the copy up to date, until `signal` is aborted. */
+  watch(signal) {
     let planned = false;
-    return follow(`${routeOf(this.log)}/events`, () => {
-      if (planned) return; // what comes meanwhile is read by the same catching up
-      planned = true;
-      setTimeout(() => {
-        planned = false;
-        if (!signal.aborted) this.catchUp().then(() => { if (!signal.aborted) changed(); }, () => {});
-      }, 50);
-    }, signal);
+    return follow(
+      `${routeOf(this.log)}/events`,
+      () => {
+        if (planned) return; // what comes meanwhile is read by the same catching up
+        planned = true;
+        setTimeout(() => {
+          planned = false;
+          if (!signal.aborted)
+            this.catchUp().then(
+              () => this.#grown.forEach((changed) => changed()),
+              () => {},
+            );
+        }, 50);
+      },
+      signal,
+    );
   }
 }

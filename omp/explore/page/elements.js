@@ -30,15 +30,34 @@ function filled(made, attributes, children) {
 
 /** A table with a head; `rows` are lists of cells, or elements `tr` that were made elsewhere. */
 export function table(caption, heads, rows, attributes = {}) {
-  const head = element("tr", {}, heads.map((text) => element("th", { scope: "col" }, text)));
-  const body = rows.map((row) => row instanceof Element ? row : element("tr", {}, row.map((cell) => element("td", {}, cell))));
-  return element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": caption },
-    element("table", attributes, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, body)));
+  const head = element(
+    "tr",
+    {},
+    heads.map((text) => element("th", { scope: "col" }, text)),
+  );
+  const body = rows.map((row) =>
+    row instanceof Element
+      ? row
+      : element(
+          "tr",
+          {},
+          row.map((cell) => element("td", {}, cell)),
+        ),
+  );
+  return element(
+    "div",
+    { class: "scroll", tabindex: 0, role: "group", "aria-label": caption },
+    element("table", attributes, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, body)),
+  );
 }
 
 /** Names and values below each other. */
 export function facts(pairs) {
-  return element("dl", { class: "facts" }, pairs.map(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  return element(
+    "dl",
+    { class: "facts" },
+    pairs.map(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]),
+  );
 }
 
 /** Text in a box that scrolls, and so can be reached with the keyboard; `what` names it for a screen reader. */
@@ -47,11 +66,18 @@ export const shownText = (text, what) => element("pre", { tabindex: 0, role: "gr
 /** A labelled input, select or textarea. */
 export function field(id, title, input, hint = "") {
   input.id = id;
-  return element("div", { class: "field" }, element("label", { for: id }, title), input, hint && element("p", { class: "hint" }, hint));
+  return element(
+    "div",
+    { class: "field" },
+    element("label", { for: id }, title),
+    input,
+    hint && element("p", { class: "hint" }, hint),
+  );
 }
 
 /** An input that the browser neither completes, nor keeps when the tab is restored. */
-export const textInput = (attributes = {}) => element("input", { type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off", ...attributes });
+export const textInput = (attributes = {}) =>
+  element("input", { type: "text", autocomplete: "off", spellcheck: "false", autocapitalize: "off", ...attributes });
 
 export const button = (text, click, attributes = {}) => element("button", { type: "button", click, ...attributes }, text);
 
@@ -59,7 +85,9 @@ export const code = (text) => element("code", {}, breakable(text));
 
 /** `text` in pieces between which a line may be broken: after punctuation, and in hashes, which have none. */
 export function breakable(text) {
-  return String(text).split(/(?<=[/._:=|,;@)}\]-])|(?<=[0-9A-Za-z]{16})(?=[0-9A-Za-z])/).flatMap((piece, at) => at ? [element("wbr"), piece] : [piece]);
+  return String(text)
+    .split(/(?<=[/._:=|,;@)}\]-])|(?<=[0-9A-Za-z]{16})(?=[0-9A-Za-z])/)
+    .flatMap((piece, at) => (at ? [element("wbr"), piece] : [piece]));
 }
 
 export const pretty = (value) => JSON.stringify(value, null, 2);
@@ -72,12 +100,26 @@ export const short = (id) => `${id.slice(id.lastIndexOf(":") + 1).slice(0, 8)}�
 /** A timestamp of a protocol in a form for people; one that is none stays as it is. */
 export function when(text) {
   const time = new Date(text ?? NaN);
-  return Number.isNaN(time.getTime()) ? String(text) : element("time", { datetime: time.toISOString() }, time.toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC"));
+  return Number.isNaN(time.getTime())
+    ? String(text)
+    : element(
+        "time",
+        { datetime: time.toISOString() },
+        time
+          .toISOString()
+          .replace("T", " ")
+          .replace(/\.\d+Z$/, " UTC"),
+      );
 }
 
 /** A length of time in words: the two largest units. */
 export function span(seconds) {
-  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const units = [
+    ["day", 86400],
+    ["hour", 3600],
+    ["minute", 60],
+    ["second", 1],
+  ];
   let rest = Math.max(0, Math.round(seconds));
   const said = units.flatMap(([name, size]) => {
     const many = Math.floor(rest / size);
@@ -93,7 +135,9 @@ export function span(seconds) {
  *   address(["log", log], { op: id })  →  "#/log/omp%3Aid%3A…?op=omp%3Aop%3A…"
  */
 export function address(path, query = {}) {
-  const chosen = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined));
+  const chosen = new URLSearchParams(
+    Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined),
+  );
   return `#/${path.map(encodeURIComponent).join("/")}${chosen.size ? `?${chosen}` : ""}`;
 }
 
@@ -104,5 +148,9 @@ export function placeOf(hash) {
 }
 
 function decoded(text) {
-  try { return decodeURIComponent(text); } catch { return text; }
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

@@ -7,8 +7,11 @@
 import { drawn, element } from "./elements.js";
 import { CLAIM, CORRECTION, EVIDENCE, GRANT, INFERENCE, KINDS, REFUTATION, REVOCATION, summary } from "./operation.js";
 
-const LANE = 38, TOP = 22, SIZE = 8; // pixels: height of a lane, room above the first, half the size of a shape
-const NEAR = 15, NEAREST = 90; // pixels a column: from when shapes are drawn, and no nearer
+const LANE = 38; // pixels: the height of a lane
+const TOP = 22; // the room above the first one
+const SIZE = 8; // half the size of a shape
+const NEAR = 15; // pixels a column: from when shapes are drawn
+const NEAREST = 90;
 
 /** Type → the outline of its shape around 0, 0. */
 const SHAPES = {
@@ -23,15 +26,19 @@ const SHAPES = {
 
 /** What the shapes mean, in words beside each. */
 export function legend() {
-  const entry = (shape, words) => element("li", {}, drawn("svg", { viewBox: "-13 -13 26 26", width: 22, height: 22, "aria-hidden": "true" }, shape), words);
+  const entry = (shape, words) =>
+    element("li", {}, drawn("svg", { viewBox: "-13 -13 26 26", width: 22, height: 22, "aria-hidden": "true" }, shape), words);
   const shape = (type, more = "") => drawn("path", { d: SHAPES[type], class: `shape lane-0 ${more}` });
-  return element("ul", { class: "legend" },
+  return element(
+    "ul",
+    { class: "legend" },
     Object.entries(KINDS).map(([type, words]) => entry(shape(type), words)),
     entry([shape(CLAIM), drawn("circle", { r: 12, class: "ring" })], "head: nothing builds on it yet"),
     entry([shape(CLAIM, "void"), drawn("path", { d: "M-11,11L11,-11", class: "stroke" })], "void: struck out, dashed"),
     entry([shape(CLAIM), drawn("text", { x: 5, y: -4, class: "mark" }, "F")], "F: fork, its number was used twice"),
     entry([shape(CLAIM, "hollow")], "hollow: refuted, superseded, revoked or tainted"),
-    entry(drawn("circle", { r: 8, class: "waits" }), "dotted: waits for an operation that has not come"));
+    entry(drawn("circle", { r: 8, class: "waits" }), "dotted: waits for an operation that has not come"),
+  );
 }
 
 /** `copy` is the log; `chose(id)` is called when somebody points at an operation. */
@@ -42,19 +49,32 @@ export class Graph {
     this.left = 0; // the column at the left edge, with a fraction
     this.scale = 34; // pixels a column
     this.count = 0; // how many operations are shown
+    this.waiting = []; // and how many wait, behind them
     this.chosen = null;
     this.svg = drawn("svg", { role: "img", "aria-label": "the operations, in total order" });
     this.names = element("div", { class: "lane-names", "aria-hidden": "true" });
-    this.frame = element("div", {
-      class: "graph", tabindex: 0, role: "application", "aria-label": "Graph of the log", "aria-describedby": "graph-help",
-      wheel: (event) => this.#wheel(event), pointerdown: (event) => this.#grab(event), keydown: (event) => this.#key(event),
-    }, this.names, this.svg);
+    this.frame = element(
+      "div",
+      {
+        class: "graph",
+        tabindex: 0,
+        role: "application",
+        "aria-label": "Graph of the log",
+        "aria-describedby": "graph-help",
+        wheel: (event) => this.#wheel(event),
+        pointerdown: (event) => this.#grab(event),
+        keydown: (event) => this.#key(event),
+      },
+      this.names,
+      this.svg,
+    );
     this.lanes = new Map((copy.keys ?? []).map((key, lane) => [key, lane])); // those that come first, then as they appear
     new ResizeObserver(() => this.draw()).observe(this.frame);
   }
 
-  /** Show the first `count` operations with their `state`. */
+  /** Show the first `count` operations with their `state`. Whoever looks at the end goes on looking at it. */
   show(count, state) {
+    const isAtEnd = this.left + this.#columns() > this.#total();
     this.count = count;
     this.state = state;
     this.heads = new Set(state.heads);
@@ -66,20 +86,22 @@ export class Graph {
     if (this.waiting.length) lanes.push("waiting");
     this.names.replaceChildren(...lanes.map((name, lane) => element("span", { class: `lane-${lane % 8}` }, name)));
     this.svg.setAttribute("height", lanes.length * LANE + TOP);
-    this.draw();
+    if (isAtEnd) this.newest();
+    else this.draw();
   }
 
   /** Choose an operation and bring it into view; null chooses none. */
   choose(id) {
     this.chosen = id;
     const column = this.#columnOf(id);
-    if (column !== null && (column < this.left + 2 || column > this.left + this.#columns() - 2)) this.left = column - this.#columns() / 2;
+    if (column !== null && (column < this.left + 2 || column > this.left + this.#columns() - 2))
+      this.left = column - this.#columns() / 2;
     this.draw();
   }
 
   zoom(factor, middle = this.#columns() / 2) {
     const scale = Math.min(NEAREST, Math.max(this.#width() / (this.count + 2), 0.05, this.scale * factor));
-    this.left += middle - middle * this.scale / scale;
+    this.left += middle - (middle * this.scale) / scale;
     this.scale = scale;
     this.draw();
   }
@@ -87,36 +109,60 @@ export class Graph {
   /** All of it, if that leaves room for shapes; else its end, from near. */
   begin() {
     this.fit();
-    if (this.scale < NEAR) { this.scale = NEAR + 7; this.newest(); }
+    if (this.scale < NEAR) {
+      this.scale = NEAR + 7;
+      this.newest();
+    }
   }
 
-  fit() { this.scale = Math.min(34, this.#width() / (this.#total() + 1)); this.left = -0.7; this.draw(); }
+  fit() {
+    this.scale = Math.min(34, this.#width() / (this.#total() + 1));
+    this.left = -0.7;
+    this.draw();
+  }
 
-  newest() { this.left = this.#total() - this.#columns(); this.draw(); }
+  newest() {
+    this.left = this.#total() - this.#columns();
+    this.draw();
+  }
 
   // --- drawing ---
 
-  #width() { return this.svg.clientWidth || 600; }
-  #columns() { return this.#width() / this.scale; }
-  #total() { return this.count + this.waiting.length; }
-  #x(column) { return (column - this.left) * this.scale; }
-  #y(lane) { return TOP + lane * LANE; }
-  #laneOf(index) { return this.lanes.get(this.copy.ordered[index].author); }
+  #width() {
+    return this.svg.clientWidth || 600;
+  }
+  #columns() {
+    return this.#width() / this.scale;
+  }
+  #total() {
+    return this.count + this.waiting.length;
+  }
+  #x(column) {
+    return (column - this.left) * this.scale;
+  }
+  #y(lane) {
+    return TOP + lane * LANE;
+  }
+  #laneOf(index) {
+    return this.lanes.get(this.copy.ordered[index].author);
+  }
   #columnOf(id) {
     const waits = this.waiting.findIndex((one) => one.id === id);
-    return waits >= 0 ? this.count + waits : this.copy.byId.get(id)?.index ?? null;
+    return waits >= 0 ? this.count + waits : (this.copy.byId.get(id)?.index ?? null);
   }
 
   draw() {
     if (!this.state) return;
     const most = this.#total() - this.#columns() + 1;
     this.left = Math.max(-0.7, Math.min(this.left, most));
-    const first = Math.max(0, Math.floor(this.left) - 1), end = Math.min(this.count, Math.ceil(this.left + this.#columns()) + 1);
+    const first = Math.max(0, Math.floor(this.left) - 1);
+    const end = Math.min(this.count, Math.ceil(this.left + this.#columns()) + 1);
     const near = this.scale >= NEAR;
     this.svg.replaceChildren(
       drawn("path", { class: "edges", d: this.#edgesAround(first, end, near) }),
       ...(near ? this.#shapes(first, end) : this.#dots(first, end)),
-      ...this.waiting.map((one, at) => this.#waits(one, at)));
+      ...this.waiting.map((one, at) => this.#waits(one, at)),
+    );
   }
 
   /** [parent, child, whether other operations of their lane lie between them]: of a fork, one edge passes a twin. */
@@ -134,8 +180,11 @@ export class Graph {
     const parts = [];
     for (const [parent, child, passes] of this.edges) {
       if (child < first || parent > end || child >= this.count) continue;
-      const lane = this.#laneOf(parent), other = this.#laneOf(child);
-      const [x, y, x2, y2] = [this.#x(parent), this.#y(lane), this.#x(child), this.#y(other)].map((one) => Math.round(one * 10) / 10);
+      const lane = this.#laneOf(parent);
+      const other = this.#laneOf(child);
+      const [x, y, x2, y2] = [this.#x(parent), this.#y(lane), this.#x(child), this.#y(other)].map(
+        (one) => Math.round(one * 10) / 10,
+      );
       if (near && passes) parts.push(`M${x},${y}C${x + 6},${y - 24} ${x2 - 6},${y - 24} ${x2},${y2}`);
       else if (lane === other || !near) parts.push(`M${x},${y}L${x2},${y2}`);
       else parts.push(`M${x},${y}C${x + this.scale / 2},${y2} ${x},${y2} ${x2},${y2}`);
@@ -152,28 +201,42 @@ export class Graph {
       paths.set(key, `${paths.get(key) ?? ""}M${this.#x(index).toFixed(1)},${this.#y(lane)}h0`);
     }
     const chosen = this.copy.byId.get(this.chosen);
-    const ring = chosen && chosen.index < this.count ? [drawn("circle", { class: "chosen", cx: this.#x(chosen.index), cy: this.#y(this.#laneOf(chosen.index)), r: 9 })] : [];
+    const ring =
+      chosen && chosen.index < this.count
+        ? [drawn("circle", { class: "chosen", cx: this.#x(chosen.index), cy: this.#y(this.#laneOf(chosen.index)), r: 9 })]
+        : [];
     return [...[...paths].map(([kind, d]) => drawn("path", { class: kind, d })), ...ring];
   }
 
   #shapes(first, end) {
     return this.copy.ordered.slice(first, end).map((one, at) => {
-      const now = this.state.of.get(one.id), lane = this.#laneOf(one.index);
+      const now = this.state.of.get(one.id);
+      const lane = this.#laneOf(one.index);
       const dim = now.status !== "active" || now.taint.length ? "hollow" : "";
-      return drawn("g", { class: "node", "data-id": one.id, transform: `translate(${this.#x(first + at).toFixed(1)},${this.#y(lane)})` },
+      return drawn(
+        "g",
+        { class: "node", "data-id": one.id, transform: `translate(${this.#x(first + at).toFixed(1)},${this.#y(lane)})` },
         drawn("title", {}, `${KINDS[one.type]} by ${this.copy.nameOf(one.author)}: ${summary(one).slice(0, 120)}`),
         one.id === this.chosen && drawn("circle", { r: 16, class: "chosen" }),
         drawn("path", { d: SHAPES[one.type] ?? SHAPES[CLAIM], class: `shape lane-${lane % 8} ${now.void ? "void" : dim}` }),
         now.void && drawn("path", { d: "M-11,11L11,-11", class: "stroke" }),
         this.heads.has(one.id) && drawn("circle", { r: 13, class: "ring" }),
-        this.forked.has(one.id) && drawn("text", { x: 7, y: -8, class: "mark" }, "F"));
+        this.forked.has(one.id) && drawn("text", { x: 7, y: -8, class: "mark" }, "F"),
+      );
     });
   }
 
   #waits({ id }, at) {
-    const x = this.#x(this.count + at), y = this.#y(this.lanes.size);
-    return drawn("g", { class: "node", "data-id": id, transform: `translate(${x.toFixed(1)},${y})` }, drawn("title", {}, "waits for an operation that has not come"),
-      drawn("path", { d: "M-40,0H-9", class: "waits" }), id === this.chosen && drawn("circle", { r: 16, class: "chosen" }), drawn("circle", { r: 8, class: "waits" }));
+    const x = this.#x(this.count + at);
+    const y = this.#y(this.lanes.size);
+    return drawn(
+      "g",
+      { class: "node", "data-id": id, transform: `translate(${x.toFixed(1)},${y})` },
+      drawn("title", {}, "waits for an operation that has not come"),
+      drawn("path", { d: "M-40,0H-9", class: "waits" }),
+      id === this.chosen && drawn("circle", { r: 16, class: "chosen" }),
+      drawn("circle", { r: 8, class: "waits" }),
+    );
   }
 
   // --- moving ---
@@ -182,11 +245,15 @@ export class Graph {
     const sideways = event.deltaX || (event.shiftKey ? event.deltaY : 0);
     if (!event.ctrlKey && !sideways) return; // the page scrolls
     event.preventDefault();
-    if (event.ctrlKey) this.zoom(Math.exp(-event.deltaY / 200), (event.clientX - this.svg.getBoundingClientRect().left) / this.scale);
+    if (event.ctrlKey)
+      this.zoom(Math.exp(-event.deltaY / 200), (event.clientX - this.svg.getBoundingClientRect().left) / this.scale);
     else this.pan(sideways / this.scale);
   }
 
-  pan(columns) { this.left += columns; this.draw(); }
+  pan(columns) {
+    this.left += columns;
+    this.draw();
+  }
 
   /** Drag the graph; who does not move chooses what is there. */
   #grab(down) {
@@ -195,7 +262,10 @@ export class Graph {
     let moved = false;
     const move = (event) => {
       moved ||= Math.abs(event.clientX - down.clientX) > 4;
-      if (moved) { this.left = left - (event.clientX - down.clientX) / this.scale; this.draw(); }
+      if (moved) {
+        this.left = left - (event.clientX - down.clientX) / this.scale;
+        this.draw();
+      }
     };
     const release = (event) => {
       window.removeEventListener("pointermove", move);
@@ -208,8 +278,11 @@ export class Graph {
 
   #point(event) {
     const box = this.svg.getBoundingClientRect();
-    const column = Math.round((event.clientX - box.left) / this.scale + this.left), lane = Math.round((event.clientY - box.top - TOP) / LANE);
-    const near = this.copy.ordered.slice(Math.max(0, column - 8), Math.min(this.count, column + 9)).filter((one) => this.#laneOf(one.index) === lane)
+    const column = Math.round((event.clientX - box.left) / this.scale + this.left);
+    const lane = Math.round((event.clientY - box.top - TOP) / LANE);
+    const near = this.copy.ordered
+      .slice(Math.max(0, column - 8), Math.min(this.count, column + 9))
+      .filter((one) => this.#laneOf(one.index) === lane)
       .sort((one, other) => Math.abs(one.index - column) - Math.abs(other.index - column));
     const found = event.target.closest?.("[data-id]")?.dataset.id ?? near[0]?.id;
     if (found) this.chose(found);
@@ -218,7 +291,12 @@ export class Graph {
   #key(event) {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const lane = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    const keys = { "+": () => this.zoom(1.4), "-": () => this.zoom(1 / 1.4), Home: () => this.#go(0), End: () => this.#go(this.count - 1) };
+    const keys = {
+      "+": () => this.zoom(1.4),
+      "-": () => this.zoom(1 / 1.4),
+      Home: () => this.#go(0),
+      End: () => this.#go(this.count - 1),
+    };
     if (event.ctrlKey || event.metaKey || event.altKey || !(step || lane || event.key in keys)) return;
     event.preventDefault();
     const at = this.copy.byId.get(this.chosen)?.index ?? (step > 0 ? -1 : this.count);
@@ -234,8 +312,11 @@ export class Graph {
 
   /** The nearest operation one lane up or down. */
   #goInLane(index, by) {
-    const from = Math.min(Math.max(index, 0), this.count - 1), wanted = this.#laneOf(from) + by;
-    const found = this.copy.ordered.slice(0, this.count).filter((one) => this.#laneOf(one.index) === wanted)
+    const from = Math.min(Math.max(index, 0), this.count - 1);
+    const wanted = this.#laneOf(from) + by;
+    const found = this.copy.ordered
+      .slice(0, this.count)
+      .filter((one) => this.#laneOf(one.index) === wanted)
       .sort((one, other) => Math.abs(one.index - from) - Math.abs(other.index - from))[0];
     if (found) this.chose(found.id);
   }

@@ -6,7 +6,8 @@
 export const utf8 = (text) => new TextEncoder().encode(text);
 export const base64 = (bytes) => btoa(String.fromCharCode(...bytes));
 export const base64url = (bytes) => base64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-export const fromBase64 = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (one) => one.charCodeAt(0));
+export const fromBase64 = (text) =>
+  Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (one) => one.charCodeAt(0));
 export const hex = (bytes) => Array.from(bytes, (one) => one.toString(16).padStart(2, "0")).join("");
 export const random = (size) => crypto.getRandomValues(new Uint8Array(size));
 
@@ -31,7 +32,8 @@ export async function verified(publicKey, message, signature) {
 
 // RFC 8410 §7: a private key of 32 bytes in PKCS #8, the form that WebCrypto reads, is 16 bytes and the key. The last
 // byte but four says for which algorithm: 0x70 is Ed25519, 0x6e X25519.
-const pkcs8 = (algorithm, secret) => new Uint8Array([0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, algorithm, 4, 0x22, 4, 0x20, ...secret]);
+const pkcs8 = (algorithm, secret) =>
+  new Uint8Array([0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, algorithm, 4, 0x22, 4, 0x20, ...secret]);
 
 /** The key of a 32-byte seed: {publicKey: base64url, id: its key ID, sign(bytes)}. */
 export async function keyOf(seed) {
@@ -60,7 +62,7 @@ export function seedBytes(text) {
 export function secretsIn(text) {
   if (!text.trim().startsWith("{")) return { seed: seedBytes(text.trim()), opening: null };
   const file = JSON.parse(text);
-  const written = file.ed25519Seed ?? file.ed25519_seed;  // of the tools `vault` and `log`
+  const written = file.ed25519Seed ?? file.ed25519_seed; // of the tools `vault` and `log`
   if (typeof written !== "string") throw new Error("this file has neither ed25519Seed nor ed25519_seed");
   return { seed: seedBytes(written), opening: file.x25519PrivateKey ? seedBytes(file.x25519PrivateKey) : null };
 }

@@ -18,12 +18,21 @@ const PARTS = {
 };
 
 export default async function fill(place) {
-  const { path: [, log, part = ""], page, signal } = place;
+  const {
+    path: [, log, part = ""],
+    page,
+    signal,
+  } = place;
   const copy = await copyOf(log);
   const links = Object.entries(PARTS).map(([one, { name }]) =>
-    element("a", { href: address(["log", log, ...(one ? [one] : [])]), "aria-current": one === part && "page" }, name));
-  page.append(element("h1", {}, "Operation log"), element("p", { class: "lead" }, code(log)),
-    element("nav", { class: "parts", "aria-label": "Parts of the log" }, links), agreement(copy, signal));
+    element("a", { href: address(["log", log, ...(one ? [one] : [])]), "aria-current": one === part && "page" }, name),
+  );
+  page.append(
+    element("h1", {}, "Operation log"),
+    element("p", { class: "lead" }, code(log)),
+    element("nav", { class: "parts", "aria-label": "Parts of the log" }, links),
+    agreement(copy, signal),
+  );
   const { module } = PARTS[part] ?? PARTS[""];
   if (!module) return graph(copy, place);
   return (await import(module)).default(copy, place);
@@ -34,18 +43,30 @@ function agreement(copy, signal) {
   const said = element("p", { class: "agreement", role: "status" }, "Deriving the state …");
   const compare = async () => {
     const { holds, here, there } = await copy.compare();
-    said.replaceChildren(holds
-      ? element("span", { class: "good" }, "✓ From the operations this page derives the state that the server names: checked here.")
-      : element("span", { class: "bad" }, "✗ The server names another state than the one that follows from these operations: ", code(there), ", not ", code(here), "."));
+    said.replaceChildren(
+      holds
+        ? element(
+            "span",
+            { class: "good" },
+            "✓ From the operations this page derives the state that the server names: checked here.",
+          )
+        : element(
+            "span",
+            { class: "bad" },
+            "✗ The server names another state than the one that follows from these operations: ",
+            code(there),
+            ", not ",
+            code(here),
+            ".",
+          ),
+    );
   };
   const failed = (error) => said.replaceChildren(`The state was not compared: ${error.message}.`);
   compare().catch(failed);
-  copy.watch(() => { compare().catch(failed); page(copy); }, signal);
+  copy.whenGrown(() => compare().catch(failed), signal);
+  copy.watch(signal);
   return said;
 }
-
-/** Tell the part that is shown that the log has grown. */
-const page = (copy) => copy.grown?.();
 
 // --- the graph ---
 
@@ -57,42 +78,88 @@ function graph(copy, { page: place, query: first, signal }) {
   const picture = new Graph(copy, (id) => location.replace(here({ op: id })));
   const slider = element("input", { type: "range", min: 1, max: total(), value: total() });
   slider.addEventListener("input", () => location.replace(here({ at: Number(slider.value) === total() ? "" : slider.value })));
+  const play = button("Play", () => playing.toggle(), { class: "plain", "aria-pressed": "false" });
+  const playing = player(
+    play,
+    () => {
+      const next = shownCount() === total() ? 1 : shownCount() + 1;
+      location.replace(here({ at: next === total() ? "" : next }));
+      return next < total();
+    },
+    signal,
+  );
   const counts = element("p", { class: "counts", "aria-live": "polite" });
   const detail = element("div", {});
-  let state = copy.state;
+  let detailed = ""; // what the detail was made of
 
   const update = (chosen) => {
+    const isNew = chosen.op && chosen.op !== picture.chosen;
     query = chosen;
     const count = shownCount();
-    state = count === total() ? copy.state : derived(copy.log, copy.ordered, count);
+    const state = count === total() ? copy.state : derived(copy.log, copy.ordered, count);
     slider.max = total();
     slider.value = count;
     slider.setAttribute("aria-valuetext", `${count} of ${total()} operations`);
     counts.replaceChildren(...inWords(copy, state, count));
     picture.chosen = query.op ?? null;
     picture.show(count, state);
-    if (query.op) picture.choose(query.op);
-    detail.replaceChildren(query.op ? detailOf(copy, query.op, state) : element("p", { class: "hint" }, "Choose an operation: it is shown here, and its signature is checked."));
+    if (isNew) picture.choose(query.op);
+    // While the log grows the detail stays, unless something of it has changed.
+    const made = JSON.stringify([query.op, state.of.get(query.op), copy.referringTo(query.op).length]);
+    if (made === detailed) return;
+    detailed = made;
+    detail.replaceChildren(
+      query.op
+        ? detailOf(copy, query.op, state)
+        : element("p", { class: "hint" }, "Choose an operation: it is shown here, and its signature is checked."),
+    );
   };
 
   place.append(
-    element("div", { class: "tools" },
+    element(
+      "div",
+      { class: "tools" },
       field("log-at", "How much of the log", slider),
-      button("−", () => picture.zoom(1 / 1.4), { class: "plain", "aria-label": "farther" }), button("+", () => picture.zoom(1.4), { class: "plain", "aria-label": "nearer" }),
-      button("All", () => picture.fit(), { class: "plain" }), button("Newest", () => picture.newest(), { class: "plain" })),
-    counts, picture.frame,
-    element("p", { class: "hint", id: "graph-help" }, "Time goes to the right, in total order. Drag to move; Ctrl and the wheel, or + and −, bring it nearer. Arrow keys go from operation to operation."),
+      play,
+      button("−", () => picture.zoom(1 / 1.4), { class: "plain", "aria-label": "farther" }),
+      button("+", () => picture.zoom(1.4), { class: "plain", "aria-label": "nearer" }),
+      button("All", () => picture.fit(), { class: "plain" }),
+      button("Newest", () => picture.newest(), { class: "plain" }),
+    ),
+    counts,
+    picture.frame,
+    element(
+      "p",
+      { class: "hint", id: "graph-help" },
+      "Time goes to the right, in total order. Drag to move; Ctrl and the wheel, or + and −, bring it nearer. Arrow keys go from operation to operation.",
+    ),
     element("details", {}, element("summary", {}, "What the shapes mean"), legend()),
-    detail);
-  const growing = copy.grown = () => {
-    const followed = shownCount() === total() || !query.at;
-    update(query);
-    if (followed) picture.draw();
-  };
-  signal.addEventListener("abort", () => { if (copy.grown === growing) copy.grown = null; });
-  requestAnimationFrame(() => { picture.begin(); update(query); });
+    detail,
+  );
+  copy.whenGrown(() => update(query), signal);
+  requestAnimationFrame(() => {
+    picture.begin();
+    if (query.op) picture.choose(query.op);
+  });
   update(query);
   return update;
+}
+
+/** Calls `step` a few times a second, from one press of the button to the next, or until it returns false. */
+function player(pressed, step, signal) {
+  let timer = null;
+  const toggle = () => {
+    if (timer) clearInterval(timer);
+    timer = timer
+      ? null
+      : setInterval(() => {
+          if (!step()) toggle();
+        }, 300);
+    pressed.setAttribute("aria-pressed", String(timer !== null));
+    pressed.textContent = timer ? "Stop" : "Play";
+  };
+  signal.addEventListener("abort", () => clearInterval(timer));
+  return { toggle };
 }
 
 /** The state in a line. */
@@ -106,7 +173,8 @@ function inWords(copy, state, count) {
     `${claims.filter((one) => one.status === "refuted").length} refuted`,
     `${claims.filter((one) => one.status === "superseded").length} superseded`,
     `${counted(all.filter((one) => one.void).length, "void operation")}`,
-    counted(state.heads.length, "head"), counted(state.forks.length, "fork"),
+    counted(state.heads.length, "head"),
+    counted(state.forks.length, "fork"),
   ];
   return facts.map((text) => element("span", {}, text));
 }

@@ -17,7 +17,8 @@ const view = document.getElementById("view");
 let shown = null; // {path, leaving: AbortController, update}: what is on the page
 
 for (const [first, { name }] of Object.entries(VIEWS)) {
-  if (name) document.getElementById("views").append(element("a", { href: address(first ? [first] : []), "data-view": first }, name));
+  if (name)
+    document.getElementById("views").append(element("a", { href: address(first ? [first] : []), "data-view": first }, name));
 }
 
 /** Show what the address names. */
@@ -26,7 +27,7 @@ async function show() {
   if (shown?.update && shown.path.join("/") === path.join("/")) return shown.update(query);
   shown?.leaving.abort();
   const leaving = new AbortController();
-  const now = shown = { path, leaving, update: null };
+  const now = (shown = { path, leaving, update: null });
   const { module, name } = VIEWS[path[0] ?? ""] ?? VIEWS[""];
   for (const link of document.querySelectorAll("[data-view]")) {
     if (link.dataset.view === (path[0] ?? "") || link.dataset.view === `${path[0]}s`) link.setAttribute("aria-current", "page");
@@ -50,14 +51,38 @@ async function show() {
 
 function failure(error) {
   if (!error.status) console.error(error);
-  const why = error.status === 401 || error.status === 403
-    ? [element("p", {}, "The server answers this only to somebody whom it knows: ", element("a", { href: address(["key"]) }, "enter a key"), ".")] : [];
-  return element("div", { class: "message", role: "alert" }, element("h1", {}, "This cannot be shown"),
-    element("p", {}, error.message), why, button("Try again", () => { shown = null; show(); }));
+  const why =
+    error.status === 401 || error.status === 403
+      ? [
+          element(
+            "p",
+            {},
+            "The server answers this only to somebody whom it knows: ",
+            element("a", { href: address(["key"]) }, "enter a key"),
+            ".",
+          ),
+        ]
+      : [];
+  return element(
+    "div",
+    { class: "message", role: "alert" },
+    element("h1", {}, "This cannot be shown"),
+    element("p", {}, error.message),
+    why,
+    button("Try again", () => {
+      shown = null;
+      show();
+    }),
+  );
 }
 
 window.addEventListener("hashchange", show);
 // A page that is left may be kept by the browser, with its streams, which would take the connections of the next one.
-window.addEventListener("pagehide", () => { shown?.leaving.abort(); shown = null; });
-window.addEventListener("pageshow", (event) => { if (event.persisted) show(); });
+window.addEventListener("pagehide", () => {
+  shown?.leaving.abort();
+  shown = null;
+});
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) show();
+});
 show();

@@ -7,19 +7,21 @@ import { askJson } from "./ask.js";
 import { drawn, element } from "./elements.js";
 import { around, circle, Outlook, outline, position, RADIUS, vector } from "./sphere.js";
 
-const FARTHEST = 0.45, NEAREST = 0.05; // of the picture for the whole earth; metres a pixel
+const FARTHEST = 0.45; // the radius of the earth, as a part of the picture
+const NEAREST = 0.05; // metres a pixel
 const SEEN = 3; // pixels: a place with a smaller radius is a dot only
 const MOST_SHAPES = 300;
 const COAST_FROM = 40; // metres a pixel: from nearer the coastlines are too coarse to mean anything
 
 /** What is drawn of a registration: its middle, its reach in metres, and the points of its rim. */
 export function shapeOf({ space }) {
-  if (space.type === "sphere") return { middle: vector(space.center), reach: space.radius, rim: () => circle(vector(space.center), space.radius) };
+  if (space.type === "sphere")
+    return { middle: vector(space.center), reach: space.radius, rim: () => circle(vector(space.center), space.radius) };
   const vertices = space.vertices.map(vector);
   return { ...around(vertices), rim: () => outline(vertices) };
 }
 
-export class Map {
+export class Globe {
   /** `pointed(position)` is called when somebody points at the earth. */
   constructor(pointed) {
     this.pointed = pointed;
@@ -31,10 +33,21 @@ export class Map {
     this.coast = [];
     this.svg = drawn("svg", { role: "img", "aria-label": "The earth, with the registered places" });
     this.scaleBar = element("p", { class: "scale-bar", "aria-hidden": "true" });
-    this.frame = element("div", {
-      class: "map", tabindex: 0, role: "application", "aria-label": "Map", "aria-describedby": "map-help",
-      wheel: (event) => this.#wheel(event), pointerdown: (event) => this.#grab(event), keydown: (event) => this.#key(event),
-    }, this.svg, this.scaleBar);
+    this.frame = element(
+      "div",
+      {
+        class: "map",
+        tabindex: 0,
+        role: "application",
+        "aria-label": "Map",
+        "aria-describedby": "map-help",
+        wheel: (event) => this.#wheel(event),
+        pointerdown: (event) => this.#grab(event),
+        keydown: (event) => this.#key(event),
+      },
+      this.svg,
+      this.scaleBar,
+    );
     new ResizeObserver(() => this.draw()).observe(this.frame);
     askJson("/explore/coast.json").then(({ unit, lines }) => {
       this.coast = lines.map((numbers) => points(numbers, unit));
@@ -50,53 +63,103 @@ export class Map {
   /** Look at a place from so near that `metres` around it are in the picture. */
   lookAt(place, metres) {
     this.center = place;
-    this.scale = this.#bounded(RADIUS * Math.min(this.#width(), this.#height()) * 0.4 / metres);
+    this.scale = this.#bounded((RADIUS * Math.min(this.#width(), this.#height()) * 0.4) / metres);
     this.draw();
   }
 
-  all() { this.scale = null; this.draw(); }
+  all() {
+    this.scale = null;
+    this.draw();
+  }
 
-  zoom(factor) { this.scale = this.#bounded(this.#scale() * factor); this.draw(); }
+  zoom(factor) {
+    this.scale = this.#bounded(this.#scale() * factor);
+    this.draw();
+  }
 
   // --- drawing ---
 
-  #width() { return this.svg.clientWidth || 600; }
-  #height() { return this.svg.clientHeight || 480; }
-  #scale() { return this.scale ?? FARTHEST * Math.min(this.#width(), this.#height()); }
-  #bounded(scale) { return Math.max(FARTHEST * Math.min(this.#width(), this.#height()), Math.min(RADIUS / NEAREST, scale)); }
-  #outlook() { return new Outlook(this.center, this.#scale(), this.#width(), this.#height()); }
+  #width() {
+    return this.svg.clientWidth || 600;
+  }
+  #height() {
+    return this.svg.clientHeight || 480;
+  }
+  #scale() {
+    return this.scale ?? FARTHEST * Math.min(this.#width(), this.#height());
+  }
+  #bounded(scale) {
+    return Math.max(FARTHEST * Math.min(this.#width(), this.#height()), Math.min(RADIUS / NEAREST, scale));
+  }
+  #outlook() {
+    return new Outlook(this.center, this.#scale(), this.#width(), this.#height());
+  }
 
   draw() {
-    const view = this.#outlook(), metres = RADIUS / view.scale;
-    const shapes = [], dots = [];
+    const view = this.#outlook();
+    const metres = RADIUS / view.scale;
+    const shapes = [];
+    const dots = [];
     for (const { registration, shape } of this.places) {
-      const point = view.project(shape.middle), size = shape.reach / metres;
+      const point = view.project(shape.middle);
+      const size = shape.reach / metres;
       if (!view.holds(point, size)) continue;
       const isChosen = registration.id === this.chosen;
       if ((size > SEEN && shapes.length < MOST_SHAPES) || isChosen) {
-        shapes.push(drawn("path", { class: `place ${isChosen ? "chosen-place" : ""} ${registration.foad ? "closed" : ""}`, "data-id": registration.id, d: view.path(shape.rim(), true) },
-          drawn("title", {}, registration.service_point ?? "no service here")));
+        shapes.push(
+          drawn(
+            "path",
+            {
+              class: `place ${isChosen ? "chosen-place" : ""} ${registration.foad ? "closed" : ""}`,
+              "data-id": registration.id,
+              d: view.path(shape.rim(), true),
+            },
+            drawn("title", {}, registration.service_point ?? "no service here"),
+          ),
+        );
       }
       if (size <= 2 * SEEN || isChosen) dots.push(`M${point[0].toFixed(1)},${point[1].toFixed(1)}h0`);
     }
     const middle = this.search && view.project(this.search.center);
     this.svg.replaceChildren(
-      drawn("circle", { class: "sea", cx: view.width / 2, cy: view.height / 2, r: Math.min(view.scale, 4 * (view.width + view.height)) }),
-      drawn("path", { class: "grid", d: graticule(metres).map((line) => view.path(line)).join("") }),
+      drawn("circle", {
+        class: "sea",
+        cx: view.width / 2,
+        cy: view.height / 2,
+        r: Math.min(view.scale, 4 * (view.width + view.height)),
+      }),
+      drawn("path", {
+        class: "grid",
+        d: graticule(metres)
+          .map((line) => view.path(line))
+          .join(""),
+      }),
       drawn("path", { class: "coast", d: metres > COAST_FROM ? this.coast.map((line) => view.path(line)).join("") : "" }),
       ...shapes,
       drawn("path", { class: "places", d: dots.join("") }),
-      ...(middle && middle[2] > 0 ? [
-        drawn("path", { class: "range", d: view.path(circle(this.search.center, this.search.range), true) }),
-        drawn("path", { class: "cross", d: `M${middle[0] - 7},${middle[1]}h14M${middle[0]},${middle[1] - 7}v14` })] : []));
+      ...(middle && middle[2] > 0
+        ? [
+            drawn("path", { class: "range", d: view.path(circle(this.search.center, this.search.range), true) }),
+            drawn("path", { class: "cross", d: `M${middle[0] - 7},${middle[1]}h14M${middle[0]},${middle[1] - 7}v14` }),
+          ]
+        : []),
+    );
     this.#measure(metres);
   }
 
   /** A bar of a round length. */
   #measure(metres) {
-    const wanted = 110 * metres, power = 10 ** Math.floor(Math.log10(wanted));
+    const wanted = 110 * metres;
+    const power = 10 ** Math.floor(Math.log10(wanted));
     const length = [5, 2, 1].find((one) => one * power <= wanted) * power;
-    this.scaleBar.replaceChildren(drawn("svg", { width: length / metres + 2, height: 8 }, drawn("path", { d: `M1,0v7h${length / metres}v-7`, class: "cross" })), ` ${distance(length)}`);
+    this.scaleBar.replaceChildren(
+      drawn(
+        "svg",
+        { width: length / metres + 2, height: 8 },
+        drawn("path", { d: `M1,0v7h${length / metres}v-7`, class: "cross" }),
+      ),
+      ` ${distance(length)}`,
+    );
   }
 
   // --- moving ---
@@ -137,8 +200,13 @@ export class Map {
 
   #key(event) {
     const keys = {
-      ArrowLeft: () => this.#turn(-60, 0), ArrowRight: () => this.#turn(60, 0), ArrowUp: () => this.#turn(0, -60), ArrowDown: () => this.#turn(0, 60),
-      "+": () => this.zoom(1.6), "-": () => this.zoom(1 / 1.6), Enter: () => this.pointed(position(this.center)),
+      ArrowLeft: () => this.#turn(-60, 0),
+      ArrowRight: () => this.#turn(60, 0),
+      ArrowUp: () => this.#turn(0, -60),
+      ArrowDown: () => this.#turn(0, 60),
+      "+": () => this.zoom(1.6),
+      "-": () => this.zoom(1 / 1.6),
+      Enter: () => this.pointed(position(this.center)),
     };
     if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
     event.preventDefault();
@@ -162,7 +230,9 @@ let grid = null;
 /** Meridians and parallels, 30 degrees apart; from near there are none. */
 function graticule(metres) {
   grid ??= [
-    ...Array.from({ length: 12 }, (_, at) => Array.from({ length: 61 }, (_, step) => vector({ lat: step * 3 - 90, lon: at * 30 - 180 }))),
+    ...Array.from({ length: 12 }, (_, at) =>
+      Array.from({ length: 61 }, (_, step) => vector({ lat: step * 3 - 90, lon: at * 30 - 180 })),
+    ),
     ...[-60, -30, 0, 30, 60].map((lat) => Array.from({ length: 121 }, (_, step) => vector({ lat, lon: step * 3 - 180 }))),
   ];
   return metres > 2000 ? grid : [];

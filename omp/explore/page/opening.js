@@ -16,13 +16,21 @@ export async function memberOf({ seed, opening }) {
 async function unwrapped({ ephemeralPublicKey, iv, ciphertext }, secret) {
   const ephemeral = fromBase64(ephemeralPublicKey);
   const material = await crypto.subtle.importKey("raw", await shared(secret, ephemeral), "HKDF", false, ["deriveKey"]);
-  const wrapping = await crypto.subtle.deriveKey({ name: "HKDF", hash: "SHA-256", salt: ephemeral, info: LABEL }, material, { name: "AES-GCM", length: 256 }, false, ["decrypt"]);
+  const wrapping = await crypto.subtle.deriveKey(
+    { name: "HKDF", hash: "SHA-256", salt: ephemeral, info: LABEL },
+    material,
+    { name: "AES-GCM", length: 256 },
+    false,
+    ["decrypt"],
+  );
   return crypto.subtle.decrypt({ name: "AES-GCM", iv: fromBase64(iv), additionalData: LABEL }, wrapping, fromBase64(ciphertext));
 }
 
 /** What the ciphertext is bound to (avp §8.2): UTF8(repoId) || 0x1F || int64BE(payloadVersion) || int64BE(keyEpoch). */
 function additional({ repoId, payloadVersion, keyEpoch }) {
-  const name = utf8(repoId), bytes = new Uint8Array(name.length + 17), view = new DataView(bytes.buffer);
+  const name = utf8(repoId);
+  const bytes = new Uint8Array(name.length + 17);
+  const view = new DataView(bytes.buffer);
   bytes.set(name);
   bytes[name.length] = 0x1f;
   view.setBigInt64(name.length + 1, BigInt(payloadVersion));
@@ -32,7 +40,13 @@ function additional({ repoId, payloadVersion, keyEpoch }) {
 
 /** The text that a member reads; throws if its key opens nothing here. */
 export async function opened(entry, envelope, secret) {
-  const dataKey = await crypto.subtle.importKey("raw", await unwrapped(entry.wrappedDataKey, secret), "AES-GCM", false, ["decrypt"]);
-  const plain = await crypto.subtle.decrypt({ name: "AES-GCM", iv: fromBase64(envelope.iv), additionalData: additional(envelope) }, dataKey, fromBase64(envelope.ciphertext));
+  const dataKey = await crypto.subtle.importKey("raw", await unwrapped(entry.wrappedDataKey, secret), "AES-GCM", false, [
+    "decrypt",
+  ]);
+  const plain = await crypto.subtle.decrypt(
+    { name: "AES-GCM", iv: fromBase64(envelope.iv), additionalData: additional(envelope) },
+    dataKey,
+    fromBase64(envelope.ciphertext),
+  );
   return new TextDecoder().decode(plain);
 }

@@ -6,20 +6,33 @@
 
 import { fromBase64, hex, sha256, utf8, verified } from "./keys.js";
 
-export const EVIDENCE = "evidence-ingest", CLAIM = "claim-assert", CORRECTION = "correction", REFUTATION = "refutation";
-export const GRANT = "permission-grant", REVOCATION = "revocation", INFERENCE = "inference-call";
+export const EVIDENCE = "evidence-ingest";
+export const CLAIM = "claim-assert";
+export const CORRECTION = "correction";
+export const REFUTATION = "refutation";
+export const GRANT = "permission-grant";
+export const REVOCATION = "revocation";
+export const INFERENCE = "inference-call";
 
 /** Type → what it is called in a sentence. */
 export const KINDS = {
-  [EVIDENCE]: "Evidence", [CLAIM]: "Claim", [CORRECTION]: "Correction", [REFUTATION]: "Refutation",
-  [GRANT]: "Grant", [REVOCATION]: "Revocation", [INFERENCE]: "Inference call",
+  [EVIDENCE]: "Evidence",
+  [CLAIM]: "Claim",
+  [CORRECTION]: "Correction",
+  [REFUTATION]: "Refutation",
+  [GRANT]: "Grant",
+  [REVOCATION]: "Revocation",
+  [INFERENCE]: "Inference call",
 };
 
 /** Canonical JSON (oplog §1.1). Names are of [a-z0-9_], so the order of UTF-16 units is that of code points. */
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value && typeof value === "object") {
-    return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(",")}}`;
+    return `{${Object.keys(value)
+      .sort()
+      .map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`)
+      .join(",")}}`;
   }
   return JSON.stringify(value);
 }
@@ -39,8 +52,9 @@ export async function readOperation(line) {
 
 /** The operations of many lines; a pause now and then leaves the browser time to draw. */
 export async function readOperations(text) {
-  const lines = text.split("\n").filter(Boolean), read = [];
-  for (let at = 0; at < lines.length; at += 500) read.push(...await Promise.all(lines.slice(at, at + 500).map(readOperation)));
+  const lines = text.split("\n").filter(Boolean);
+  const read = [];
+  for (let at = 0; at < lines.length; at += 500) read.push(...(await Promise.all(lines.slice(at, at + 500).map(readOperation))));
   return read;
 }
 
@@ -56,7 +70,11 @@ export async function checksOf(raw, expected) {
   return [
     { name: "The bytes are canonical JSON", holds: canonical(envelope) === raw, computed: `${utf8(raw).length} bytes` },
     { name: "SHA-256 of the preimage is the operation ID", holds: id === expected, computed: id },
-    { name: "The signature is the author's", holds: await verified(key, utf8(preimage(envelope)), fromBase64(envelope.sig)), computed: envelope.sig },
+    {
+      name: "The signature is the author's",
+      holds: await verified(key, utf8(preimage(envelope)), fromBase64(envelope.sig)),
+      computed: envelope.sig,
+    },
   ];
 }
 
@@ -72,15 +90,27 @@ export function namedBy({ prev, deps, body }) {
 }
 
 /** The members of bodies that name operations (oplog §2.2). */
-const NAMING = { derived_from: "derived from", inputs: "was given", target: "targets", replacement: "replaces by", parent: "under the grant", grant: "by the grant" };
+const NAMING = {
+  derived_from: "derived from",
+  inputs: "was given",
+  target: "targets",
+  replacement: "replaces by",
+  parent: "under the grant",
+  grant: "by the grant",
+};
 
 /** An operation in a few words, for lists and for screen readers. */
 export function summary({ type, body }) {
   switch (type) {
-    case EVIDENCE: return `${body.source}, ${body.media_type}, ${body.size} bytes`;
-    case CLAIM: return `${body.predicate} = ${typeof body.object === "string" ? body.object : canonical(body.object)}`;
-    case GRANT: return `${body.caps.join(", ")} on ${body.scope.predicates.join(", ")}`;
-    case INFERENCE: return `${body.model}: ${body.purpose}`;
-    default: return body.reason || "no reason given";
+    case EVIDENCE:
+      return `${body.source}, ${body.media_type}, ${body.size} bytes`;
+    case CLAIM:
+      return `${body.predicate} = ${typeof body.object === "string" ? body.object : canonical(body.object)}`;
+    case GRANT:
+      return `${body.caps.join(", ")} on ${body.scope.predicates.join(", ")}`;
+    case INFERENCE:
+      return `${body.model}: ${body.purpose}`;
+    default:
+      return body.reason || "no reason given";
   }
 }

@@ -16,7 +16,9 @@ export class Replica {
     Object.assign(this, { name, log, names, keys: [...names.keys()], ordered: [], byId: new Map(), waiting: [], state: null });
   }
 
-  nameOf(key) { return this.names.get(key) ?? "?"; }
+  nameOf(key) {
+    return this.names.get(key) ?? "?";
+  }
 
   /** Take in operations; those that are here already change nothing. */
   take(operations) {
@@ -27,19 +29,31 @@ export class Replica {
     return fresh.length;
   }
 
-  async stateId() { return `omp:state:sha256:${hex(await sha256(utf8(stateDocument(this.log, this.ordered, this.state))))}`; }
+  async stateId() {
+    return `omp:state:sha256:${hex(await sha256(utf8(stateDocument(this.log, this.ordered, this.state))))}`;
+  }
 
   /** The next operation of `key` (oplog §8.1): it builds on the end of its own chain and on the other heads. */
   async write(key, type, body) {
-    const own = this.ordered.filter((one) => one.author === key.id), previous = own.at(-1) ?? null;
+    const own = this.ordered.filter((one) => one.author === key.id);
+    const previous = own.at(-1) ?? null;
     const heads = (this.state?.heads ?? []).map((id) => this.byId.get(id)).filter((one) => one !== previous);
     const envelope = {
-      v: "omp/0.2", type, log: this.log, author: key.id, seq: (previous?.seq ?? 0) + 1, prev: previous?.id ?? null,
-      deps: heads.map((one) => one.id).sort(), lc: 1 + Math.max(0, ...[previous, ...heads].filter(Boolean).map((one) => one.lc)), ts: new Date().toISOString(), body,
+      v: "omp/0.2",
+      type,
+      log: this.log,
+      author: key.id,
+      seq: (previous?.seq ?? 0) + 1,
+      prev: previous?.id ?? null,
+      deps: heads.map((one) => one.id).sort(),
+      lc: 1 + Math.max(0, ...[previous, ...heads].filter(Boolean).map((one) => one.lc)),
+      ts: new Date().toISOString(),
+      body,
     };
     const sig = base64url(await key.sign(utf8(preimage(envelope))));
     const made = { ...envelope, sig, id: await idOf(envelope) };
-    if (!isAuthorized(this.log, arranged([...this.ordered, made].map((one) => ({ ...one }))))) throw new Error("it has seen that its grant was revoked, and every verifier would refuse what it writes (ERR_AUTHZ)");
+    if (!isAuthorized(this.log, arranged([...this.ordered, made].map((one) => ({ ...one })))))
+      throw new Error("it has seen that its grant was revoked, and every verifier would refuse what it writes (ERR_AUTHZ)");
     this.take([made]);
   }
 
@@ -49,24 +63,48 @@ export class Replica {
   }
 }
 
-const claimed = (predicate, object, sources, method) => ({ subject: "self", predicate, object, confidence_ppm: 900_000, derived_from: sources, method });
+const claimed = (predicate, object, sources, method) => ({
+  subject: "self",
+  predicate,
+  object,
+  confidence_ppm: 900_000,
+  derived_from: sources,
+  method,
+});
 
 export default async function fill({ page, signal }) {
   const [root, laptop, phone] = await Promise.all([1, 2, 3].map(() => keyOf(random(32))));
   const log = root.id.replace("omp:key:", "omp:id:");
-  const names = new Map([[root.id, "root"], [laptop.id, "laptop"], [phone.id, "phone"]]);
+  const names = new Map([
+    [root.id, "root"],
+    [laptop.id, "laptop"],
+    [phone.id, "phone"],
+  ]);
   const replicas = [new Replica("Laptop", log, names), new Replica("Phone", log, names)];
-  let online = true, written = 0;
+  let online = true;
+  let written = 0;
 
   for (const key of [laptop, phone]) {
     const scope = { predicates: ["*"], provenance: "full" };
-    await replicas[0].write(root, GRANT, { grantee: key.id, caps: ["author"], scope, parent: null, max_depth: 0, not_before: null, expires: null });
+    await replicas[0].write(root, GRANT, {
+      grantee: key.id,
+      caps: ["author"],
+      scope,
+      parent: null,
+      max_depth: 0,
+      not_before: null,
+      expires: null,
+    });
   }
   replicas[1].take(replicas[0].ordered);
 
   const panels = replicas.map((replica, at) => panelOf(replica, at === 0 ? laptop : phone));
   const verdict = element("p", { role: "status", class: "agreement" });
-  const link = button("", () => { online = !online; if (online) meet(); refresh(); });
+  const link = button("", () => {
+    online = !online;
+    if (online) meet();
+    refresh();
+  });
 
   function meet() {
     const [one, other] = replicas;
@@ -77,34 +115,62 @@ export default async function fill({ page, signal }) {
   /** Write, pass it on where both are on line, and show what has become of it. */
   async function act(panel, writing) {
     let refused = "";
-    await writing.catch((error) => { refused = `The ${panel.replica.name.toLowerCase()} cannot write: ${error.message}.`; });
+    await writing.catch((error) => {
+      refused = `The ${panel.replica.name.toLowerCase()} cannot write: ${error.message}.`;
+    });
     if (online) meet();
     await refresh();
     if (refused) panel.said.replaceChildren(element("strong", { class: "bad" }, refused));
   }
 
   function panelOf(replica, key) {
-    const said = element("p", { class: "counts" }), picture = new Graph(replica, (id) => { said.replaceChildren(summary(replica.byId.get(id))); picture.choose(id); });
+    const said = element("p", { class: "counts" });
+    const picture = new Graph(replica, (id) => {
+      said.replaceChildren(summary(replica.byId.get(id)));
+      picture.choose(id);
+    });
     const other = replica.name === "Laptop" ? phone : laptop;
     const own = (words, kind) => button(words, () => act({ replica, said }, kind()), { class: "plain" });
     const derive = async () => {
       const source = replica.newest((one) => one.author === other.id) ?? replica.newest(() => true);
-      return replica.write(key, CLAIM, source ? claimed("note.derived", `from ${source.body.object}`, [source.id], "rule:lesson/1") : claimed("note.said", `${written += 1}`, [], "user:typed"));
+      return replica.write(
+        key,
+        CLAIM,
+        source
+          ? claimed("note.derived", `from ${source.body.object}`, [source.id], "rule:lesson/1")
+          : claimed("note.said", `${(written += 1)}`, [], "user:typed"),
+      );
     };
     const refute = async () => {
       const target = replica.newest(() => true);
       return target && replica.write(key, REFUTATION, { target: target.id, reason: "it is not so" });
     };
     const buttons = [
-      own("Write a claim", () => replica.write(key, CLAIM, claimed("note.said", `${written += 1}`, [], "user:typed"))),
-      own("Derive from the other's", derive), own("Refute the newest", refute)];
+      own("Write a claim", () => replica.write(key, CLAIM, claimed("note.said", `${(written += 1)}`, [], "user:typed"))),
+      own("Derive from the other's", derive),
+      own("Refute the newest", refute),
+    ];
     if (key === laptop) {
-      buttons.push(own("Revoke the phone (root)", () => {
-        const grant = replica.ordered.find((one) => one.type === GRANT && one.body.grantee === phone.id);
-        return replica.write(root, REVOCATION, { target: grant.id, reason: "lost" });
-      }));
+      buttons.push(
+        own("Revoke the phone (root)", () => {
+          const grant = replica.ordered.find((one) => one.type === GRANT && one.body.grantee === phone.id);
+          return replica.write(root, REVOCATION, { target: grant.id, reason: "lost" });
+        }),
+      );
     }
-    return { replica, picture, said, element: element("section", { class: "detail", "aria-label": replica.name }, element("h2", {}, replica.name), element("div", { class: "buttons" }, buttons), said, picture.frame) };
+    return {
+      replica,
+      picture,
+      said,
+      element: element(
+        "section",
+        { class: "detail", "aria-label": replica.name },
+        element("h2", {}, replica.name),
+        element("div", { class: "buttons" }, buttons),
+        said,
+        picture.frame,
+      ),
+    };
   }
 
   async function refresh() {
@@ -113,25 +179,50 @@ export default async function fill({ page, signal }) {
       picture.show(ordered.length, state);
       picture.newest();
       const voids = ordered.filter((one) => state.of.get(one.id).void).length;
-      said.replaceChildren(...[counted(ordered.length, "operation"), counted(state.heads.length, "head"), counted(voids, "void operation")].map((text) => element("span", {}, text)));
+      said.replaceChildren(
+        ...[counted(ordered.length, "operation"), counted(state.heads.length, "head"), counted(voids, "void operation")].map(
+          (text) => element("span", {}, text),
+        ),
+      );
     }
     const [one, other] = await Promise.all(replicas.map((replica) => replica.stateId()));
     if (signal.aborted) return;
     link.textContent = online ? "Take both off line" : "Let them meet";
-    verdict.replaceChildren(...(one === other
-      ? [element("span", { class: "good" }, "✓ Both have the same state: "), code(one)]
-      : [element("span", { class: "bad" }, "✗ They differ"), `: what one has written the other has not seen. ${apart(replicas)}`]));
+    verdict.replaceChildren(
+      ...(one === other
+        ? [element("span", { class: "good" }, "✓ Both have the same state: "), code(one)]
+        : [
+            element("span", { class: "bad" }, "✗ They differ"),
+            `: what one has written the other has not seen. ${apart(replicas)}`,
+          ]),
+    );
   }
 
-  page.append(element("h1", {}, "Two replicas"),
-    element("p", { class: "lead" }, "A log that two devices write to, made in this page with keys of its own. Nothing of it is sent to the server."),
-    element("div", { class: "buttons" }, link), verdict, element("div", { class: "pair" }, panels.map((one) => one.element)),
+  page.append(
+    element("h1", {}, "Two replicas"),
+    element(
+      "p",
+      { class: "lead" },
+      "A log that two devices write to, made in this page with keys of its own. Nothing of it is sent to the server.",
+    ),
+    element("div", { class: "buttons" }, link),
+    verdict,
+    element(
+      "div",
+      { class: "pair" },
+      panels.map((one) => one.element),
+    ),
     element("h2", {}, "To try"),
-    element("ol", {}, [
-      "Take both off line, write a claim on each, and look at the heads. Let them meet: two heads. The next operation has both before it: a merge.",
-      "Derive a claim from the other's. Refute that one: what rests on it is hollow now, that is tainted.",
-      "Take both off line. Revoke the phone on the laptop, and write on the phone. Let them meet: the phone had not seen the revocation, and what it wrote is void.",
-    ].map((text) => element("li", {}, text))));
+    element(
+      "ol",
+      {},
+      [
+        "Take both off line, write a claim on each, and look at the heads. Let them meet: two heads. The next operation has both before it: a merge.",
+        "Derive a claim from the other's. Refute that one: what rests on it is hollow now, that is tainted.",
+        "Take both off line. Revoke the phone on the laptop, and write on the phone. Let them meet: the phone had not seen the revocation, and what it wrote is void.",
+      ].map((text) => element("li", {}, text)),
+    ),
+  );
   requestAnimationFrame(refresh);
 }
 

@@ -6,8 +6,8 @@
 
 export const RADIUS = 6_371_000; // metres, mrs §5.2
 
-const radians = (degrees) => degrees * Math.PI / 180;
-const degrees = (angle) => angle * 180 / Math.PI;
+const radians = (degrees) => (degrees * Math.PI) / 180;
+const degrees = (angle) => (angle * 180) / Math.PI;
 const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 const plus = (a, x, b, y) => [a[0] * x + b[0] * y, a[1] * x + b[1] * y, a[2] * x + b[2] * y];
 const unit = (a) => plus(a, 1 / Math.hypot(...a), a, 0);
@@ -22,14 +22,18 @@ export const position = ([x, y, z]) => ({ lat: degrees(Math.atan2(z, Math.hypot(
 /** Two vectors that, with `up`, stand at right angles: where east and north are. At a pole every direction will do. */
 function directions(up) {
   const east = Math.hypot(up[0], up[1]) < 1e-12 ? [0, 1, 0] : unit([-up[1], up[0], 0]);
-  return { east, north: [up[1] * east[2] - up[2] * east[1], up[2] * east[0] - up[0] * east[2], up[0] * east[1] - up[1] * east[0]] };
+  return {
+    east,
+    north: [up[1] * east[2] - up[2] * east[1], up[2] * east[0] - up[0] * east[2], up[0] * east[1] - up[1] * east[0]],
+  };
 }
 
 /** The points of a circle of `radius` metres around a vector. */
 export function circle(center, radius, points = 180) {
-  const { east, north } = directions(center), angle = radius / RADIUS;
+  const { east, north } = directions(center);
+  const angle = radius / RADIUS;
   return Array.from({ length: points }, (_, at) => {
-    const turn = 2 * Math.PI * at / points;
+    const turn = (2 * Math.PI * at) / points;
     return plus(center, Math.cos(angle), plus(east, Math.cos(turn), north, Math.sin(turn)), Math.sin(angle));
   });
 }
@@ -38,7 +42,8 @@ export function circle(center, radius, points = 180) {
 export function outline(vertices) {
   return vertices.flatMap((one, at) => {
     const next = vertices[(at + 1) % vertices.length];
-    const angle = Math.acos(Math.max(-1, Math.min(1, dot(one, next)))), pieces = Math.max(1, Math.ceil(angle / 0.03));
+    const angle = Math.acos(Math.max(-1, Math.min(1, dot(one, next))));
+    const pieces = Math.max(1, Math.ceil(angle / 0.03));
     return Array.from({ length: pieces }, (_, piece) => unit(plus(one, 1 - piece / pieces, next, piece / pieces)));
   });
 }
@@ -59,7 +64,11 @@ export class Outlook {
 
   /** [x, y, depth]: pixels from the left and from the top, and whether it is in front of the horizon (depth > 0). */
   project(place) {
-    return [this.width / 2 + this.scale * dot(place, this.east), this.height / 2 - this.scale * dot(place, this.north), dot(place, this.center)];
+    return [
+      this.width / 2 + this.scale * dot(place, this.east),
+      this.height / 2 - this.scale * dot(place, this.north),
+      dot(place, this.center),
+    ];
   }
 
   /** The place that is seen at a point of the picture, or null. */
@@ -96,7 +105,12 @@ export class Outlook {
 
   /** Whether the line between two points may be in the picture: they are not both beyond one of its sides. */
   #crosses([x, y], [x2, y2]) {
-    return !((x < 0 && x2 < 0) || (y < 0 && y2 < 0) || (x > this.width && x2 > this.width) || (y > this.height && y2 > this.height));
+    return !(
+      (x < 0 && x2 < 0) ||
+      (y < 0 && y2 < 0) ||
+      (x > this.width && x2 > this.width) ||
+      (y > this.height && y2 > this.height)
+    );
   }
 }
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from omp.explore.demo import diary
 from omp.protocols.oplog.core.operation import CLAIM
+from omp.tests import ALL
 from omp.tests.explore.explorer import PROGRAM, WITHOUT, ExplorerInABrowser
 from omp.tests.harness import Client
 from omp.tests.oplog.world import Key
@@ -52,6 +53,14 @@ class Graph(Demo):
         self.wait_for_text(".counts", "3 of 55 operations0 effective claims")
         self.assertEqual(self.count(".node"), 3)
         self.assertIn("at=3", self.browser.evaluate("location.hash"))
+
+    def test_the_log_grows_by_itself_until_somebody_stops_it(self) -> None:
+        self.open(at="50")
+        play = "[...document.querySelectorAll('.tools button')].find((one) => one.textContent === 'Play')"
+        self.browser.evaluate(f"{play}.click()")
+        self.wait_for_text(".counts", "52 of 55")
+        self.wait_for_text(".counts", "55 of 55")
+        self.wait(f"{play} !== undefined")
 
     def test_an_operation_is_verified_in_the_browser(self) -> None:
         self.open(op=self.named["A fork"])
@@ -205,10 +214,10 @@ class Grants(Demo):
 
 @unittest.skipUnless(PROGRAM, WITHOUT)
 class Large(ExplorerInABrowser):
-    """A log of 5,000 operations."""
+    """A log of many operations: 5,000 where the long tests run."""
 
     environ: ClassVar[dict[str, str]] = {}
-    OPERATIONS = 5_000
+    OPERATIONS = 5_000 if ALL else 300
 
     def test_is_drawn_and_moved_and_only_what_is_in_view(self) -> None:
         log, lines = long_log(self.OPERATIONS)
@@ -241,7 +250,7 @@ class Large(ExplorerInABrowser):
             "[...document.querySelectorAll('.tools button')].find((one) => one.textContent === 'All').click()"
         )
         self.assertLess(self.count(".graph svg *"), 30)
-        print(f"(5,000 operations: a movement takes {self.drawn_in:.1f} ms) ", end="", flush=True)
+        print(f"({self.OPERATIONS:,} operations: a movement takes {self.drawn_in:.1f} ms) ", end="", flush=True)
 
 
 def long_log(operations: int) -> tuple[str, list[bytes]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import unittest
 from typing import ClassVar
+from urllib.parse import quote
 
-from omp.explore.demo import Visitor
+from omp.explore.demo import Visitor, diary, seed
 from omp.explore.demo.household import REPOSITORY, keys_of, log_in
 from omp.rules import ed25519
 from omp.rules.encodings import b64_decode, b64u_encode
@@ -169,6 +170,7 @@ class Strict(ExplorerInABrowser):
 
     environ: ClassVar[dict[str, str]] = {
         "OMP_SIG_MODE": "strict",
+        "OMP_LOGS_OPEN": "1",
         "OMP_SIG_PUB_reader": b64u_encode(ed25519.public_key_slowly(SEED)),
     }
 
@@ -187,6 +189,27 @@ class Strict(ExplorerInABrowser):
         kept = "[localStorage.length, sessionStorage.length, document.cookie]"
         self.assertEqual(self.browser.evaluate(kept), [0, 0, ""])
         self.assertEqual([url for url in self.browser.requested if SEED.hex() in url], [])
+
+    def test_a_log_is_shown_to_its_root(self) -> None:
+        ann = diary.told()
+        path = f"/logs/{quote(ann.log)}/operations"
+        body = b"\n".join(one.raw for one in diary.known_to([ann.laptop]))
+        with Client(self.server.port) as client:
+            sent = client.request("POST", path, body=body, headers={"Content-Type": diary.NDJSON})
+            self.assertEqual((sent.status, sent.json["rejected"]), (200, 0))
+        self.show("key")
+        self.fill("key-seed", seed("Ann's paper key").hex())
+        self.click("form button")
+        self.wait_for_text("[role=status]", "Requests are signed as omp:key:")
+        self.go("#/logs")
+        self.wait_for_text(".cards", "operations")
+        self.click(".cards a")
+        self.wait_for_text(".agreement", "checked here")
+        before = int(self.text(".counts").partition(" ")[0])
+        ann.laptop.claims("note.late", "seen at once", by="user:typed")
+        with Client(self.server.port) as client:
+            client.request("POST", path, body=list(ann.laptop.known.values())[-1].raw)
+        self.wait_for_text(".counts", f"{before + 1} of {before + 1} operations")
 
     def test_the_key_of_the_household_is_no_reader(self) -> None:
         self.show("key")
