@@ -5,7 +5,7 @@ import { address, counted, element } from "./elements.js";
 import { currentPlaces } from "./registry.js";
 import { VIEWS } from "./views.js";
 
-const MOST = 1000; // objects that a page of the list has: there may be more
+const MOST = 100; // objects that are counted: each comes with its metadata, and this is asked again and again
 
 async function countLogs() {
   const { items } = await askJson("/logs");

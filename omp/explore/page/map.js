@@ -5,7 +5,7 @@
 
 import { askJson } from "./ask.js";
 import { drawn, element } from "./elements.js";
-import { around, circle, Outlook, outline, position, RADIUS, vector } from "./sphere.js";
+import { around, circle, degrees, Outlook, outline, position, radians, RADIUS, vector } from "./sphere.js";
 
 const FARTHEST = 0.45; // the radius of the earth, as a part of the picture
 const NEAREST = 0.05; // metres a pixel
@@ -164,9 +164,12 @@ export class Globe {
 
   // --- moving ---
 
+  /** Move the middle by pixels. It stops at a pole, and near one it goes around it no faster than the eye can follow. */
   #turn(right, down) {
-    const view = this.#outlook();
-    this.center = view.placeAt(view.width / 2 + right, view.height / 2 + down) ?? this.center;
+    const { lat, lon } = position(this.center);
+    const turn = degrees(1 / this.#scale());
+    const east = (right * turn) / Math.max(0.15, Math.cos(radians(lat)));
+    this.center = vector({ lat: Math.max(-90, Math.min(90, lat - down * turn)), lon: lon + east });
     this.draw();
   }
 

@@ -2,8 +2,10 @@
 //
 // The first GET of some objects is their last (objects §6.2). HEAD tells which: its answer says no-store. The content of
 // such an object is asked for only when the reader says so, and knows that nobody will read it again.
+//
+// JSON is shown as it came, indented as text: whoever parses it in a browser loses digits of great integers.
 
-import { ask, askJson, pages, repeat } from "./ask.js";
+import { ask, pages, repeat } from "./ask.js";
 import {
   address,
   button,
@@ -12,7 +14,6 @@ import {
   element,
   facts,
   field,
-  pretty,
   shownText,
   span,
   table,
@@ -21,6 +22,7 @@ import {
 } from "./elements.js";
 
 const PAGE = 100;
+const LOOKED_AT = 1000; // objects among which namespaces are counted, for each time that the reader asks
 
 export default function fill(place) {
   return place.path[0] === "object" ? one(place) : list(place);
@@ -75,6 +77,7 @@ async function list({ page, query: first, signal }) {
   page.append(
     element("h1", {}, "Objects"),
     element("p", { class: "lead" }, "JSON under a namespace and a key."),
+    namespaces((name) => here({ namespace: name })),
     element(
       "div",
       { class: "tools" },
@@ -90,6 +93,34 @@ async function list({ page, query: first, signal }) {
     pagesWanted = 1;
     await read();
   };
+}
+
+/** The namespaces among the first objects. The server has no list of them, so the reader says how far to look. */
+function namespaces(addressOf) {
+  const counts = new Map();
+  const names = element("ul", { class: "counts" });
+  const said = element("p", { class: "hint", role: "status" });
+  const further = button("Look further", () => look(), { class: "plain", hidden: true });
+  const unread = pages(`/objects?limit=${LOOKED_AT}`);
+  let total = 0;
+  async function look() {
+    const { value, done } = await unread.next();
+    further.hidden = done || value.items.length < LOOKED_AT;
+    for (const { namespace } of value?.items ?? []) {
+      counts.set(namespace, (counts.get(namespace) ?? 0) + 1);
+      total += 1;
+    }
+    const sorted = [...counts].sort(([, one], [, other]) => other - one);
+    names.replaceChildren(
+      ...sorted.slice(0, PAGE).map(([name, many]) => element("li", {}, element("a", { href: addressOf(name) }, name), ` ${many}`)),
+    );
+    said.textContent = `${counted(counts.size, "namespace")} among ${further.hidden ? "" : "the first "}${counted(total, "object")}`;
+  }
+  const failed = (error) => {
+    said.textContent = `The namespaces could not be read: ${error.message}`;
+  };
+  look().catch(failed);
+  return element("section", { "aria-label": "Namespaces" }, said, names, further);
 }
 
 function objectTable(found, more, here) {
@@ -125,7 +156,7 @@ async function one({ path: [, id], page, signal }) {
   const isLast = /no-store/.test(head.headers.get("Cache-Control") ?? "");
   const content = element("div", {});
   page.append(element("p", {}, element("a", { href: "#/objects" }, "All objects")), content);
-  if (!isLast) return content.append(...shown(await askJson(route), head.headers.get("ETag"), signal));
+  if (!isLast) return content.append(...shown(await (await ask(route)).text(), head.headers.get("ETag"), signal));
   content.append(
     element("h1", {}, "An object that is read once"),
     element("p", {}, "Whoever reads its content first is the last to see it: the server deletes it in the same step."),
@@ -137,7 +168,7 @@ async function one({ path: [, id], page, signal }) {
       try {
         content.replaceChildren(
           element("p", { class: "bad" }, "It is deleted now."),
-          ...shown(await askJson(route), head.headers.get("ETag"), signal),
+          ...shown(await (await ask(route)).text(), head.headers.get("ETag"), signal),
         );
       } catch (error) {
         content.append(element("p", { class: "bad", role: "alert" }, error.message));
@@ -146,7 +177,8 @@ async function one({ path: [, id], page, signal }) {
   );
 }
 
-function shown(item, etag, signal) {
+function shown(text, etag, signal) {
+  const item = JSON.parse(text);
   const left = element("span", {});
   const count = () => {
     left.textContent = timeLeft(item) ?? "as long as nobody deletes it";
@@ -162,9 +194,17 @@ function shown(item, etag, signal) {
       ["created", when(item.created_at)],
       ["time left", left],
     ]),
-    element("h2", {}, "Content"),
-    shownText(pretty(item.content), "the content"),
-    element("h2", {}, "Metadata"),
-    shownText(pretty(item.metadata), "the metadata"),
+    element("h2", {}, "As the server sent it"),
+    shownText(indented(text), "the object"),
   ];
+}
+
+/** JSON with a line for each member: the same characters, but for the white space between them. */
+export function indented(text) {
+  let depth = 0;
+  const line = () => `\n${"  ".repeat(depth)}`;
+  const opened = (piece) => ((depth += 1), piece + line());
+  const closed = (piece) => ((depth -= 1), line() + piece);
+  const forms = { "{": opened, "[": opened, "}": closed, "]": closed, ",": (piece) => piece + line(), ":": () => ": " };
+  return text.replace(/"(?:[^"\\]|\\.)*"|\s+|\{\s*\}|\[\s*\]|[{}[\],:]/g, (piece) => forms[piece]?.(piece) ?? piece.trim());
 }

@@ -6,8 +6,8 @@
 
 export const RADIUS = 6_371_000; // metres, mrs §5.2
 
-const radians = (degrees) => (degrees * Math.PI) / 180;
-const degrees = (angle) => (angle * 180) / Math.PI;
+export const radians = (degrees) => (degrees * Math.PI) / 180;
+export const degrees = (angle) => (angle * 180) / Math.PI;
 const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 const plus = (a, x, b, y) => [a[0] * x + b[0] * y, a[1] * x + b[1] * y, a[2] * x + b[2] * y];
 const unit = (a) => plus(a, 1 / Math.hypot(...a), a, 0);

@@ -121,6 +121,19 @@ class Places(ExplorerInABrowser):
             "/places within 10 km of (19|20)\\.\\d+°/.test(document.querySelector('.beside section h2').textContent)"
         )
 
+    def test_the_middle_stops_at_a_pole(self) -> None:
+        self.show("places")
+        self.wait_for_text("h2", "registered places")
+        self.browser.evaluate("document.querySelector('.map').focus()")
+        for _ in range(20):
+            self.browser.press("ArrowUp")
+        self.browser.press("Enter")
+        self.wait_for_text(".beside section h2", "within 10 km of 90.0000°")
+        for _ in range(2):
+            self.browser.press("ArrowDown")
+        self.browser.press("Enter")
+        self.wait("/within 10 km of (5|6|7)\\d\\.\\d+°/.test(document.querySelector('.beside section h2').textContent)")
+
     def test_a_place_that_was_registered_wrongly_is_found_by_name_and_shown(self) -> None:
         self.show("places", find="museum-of-technology")
         self.click(".found a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unittest
+from collections import Counter
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -50,6 +51,27 @@ class Objects(ExplorerInABrowser):
         self.wait_for_text("caption", "The first 100 objects")
         self.browser.evaluate("[...document.querySelectorAll('button')].at(-1).click()")
         self.wait_for_text("caption", "101 objects")
+
+    def test_namespaces_are_counted_and_lead_to_their_objects(self) -> None:
+        self.show("objects")
+        items = self.client.request("GET", "/objects?limit=1000").json["items"]
+        names = Counter(item["namespace"] for item in items)
+        self.wait_for_text(".page section", f"{len(names)} namespaces among {len(items)} objects")
+        self.assertIn(f"tickets {names['tickets']}", self.text(".page section"))
+        self.browser.evaluate("[...document.querySelectorAll('.counts a')].find((a) => a.text === 'tickets').click()")
+        self.wait_for_text("caption", f"{names['tickets']} objects")
+
+    def test_numbers_and_names_keep_their_form(self) -> None:
+        content = {"10": 1, "2": 12345678901234567890, "empty": {}, "none": [], "text": 'a "b": {c, [d]}\\'}
+        body = {"namespace": "numbers", "key": "large", "content": content}
+        made = self.client.request("POST", "/objects", body).json["id"]
+        self.addCleanup(self.client.request, "DELETE", f"/objects/{made}")
+        self.show("object", made)
+        lines = self.text("pre").split('"content": ')[1].splitlines()
+        self.assertEqual(
+            [line.strip() for line in lines[1:6]],
+            ['"10": 1,', '"2": 12345678901234567890,', '"empty": {},', '"none": [],', r'"text": "a \"b\": {c, [d]}\\"'],
+        )
 
     def test_an_object_with_its_etag_and_time_left(self) -> None:
         one = self.id_of("tram")
