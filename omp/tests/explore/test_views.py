@@ -186,6 +186,11 @@ class Strict(ExplorerInABrowser):
         self.assertEqual(self.browser.evaluate("document.getElementById('key-seed').value"), "")
         self.go("#/objects?namespace=a%20b")
         self.wait_for_text("caption", "0 objects")
+        made = "import('/explore/ask.js').then(({askJson}) => askJson('/objects', {method: 'POST', body: %s}))"
+        one = self.browser.evaluate(made % json.dumps({"namespace": "a b", "key": "k", "content": {"n": 1}}))
+        self.wait_for_text("caption", "1 object")
+        self.go(f"#/object/{one['id']}")  # asked with HEAD first
+        self.wait_for_text("pre", '"n": 1')
         kept = "[localStorage.length, sessionStorage.length, document.cookie]"
         self.assertEqual(self.browser.evaluate(kept), [0, 0, ""])
         self.assertEqual([url for url in self.browser.requested if SEED.hex() in url], [])
