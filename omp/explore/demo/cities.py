@@ -1,8 +1,8 @@
 """The demo's places: thirty in three cities, some around the antimeridian and at a pole, and a second registry.
 
-Two users have registered them: ``cities`` and ``ocean``.  One place of Vienna stands in the Gulf of Aden, since whoever
-registered it gave longitude for latitude: on a map that is found at once.  The second registry, the *peer*, knows more
-about Fiji; searches are referred to it (mrs §7.2).
+Two users have registered them: ``cities`` and ``ocean``.  One place of Vienna stands in the desert of Yemen, since
+whoever registered it gave longitude for latitude: on a map that is found at once.  The second registry, the *peer*,
+knows more about Fiji; searches are referred to it (mrs §7.2).
 """
 
 from __future__ import annotations

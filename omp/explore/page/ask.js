@@ -13,7 +13,7 @@ export const readAs = (key, keyid) => {
 export const readerName = () => reader?.keyid ?? null;
 
 /** What the server refused; `status` is that of HTTP, `text` the server's sentence. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, text) {
     super(text);
     this.status = status;
@@ -101,7 +101,7 @@ export async function follow(path, happened, signal) {
       const answer = await ask(path, { accept: "text/event-stream", signal: AbortSignal.any([signal, hidden.signal]) });
       if (again) happened(); // something may have happened meanwhile
       for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
-        if (/^event:/m.test(text)) happened();
+        if (/^(?!:|retry:|$)/m.test(text)) happened(); // anything but a comment, also a part of an event
       }
     } catch (error) {
       if (error.status === 403 || error.status === 401) return;

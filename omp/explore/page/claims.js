@@ -10,6 +10,8 @@ import { canonical, CLAIM, summary } from "./operation.js";
 import { derived, sourcesOf } from "./state.js";
 
 const MOST_ROWS = 200;
+const MOST_DEEP = 40; // of a tree: levels
+const MOST_STEPS = 400; // and operations
 
 /** What a claim can be, in a word; the first that applies. */
 const CONDITIONS = {
@@ -131,53 +133,60 @@ function verdict(now, supposed) {
   }[conditionOf(now)];
 }
 
-/** An operation with what it rests on. One that was met before is named only, so that the tree stays finite. */
-function node(copy, id, state, shared) {
+/**
+ * An operation with what it rests on. One that was met before is named only, so that the tree stays finite; and since
+ * strangers may write long chains, it is cut off where nobody would read on.
+ */
+function node(copy, id, state, shared, depth = 0) {
   const one = copy.byId.get(id);
-  const now = state.of.get(id);
   if (!one) return element("li", {}, "An operation that is not here: ", code(id));
+  const isMet = shared.met.has(id);
+  const label = step(copy, one, state.of.get(id), isMet);
+  if (isMet) return element("li", {}, label);
+  shared.met.add(id);
+  if (copy.state.of.get(id).status === "active") label.append(" ", whatIf(id, shared));
+  const sources = sourcesOf(one);
+  if (sources.length && (depth >= MOST_DEEP || shared.met.size >= MOST_STEPS)) {
+    return element(
+      "li",
+      {},
+      label,
+      howSure(copy, one),
+      element("p", { class: "hint" }, "What this rests on is not shown here: choose it in the table."),
+    );
+  }
+  const below = sources.map((source) => node(copy, source, state, shared, depth + 1));
+  return element("li", {}, label, howSure(copy, one), below.length > 0 && element("ul", {}, below));
+}
+
+function step(copy, one, now, isMet) {
   const isCause = now.status !== "active";
   const isMarked = isCause || now.taint.length > 0;
-  const label = element(
+  return element(
     "div",
     { class: `step ${isMarked ? "marked" : ""} ${isCause ? "cause" : ""}` },
-    linkTo(copy, id),
+    linkTo(copy, one.id),
     isMarked && element("strong", { class: "bad" }, isCause ? ` ✗ ${now.status}` : " ↓ tainted"),
     isCause && because(copy, now),
-    shared.met.has(id) && element("span", { class: "hint" }, " (as above)"),
+    isMet && element("span", { class: "hint" }, " (as above)"),
   );
-  if (shared.met.has(id)) return element("li", {}, label);
-  shared.met.add(id);
-  const isAsked = shared.supposed === id;
-  const ask = button(
-    isAsked ? "Back to what is" : "What if this were false?",
-    () => {
-      location.hash = shared.here({ if: isAsked ? "" : id });
-    },
-    { class: "plain", "aria-pressed": String(isAsked) },
-  );
-  if (copy.state.of.get(id).status === "active") label.append(" ", ask);
-  const method =
-    one.type === CLAIM
-      ? element(
-          "div",
-          { class: "hint" },
-          `${one.body.method}, ${Number((one.body.confidence_ppm / 10_000).toFixed(2))} % sure, by ${copy.nameOf(one.author)}`,
-        )
-      : null;
-  const sources = sourcesOf(one);
-  return element(
-    "li",
-    {},
-    label,
-    method,
-    sources.length > 0 &&
-      element(
-        "ul",
-        {},
-        sources.map((source) => node(copy, source, state, shared)),
-      ),
-  );
+}
+
+function whatIf(id, { here, supposed }) {
+  const isAsked = supposed === id;
+  const ask = () => {
+    location.hash = here({ if: isAsked ? "" : id });
+  };
+  return button(isAsked ? "Back to what is" : "What if this were false?", ask, {
+    class: "plain",
+    "aria-pressed": String(isAsked),
+  });
+}
+
+function howSure(copy, { type, body, author }) {
+  if (type !== CLAIM) return null;
+  const percent = Number((body.confidence_ppm / 10_000).toFixed(2));
+  return element("div", { class: "hint" }, `${body.method}, ${percent} % sure, by ${copy.nameOf(author)}`);
 }
 
 /** The operations that changed the status of one. */

@@ -84,7 +84,7 @@ export const button = (text, click, attributes = {}) => element("button", { type
 export const code = (text) => element("code", {}, breakable(text));
 
 /** `text` in pieces between which a line may be broken: after punctuation, and in hashes, which have none. */
-export function breakable(text) {
+function breakable(text) {
   return String(text)
     .split(/(?<=[/._:=|,;@)}\]-])|(?<=[0-9A-Za-z]{16})(?=[0-9A-Za-z])/)
     .flatMap((piece, at) => (at ? [element("wbr"), piece] : [piece]));

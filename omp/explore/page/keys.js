@@ -12,7 +12,7 @@ export const hex = (bytes) => Array.from(bytes, (one) => one.toString(16).padSta
 export const random = (size) => crypto.getRandomValues(new Uint8Array(size));
 
 /** Whether this browser can hash and sign at all. */
-export const canCompute = () => Boolean(globalThis.crypto?.subtle);
+const canCompute = () => Boolean(globalThis.crypto?.subtle);
 
 export async function sha256(bytes) {
   if (!canCompute()) throw new Error("a browser hashes only on pages from https or from this machine");
@@ -52,7 +52,7 @@ export async function shared(secret, publicKey) {
 }
 
 /** The 32 bytes of a key that somebody has written as hex, base64 or base64url. */
-export function seedBytes(text) {
+function seedBytes(text) {
   if (/^[0-9a-fA-F]{64}$/.test(text)) return Uint8Array.from(text.match(/../g), (pair) => parseInt(pair, 16));
   if (/^[A-Za-z0-9+/_-]{43}=?$/.test(text)) return fromBase64(text.replace("=", ""));
   throw new Error("a key is 32 bytes: 64 hexadecimal digits, or 43 characters of base64url");

@@ -45,7 +45,7 @@ export function preimage({ sig, ...envelope }) {
 export const idOf = async (envelope) => `omp:op:sha256:${hex(await sha256(utf8(preimage(envelope))))}`;
 
 /** The operation that a line holds: its members, `raw` (the line itself) and `id`, computed here. */
-export async function readOperation(line) {
+async function readOperation(line) {
   const envelope = JSON.parse(line);
   return { ...envelope, raw: line, id: await idOf(envelope) };
 }

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from omp.explore.demo import Visitor, belongings
-from omp.explore.demo.diary import Ann
+from omp.explore.demo.diary import NDJSON, Ann
 from omp.explore.demo.household import keys_of, log_in
 from omp.protocols.oplog.core.operation import CORRECTION, REFUTATION, REVOCATION
 from omp.tests.explore.explorer import PROGRAM, WITHOUT, ExplorerInABrowser
+from omp.tests.harness import Client
 from omp.tests.mrs.parties import claim
 
 MARKUP = (
@@ -133,6 +134,20 @@ class Hostile(ExplorerInABrowser):
             self.browser.press("End")
             self.wait("document.querySelector('.checks .good') !== null")
             self.assert_only_text(markup=False)
+
+    def test_a_chain_of_claims_that_nobody_would_read_to_its_end(self) -> None:
+        ann = Ann()
+        source = ann.paper.saw("the beginning", "note:text")
+        for number in range(120):
+            source = ann.paper.claims("note.chain", number, source)
+        # It begins the same log once more with the same key: a fork, which makes no difference here.
+        lines = b"\n".join(one.raw for one in ann.paper.known.values())
+        with Client(self.server.port) as client:
+            path = f"/logs/{quote(ann.log)}/operations"
+            client.request("POST", path, body=lines, headers={"Content-Type": NDJSON})
+        self.show("log", ann.log, "claims", claim=source)
+        self.wait_for_text(".tree", "What this rests on is not shown here")
+        self.assertLess(self.count(".tree li"), 60)
 
     def test_objects(self) -> None:
         self.show("objects")
