@@ -221,14 +221,17 @@ class Large(ExplorerInABrowser):
 
     def test_is_drawn_and_moved_and_only_what_is_in_view(self) -> None:
         log, lines = long_log(self.OPERATIONS)
+        accepted = 0
         with Client(self.server.port) as client:
-            sent = client.request(
-                "POST",
-                f"/logs/{quote(log)}/operations",
-                body=b"\n".join(lines),
-                headers={"Content-Type": "application/x-ndjson"},
-            )
-            self.assertEqual(sent.json["accepted"], self.OPERATIONS)
+            for first in range(0, len(lines), 50):  # without cryptography a busy machine checks a few a second
+                sent = client.request(
+                    "POST",
+                    f"/logs/{quote(log)}/operations",
+                    body=b"\n".join(lines[first : first + 50]),
+                    headers={"Content-Type": "application/x-ndjson"},
+                )
+                accepted += sent.json["accepted"]
+        self.assertEqual(accepted, self.OPERATIONS)
         self.show("log", log)
         self.wait_for_text(".agreement", "checked here")
         self.assertLess(self.count(".graph svg *"), 600)
