@@ -13,6 +13,13 @@ export async function memberOf({ seed, opening }) {
 }
 
 /** The data key in a wrap (avp §8.4): X25519 with the ephemeral key, HKDF-SHA256 salted with it, AES-256-GCM. */
+/** WebCrypto takes an IV of any length; here only one of 12 bytes is right (avp §8.3). */
+function checkedIv(text) {
+  const iv = fromBase64(text);
+  if (iv.length !== 12) throw new Error("an IV must have 12 bytes");
+  return iv;
+}
+
 async function unwrapped({ ephemeralPublicKey, iv, ciphertext }, secret) {
   const ephemeral = fromBase64(ephemeralPublicKey);
   const material = await crypto.subtle.importKey("raw", await shared(secret, ephemeral), "HKDF", false, ["deriveKey"]);
@@ -23,7 +30,7 @@ async function unwrapped({ ephemeralPublicKey, iv, ciphertext }, secret) {
     false,
     ["decrypt"],
   );
-  return crypto.subtle.decrypt({ name: "AES-GCM", iv: fromBase64(iv), additionalData: LABEL }, wrapping, fromBase64(ciphertext));
+  return crypto.subtle.decrypt({ name: "AES-GCM", iv: checkedIv(iv), additionalData: LABEL }, wrapping, fromBase64(ciphertext));
 }
 
 /** What the ciphertext is bound to (avp §8.2): UTF8(repoId) || 0x1F || int64BE(payloadVersion) || int64BE(keyEpoch). */
@@ -44,7 +51,7 @@ export async function opened(entry, envelope, secret) {
     "decrypt",
   ]);
   const plain = await crypto.subtle.decrypt(
-    { name: "AES-GCM", iv: fromBase64(envelope.iv), additionalData: additional(envelope) },
+    { name: "AES-GCM", iv: checkedIv(envelope.iv), additionalData: additional(envelope) },
     dataKey,
     fromBase64(envelope.ciphertext),
   );

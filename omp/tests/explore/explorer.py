@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from omp.tests import ALL
 from omp.tests.harness import Client, Running, running_server
 from omp.tests.web.browser import Page, chromium
 
 PROGRAM = chromium()
 WITHOUT = "Chromium is not installed: apt-get install chromium"
+thorough = unittest.skipUnless(PROGRAM and ALL, WITHOUT if ALL else "long: set OMP_TESTS=all")
+"""For what opens view after view: a browser takes longer than all else in the suite together."""
 PHONE = 390  # CSS pixels
 
 LISTENER = """

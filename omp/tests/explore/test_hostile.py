@@ -11,7 +11,7 @@ from omp.explore.demo import Visitor, belongings
 from omp.explore.demo.diary import NDJSON, Ann
 from omp.explore.demo.household import keys_of, log_in
 from omp.protocols.oplog.core.operation import CORRECTION, REFUTATION, REVOCATION
-from omp.tests.explore.explorer import PROGRAM, WITHOUT, ExplorerInABrowser
+from omp.tests.explore.explorer import ExplorerInABrowser, thorough
 from omp.tests.harness import Client
 from omp.tests.mrs.parties import claim
 
@@ -98,7 +98,7 @@ class Stored:
         return owner.address
 
 
-@unittest.skipUnless(PROGRAM, WITHOUT)
+@thorough
 class Hostile(ExplorerInABrowser):
     environ: ClassVar[dict[str, str]] = {}
     stored: ClassVar[Stored]

@@ -9,15 +9,14 @@ from urllib.parse import quote
 
 from omp.explore.demo import diary
 from omp.protocols.oplog.core.operation import CLAIM
-from omp.tests import ALL
-from omp.tests.explore.explorer import PROGRAM, WITHOUT, ExplorerInABrowser
+from omp.tests.explore.explorer import ExplorerInABrowser, thorough
 from omp.tests.harness import Client
 from omp.tests.oplog.world import Key
 
 LANES = "[...document.querySelectorAll('.lane-names span')].map((one) => one.textContent)"
 
 
-@unittest.skipUnless(PROGRAM, WITHOUT)
+@thorough
 class Demo(ExplorerInABrowser):
     """Ann's log."""
 
@@ -212,12 +211,12 @@ class Grants(Demo):
         self.assertIn("of which 4 are void", self.text(".tree"))
 
 
-@unittest.skipUnless(PROGRAM, WITHOUT)
+@thorough
 class Large(ExplorerInABrowser):
     """A log of many operations: 5,000 where the long tests run."""
 
     environ: ClassVar[dict[str, str]] = {}
-    OPERATIONS = 5_000 if ALL else 300
+    OPERATIONS = 5_000
 
     def test_is_drawn_and_moved_and_only_what_is_in_view(self) -> None:
         log, lines = long_log(self.OPERATIONS)

@@ -11,15 +11,14 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
-from omp.tests import ALL
-from omp.tests.explore.explorer import PHONE, PROGRAM, WITHOUT, ExplorerInABrowser
+from omp.tests.explore.explorer import PHONE, ExplorerInABrowser, thorough
 from omp.tests.web.docs_browser import FAINT_TEXT
 
 AXE = os.environ.get("AXE_CORE", "")
 FIRST_PAINT_MS = 200
 
 
-@unittest.skipUnless(PROGRAM, WITHOUT)
+@thorough
 class EveryView(ExplorerInABrowser):
     def views(self) -> Iterator[str]:
         """Show each view in turn, filled; yields its name."""
@@ -58,7 +57,7 @@ class EveryView(ExplorerInABrowser):
 
     def test_contrast_is_enough_in_light_and_dark(self) -> None:
         self.addCleanup(self.browser.command, "Emulation.setEmulatedMedia", features=[])
-        for scheme in ("light", "dark") if ALL else ("dark",):
+        for scheme in ("light", "dark"):
             self.browser.command(
                 "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
             )

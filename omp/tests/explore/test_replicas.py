@@ -8,7 +8,7 @@ from typing import ClassVar
 from omp.protocols.oplog.core.outcomes import ACCEPTED
 from omp.protocols.oplog.core.replica import Replica
 from omp.rules.engines import best_engine
-from omp.tests.explore.explorer import PROGRAM, WITHOUT, ExplorerInABrowser
+from omp.tests.explore.explorer import ExplorerInABrowser, thorough
 
 WRITTEN = """(async () => {
   const { Replica } = await import("/explore/replicas.js");
@@ -41,7 +41,7 @@ WRITTEN = """(async () => {
 })()"""
 
 
-@unittest.skipUnless(PROGRAM, WITHOUT)
+@thorough
 class Replicas(ExplorerInABrowser):
     environ: ClassVar[dict[str, str]] = {}
 

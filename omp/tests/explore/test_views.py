@@ -12,13 +12,13 @@ from omp.explore.demo import Visitor, diary, seed
 from omp.explore.demo.household import REPOSITORY, keys_of, log_in
 from omp.rules import ed25519
 from omp.rules.encodings import b64_decode, b64u_encode
-from omp.tests.explore.explorer import PROGRAM, WITHOUT, ExplorerInABrowser
+from omp.tests.explore.explorer import ExplorerInABrowser, thorough
 from omp.tests.harness import Client
 
 SEED = bytes(range(32))
 
 
-@unittest.skipUnless(PROGRAM, WITHOUT)
+@thorough
 class Objects(ExplorerInABrowser):
     def setUp(self) -> None:
         super().setUp()
@@ -95,7 +95,7 @@ class Objects(ExplorerInABrowser):
         self.wait_for_text("[role=alert]", "This cannot be shown")
 
 
-@unittest.skipUnless(PROGRAM, WITHOUT)
+@thorough
 class Vault(ExplorerInABrowser):
     def enter(self, name: str) -> None:
         """Sign in with a key that the demo offers."""
@@ -163,7 +163,7 @@ class Vault(ExplorerInABrowser):
         self.wait_for_text(".page", "could not open it")
 
 
-@unittest.skipUnless(PROGRAM, WITHOUT)
+@thorough
 class Profile(ExplorerInABrowser):
     def test_overrides_stand_beside_defaults(self) -> None:
         self.show("profile", self.guide["profile"])
@@ -186,7 +186,7 @@ class Profile(ExplorerInABrowser):
         self.wait_for_text("[role=alert]", "address")
 
 
-@unittest.skipUnless(PROGRAM, WITHOUT)
+@thorough
 class Strict(ExplorerInABrowser):
     """A server that shows objects only to whom it knows."""
 
