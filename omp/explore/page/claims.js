@@ -116,20 +116,35 @@ function reasons(copy, query, here) {
       { class: "detail", "aria-label": "Why" },
       element("h2", { role: "status" }, `Why: ${summary(claim)}`),
       element("p", {}, verdict(state.of.get(claim.id), supposed)),
+      attempts(copy, claim.id, state),
       supposed && consequences(copy, query.if, supposed, here),
       element("ul", { class: "tree" }, node(copy, claim.id, state, { met: new Set(), here, supposed: query.if })),
     ),
   ];
 }
 
+/** What was written against a claim, and is void. */
+function attempts(copy, id, state) {
+  const without = copy.referringTo(id).filter(([, one]) => one.body.target === id && state.of.get(one.id).void);
+  return (
+    without.length > 0 &&
+    element(
+      "p",
+      {},
+      "Written against it, but void: ",
+      without.flatMap(([, one], at) => [at ? ", " : "", linkTo(copy, one.id)]),
+    )
+  );
+}
+
 function verdict(now, supposed) {
   const then = supposed ? "would be" : "is";
   return {
-    effective: `The claim ${supposed ? "would hold" : "holds"}: nobody refuted or corrected it, and nothing that it rests on is false.`,
+    effective: `The claim ${supposed ? "would hold" : "holds"}: no operation that counts refuted or corrected it, and nothing that it rests on is false.`,
     tainted: `Nobody refuted the claim itself, but something that it rests on ${then} false. Follow the marked path down.`,
     refuted: `The claim ${then} refuted.`,
     superseded: `The claim ${then} corrected.`,
-    void: "The claim is void: its author's grant was revoked, and it was not made before that.",
+    void: "The claim is void. Its author's grant was revoked, and neither had seen the other, whatever date it bears.",
   }[conditionOf(now)];
 }
 

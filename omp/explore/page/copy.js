@@ -75,7 +75,7 @@ class LogCopy {
 
   /** The operations that name `id`: [in which words, the operation]. */
   referringTo(id) {
-    return this.ordered.flatMap((other) => namedBy(other).flatMap(([words, named]) => (named === id ? [[words, other]] : [])));
+    return this.ordered.flatMap((other) => namedBy(other).flatMap(([, named, back]) => (named === id ? [[back, other]] : [])));
   }
 
   /** Call `changed` whenever the copy has grown, until `signal` is aborted. */

@@ -6,11 +6,12 @@ import { routeOf } from "./copy.js";
 import { address, code, element, facts, pretty, short, shownText, when } from "./elements.js";
 import { checksOf, CLAIM, KINDS, namedBy, preimage, summary } from "./operation.js";
 import { hex, utf8 } from "./keys.js";
+import { isBefore } from "./state.js";
 
 /** Status → what it means, in a sentence. */
 const STATUSES = {
   active: "It counts.",
-  void: "It counts for nothing: its author's grant was revoked, and it does not have that revocation in its past, nor the revocation it.",
+  void: "It counts for nothing. Its author's grant was revoked, and neither had seen the other, whatever date it bears.",
   refuted: "It was marked as false.",
   superseded: "It was corrected.",
   revoked: "It was taken back.",
@@ -25,6 +26,11 @@ export function detailOf(copy, id, state) {
   const status = now
     ? [element("strong", {}, now.status), `. ${STATUSES[now.status]}`]
     : "It is not there yet, at this point of the log.";
+  const fork = state.forks.find(({ ops }) => ops.includes(id))?.ops.filter((other) => other !== id) ?? [];
+  const joined = one.parents.filter(
+    (at) => !one.parents.some((other) => other !== at && isBefore(copy.ordered[at], copy.ordered[other])),
+  );
+  const authors = [...new Set(joined.map((at) => copy.nameOf(copy.ordered[at].author)))];
   const taint = now?.taint.length ? [["tainted by", now.taint.map((other) => element("div", {}, link(other)))]] : [];
   return element(
     "section",
@@ -34,6 +40,8 @@ export function detailOf(copy, id, state) {
     facts([
       ["status", element("span", {}, status)],
       ...taint,
+      ...(fork.length ? [["fork", ["the same number as ", fork.map(link), ": both stay, and both count"]]] : []),
+      ...(joined.length > 1 ? [["merge", `joins branches that did not know of each other, by ${authors.join(" and ")}`]] : []),
       ["author", [element("span", {}, copy.nameOf(one.author)), " ", code(one.author)]],
       ["written", [when(one.ts), ", as the author says"]],
       ["number", `${one.seq} of this key, Lamport clock ${one.lc}`],

@@ -11,6 +11,7 @@ const FARTHEST = 0.45; // the radius of the earth, as a part of the picture
 const NEAREST = 0.05; // metres a pixel
 const SEEN = 3; // pixels: a place with a smaller radius is a dot only
 const MOST_SHAPES = 300;
+const CLOSE = 8; // pixels: who points so near to a place means that place
 const COAST_FROM = 40; // metres a pixel: from nearer the coastlines are too coarse to mean anything
 
 /** What is drawn of a registration: its middle, its reach in metres, and the points of its rim. */
@@ -22,9 +23,11 @@ export function shapeOf({ space }) {
 }
 
 export class Globe {
-  /** `pointed(position)` is called when somebody points at the earth. */
-  constructor(pointed) {
+  /** `pointed(position)` is called when somebody points at the earth, `chose(registration)` at a place on it. */
+  constructor(pointed, chose) {
     this.pointed = pointed;
+    this.chose = chose;
+    this.spots = []; // what is drawn: {x, y, registration}
     this.center = vector({ lat: 20, lon: 15 });
     this.scale = null; // pixels for the radius of the earth; null: all of it
     this.places = []; // {registration, shape}
@@ -100,10 +103,12 @@ export class Globe {
     const metres = RADIUS / view.scale;
     const shapes = [];
     const dots = [];
+    this.spots = [];
     for (const { registration, shape } of this.places) {
       const point = view.project(shape.middle);
       const size = shape.reach / metres;
       if (!view.holds(point, size)) continue;
+      this.spots.push({ x: point[0], y: point[1], registration });
       const isChosen = registration.id === this.chosen;
       if ((size > SEEN && shapes.length < MOST_SHAPES) || isChosen) {
         shapes.push(
@@ -193,8 +198,12 @@ export class Globe {
       window.removeEventListener("pointermove", move);
       if (moved || event.type !== "pointerup") return;
       const box = this.svg.getBoundingClientRect();
-      const place = this.#outlook().placeAt(event.clientX - box.left, event.clientY - box.top);
-      if (place) this.pointed(position(place));
+      const [left, top] = [event.clientX - box.left, event.clientY - box.top];
+      const away = (spot) => Math.hypot(spot.x - left, spot.y - top);
+      const near = this.spots.filter((spot) => away(spot) <= CLOSE).sort((one, other) => away(one) - away(other))[0];
+      const place = this.#outlook().placeAt(left, top);
+      if (near) this.chose(near.registration);
+      else if (place) this.pointed(position(place));
     };
     window.addEventListener("pointermove", move);
     window.addEventListener("pointerup", release, { once: true });

@@ -78,25 +78,25 @@ export async function checksOf(raw, expected) {
   ];
 }
 
-/** The operations that an operation names, in words: [what it is called here, ID]. */
+/** The operations that an operation names, in words: [what it is called here, ID, what it says of itself there]. */
 export function namedBy({ prev, deps, body }) {
   const named = [];
-  if (prev) named.push(["before it, by the same key", prev]);
-  for (const id of deps) named.push(["builds on", id]);
-  for (const [member, words] of Object.entries(NAMING)) {
-    for (const id of [body[member] ?? []].flat()) named.push([words, id]);
+  if (prev) named.push(["before it, by the same key", prev, "after it, by the same key"]);
+  for (const id of deps) named.push(["builds on", id, "built on by"]);
+  for (const [member, [words, back]] of Object.entries(NAMING)) {
+    for (const id of [body[member] ?? []].flat()) named.push([words, id, back]);
   }
   return named;
 }
 
-/** The members of bodies that name operations (oplog §2.2). */
+/** The members of bodies that name operations (oplog §2.2): what they say, read from either end. */
 const NAMING = {
-  derived_from: "derived from",
-  inputs: "was given",
-  target: "targets",
-  replacement: "replaces by",
-  parent: "under the grant",
-  grant: "by the grant",
+  derived_from: ["derived from", "a source of"],
+  inputs: ["was given", "given to"],
+  target: ["targets", "targeted by"],
+  replacement: ["replaces by", "put in place by"],
+  parent: ["under the grant", "handed on by"],
+  grant: ["by the grant", "used by"],
 };
 
 /** An operation in a few words, for lists and for screen readers. */

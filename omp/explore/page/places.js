@@ -17,9 +17,14 @@ export default async function fill({ page, query: first, signal }) {
   let looked = null; // what the map was last brought to
   let searches = 0;
   const here = (changes) => address(["places"], { ...query, ...changes });
-  const map = new Globe(({ lat, lon }) => {
-    location.hash = here({ lat: lat.toFixed(5), lon: lon.toFixed(5), range: range.value, place: "" });
-  });
+  const map = new Globe(
+    ({ lat, lon }) => {
+      location.hash = here({ lat: lat.toFixed(5), lon: lon.toFixed(5), range: range.value, place: "" });
+    },
+    ({ id }) => {
+      location.hash = here({ place: id });
+    },
+  );
   const range = element(
     "select",
     {},
@@ -191,7 +196,7 @@ const size = ({ space }) =>
   space.type === "sphere" ? `a sphere of ${distance(space.radius)}` : `a polygon of ${counted(space.vertices.length, "corner")}`;
 
 function detail(one) {
-  const corner = ({ lat, lon }) => element("div", {}, `${lat}°, ${lon}°`);
+  const corner = ({ lat, lon }) => element("div", {}, `latitude ${lat}°, longitude ${lon}°`);
   return element(
     "section",
     { class: "detail", "aria-label": "The chosen place" },

@@ -80,7 +80,7 @@ function settingsView(
     );
   });
   return [
-    table("Settings", ["Setting", "Default", "The owner's", "In force", "Changed"], rows),
+    table("Settings", ["Setting", "Default", "The owner's", "In force", "May be changed"], rows),
     ...Object.entries(prompts).map(([name, { content }]) =>
       element(
         "section",

@@ -133,22 +133,19 @@ export default async function fill({ page, signal }) {
     const own = (words, kind) => button(words, () => act({ replica, said }, kind()), { class: "plain" });
     const derive = async () => {
       const source = replica.newest((one) => one.author === other.id) ?? replica.newest(() => true);
-      return replica.write(
-        key,
-        CLAIM,
-        source
-          ? claimed("note.derived", `from ${source.body.object}`, [source.id], "rule:lesson/1")
-          : claimed("note.said", `${(written += 1)}`, [], "user:typed"),
-      );
+      if (!source) throw new Error("there is no claim yet to derive one from");
+      return replica.write(key, CLAIM, claimed("note.derived", `from ${source.body.object}`, [source.id], "rule:lesson/1"));
     };
     const refute = async () => {
-      const target = replica.newest(() => true);
-      return target && replica.write(key, REFUTATION, { target: target.id, reason: "it is not so" });
+      const sources = new Set(replica.ordered.flatMap((one) => one.body.derived_from ?? []));
+      const target = replica.newest((one) => sources.has(one.id)) ?? replica.newest(() => true);
+      if (!target) throw new Error("there is no claim yet to refute");
+      return replica.write(key, REFUTATION, { target: target.id, reason: "it is not so" });
     };
     const buttons = [
       own("Write a claim", () => replica.write(key, CLAIM, claimed("note.said", `${(written += 1)}`, [], "user:typed"))),
       own("Derive from the other's", derive),
-      own("Refute the newest", refute),
+      own("Refute what is built on", refute),
     ];
     if (key === laptop) {
       buttons.push(
@@ -179,11 +176,14 @@ export default async function fill({ page, signal }) {
       picture.show(ordered.length, state);
       picture.newest();
       const voids = ordered.filter((one) => state.of.get(one.id).void).length;
-      said.replaceChildren(
-        ...[counted(ordered.length, "operation"), counted(state.heads.length, "head"), counted(voids, "void operation")].map(
-          (text) => element("span", {}, text),
-        ),
-      );
+      const tainted = ordered.filter((one) => state.of.get(one.id).taint.length).length;
+      const counts = [
+        counted(ordered.length, "operation"),
+        counted(state.heads.length, "head"),
+        counted(voids, "void operation"),
+        counted(tainted, "tainted one", "tainted ones"),
+      ];
+      said.replaceChildren(...counts.map((text) => element("span", {}, text)));
     }
     const [one, other] = await Promise.all(replicas.map((replica) => replica.stateId()));
     if (signal.aborted) return;
@@ -218,7 +218,7 @@ export default async function fill({ page, signal }) {
       {},
       [
         "Take both off line, write a claim on each, and look at the heads. Let them meet: two heads. The next operation has both before it: a merge.",
-        "Derive a claim from the other's. Refute that one: what rests on it is hollow now, that is tainted.",
+        "Write a claim on the laptop, and derive one from it on the phone. Refute what is built on: the derived claim is tainted, though nobody refuted it.",
         "Take both off line. Revoke the phone on the laptop, and write on the phone. Let them meet: the phone had not seen the revocation, and what it wrote is void.",
       ].map((text) => element("li", {}, text)),
     ),

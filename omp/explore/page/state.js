@@ -30,7 +30,7 @@ export function arranged(operations) {
 }
 
 /** Whether `one` is in the causal past of `other`. */
-const isBefore = (one, other) => Boolean((other.past >> BigInt(one.index)) & 1n);
+export const isBefore = (one, other) => Boolean((other.past >> BigInt(one.index)) & 1n);
 
 /**
  * The state of the first `count` operations of an arranged log. `supposed` are IDs that count as refuted, to see what

@@ -3,7 +3,7 @@
 
 import { askJson, repeat, vaultToken } from "./ask.js";
 import { button, code, counted, element, facts, field, pretty, short, shownText, table, textInput } from "./elements.js";
-import { fromBase64, secretsIn } from "./keys.js";
+import { fromBase64, secretsIn, utf8, verified } from "./keys.js";
 import { memberOf, opened } from "./opening.js";
 
 export default async function fill({ page, signal }) {
@@ -134,8 +134,22 @@ function differences(before, after, names) {
   ];
 }
 
+/** Whether the two keys of a member belong together, by the signature of the first (avp §8.5), in words. */
+async function binding({ ed25519PublicKey, x25519PublicKey, keyBindingSig }) {
+  if (!keyBindingSig) return "none";
+  try {
+    const message = utf8(`${ed25519PublicKey}|${x25519PublicKey}`);
+    const holds = await verified(fromBase64(ed25519PublicKey), message, fromBase64(keyBindingSig));
+    if (holds === null) return "there is one, not checked: this browser does not know Ed25519";
+    return element("span", { class: holds ? "good" : "bad" }, holds ? "signed: checked here" : "checked here: it is NOT so");
+  } catch {
+    return element("span", { class: "bad" }, "checked here: it is no signature");
+  }
+}
+
 async function repositoryView(manifest, envelope, member, names) {
   const own = manifest.members.find((one) => one.ed25519PublicKey === member.id);
+  const bindings = await Promise.all(manifest.members.map(binding));
   let inside;
   try {
     inside = shownText(await opened(own, envelope, member.opening), "the payload");
@@ -158,12 +172,12 @@ async function repositoryView(manifest, envelope, member, names) {
     table(
       counted(manifest.members.length, "member"),
       ["Member", "Member id", "X25519 key", "Epoch", "Key binding"],
-      manifest.members.map((one) => [
+      manifest.members.map((one, at) => [
         `${nameOf(one.ed25519PublicKey, names)}${one === own ? " (you)" : ""}`,
         code(one.ed25519PublicKey),
         code(one.x25519PublicKey),
         `${one.keyEpoch}`,
-        one.keyBindingSig ? "signed" : "none",
+        bindings[at],
       ]),
     ),
     element("details", {}, element("summary", {}, "The manifest as it is stored"), shownText(pretty(manifest), "the manifest")),

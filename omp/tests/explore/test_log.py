@@ -67,6 +67,9 @@ class Graph(Demo):
         self.assertEqual(self.count(".checks .good"), 3)
         self.assertIn(self.named["A fork"], self.text(".checks"))
         self.assertIn("Claim by phone", self.text(".detail h2"))
+        self.assertIn("the same number as Claim", self.text(".facts"))
+        self.open(op=self.named["A merge"])
+        self.assertIn("joins branches that did not know of each other, by ", self.text(".facts"))
 
     def test_what_refers_to_it_is_listed_and_leads_there(self) -> None:
         self.open(op=self.named["A refutation"])
@@ -77,7 +80,7 @@ class Graph(Demo):
         )
         self.wait_for_text(".detail h2", "Evidence by laptop")
         self.assertIn(
-            "targets Refutation", self.browser.evaluate("document.querySelectorAll('.references')[1].textContent")
+            "targeted by Refutation", self.browser.evaluate("document.querySelectorAll('.references')[1].textContent")
         )
 
     def test_one_that_waits_says_for_what(self) -> None:
@@ -172,7 +175,8 @@ class Claims(Demo):
         tree = self.text(".tree")
         self.assertIn("calendar.dentist", tree)
         self.assertIn("sms:inbox", tree)
-        self.assertIn("The claim holds", self.text(".detail"))
+        self.assertIn("The claim holds: no operation that counts refuted", self.text(".detail"))
+        self.assertIn("Written against it, but void: Correction", self.text(".detail"))
 
     def test_the_path_of_a_taint_is_marked_down_to_its_cause(self) -> None:
         self.open("claims", search="alarm")

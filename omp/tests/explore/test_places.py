@@ -110,6 +110,22 @@ class Places(ExplorerInABrowser):
         self.wait("!document.querySelector('.beside h2').textContent.includes('48.2085')")
         self.assertRegex(self.text(".beside section h2"), r"within 1 km of 48\.21\d\d°, 16\.373")
 
+    def test_pointing_at_a_place_chooses_it(self) -> None:
+        self.show("places", find="museum-of-technology")
+        self.wait("document.querySelectorAll('.found li').length === 1")
+        x, y = self.browser.evaluate(
+            """(() => {
+              const drawn = document.querySelector('.places').getAttribute('d');
+              const [, at, down] = /M([-.0-9]+),([-.0-9]+)h0$/.exec(drawn);
+              const box = document.querySelector('.map svg').getBoundingClientRect();
+              return [box.x + Number(at) + 4, box.y + Number(down) + 4];
+            })()"""
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.browser.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self.wait("document.querySelectorAll('.chosen-place').length === 1")
+        self.assertIn("place=", self.browser.evaluate("location.hash"))
+
     def test_the_keyboard_turns_and_searches(self) -> None:
         self.show("places")
         self.wait_for_text("h2", "registered places")
@@ -136,7 +152,7 @@ class Places(ExplorerInABrowser):
     def test_a_place_that_was_registered_wrongly_is_found_by_name_and_shown(self) -> None:
         self.show("places", find="museum-of-technology")
         self.click(".found a")
-        self.wait_for_text(".detail", "16.3179°, 48.1908°")
+        self.wait_for_text(".detail", "latitude 16.3179°, longitude 48.1908°")
         self.assertEqual(self.count(".chosen-place"), 1)
 
     def test_what_is_registered_meanwhile_appears(self) -> None:

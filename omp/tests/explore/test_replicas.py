@@ -79,7 +79,7 @@ class Replicas(ExplorerInABrowser):
         self.wait_for_text(".agreement", "Laptop has 1, Phone has 1")
         self.press("meet")
         self.wait_for_text(".agreement", "Both have the same state")
-        self.assertEqual(self.counts(), ["4 operations2 heads0 void operations"] * 2)
+        self.assertEqual(self.counts(), ["4 operations2 heads0 void operations0 tainted ones"] * 2)
         self.press("Write a claim")
         self.wait_for_text(".counts", "5 operations1 head")
 
@@ -95,6 +95,18 @@ class Replicas(ExplorerInABrowser):
         self.wait_for_text(".counts", "1 void operation")
         self.press("Write a claim", 1)
         self.wait_for_text(".pair .bad", "The phone cannot write")
+
+    def test_what_is_built_on_a_refuted_claim_is_tainted(self) -> None:
+        self.show("replicas")
+        self.wait_for_text(".agreement", "Both have the same state")
+        self.press("Refute what is built on")
+        self.wait_for_text(".pair .bad", "there is no claim yet to refute")
+        self.press("Write a claim")
+        self.wait_for_text(".counts", "3 operations")
+        self.press("Derive", 1)
+        self.wait_for_text(".counts", "4 operations")
+        self.press("Refute what is built on")
+        self.wait_for_text(".counts", "1 tainted one")
 
     def test_nothing_is_sent(self) -> None:
         self.show("replicas")

@@ -111,6 +111,7 @@ class Vault(ExplorerInABrowser):
         self.assertEqual(seen[-1], "bread, oats, candles")
         self.assertNotIn("candles", "".join(seen[:-1]))
         self.assertIn("2 members", self.text("caption"))
+        self.assertEqual(self.text(".page").count("signed: checked here"), 2)
 
     def test_a_key_file_is_read_in_the_page_and_kept_nowhere(self) -> None:
         self.show("vault")
