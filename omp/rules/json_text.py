@@ -40,7 +40,6 @@ MAX_INTEGER_DIGITS = 309
 """The greatest double has 309 digits before its point."""
 
 _WHITE_SPACE = " \t\n\r"  # RFC 8259 §2
-_OPENING = ("{", "[")
 _SPACE = re.compile(f"[{_WHITE_SPACE}]*")
 
 Scanner = Callable[[str, int], tuple[Any, int]]
@@ -67,7 +66,7 @@ def parse(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
         check_weight(data)
     value = scan_whole(_scan, text) if data.count(b":") <= _MANY_MEMBERS else _scan_many_members(data, text)
     # UTF-8 text holds no surrogates, so one in the value was written as an escape \ud8… to \udf….
-    if "\\u" in text and any(match[1] for match in _SURROGATES.finditer(text)):
+    if ("\\ud" in text or "\\uD" in text) and any(match[1] for match in _SURROGATES.finditer(text)):
         raise JsonError("a string holds half of a surrogate pair; write the whole pair or neither")
     return value
 
@@ -90,7 +89,7 @@ def text_of(data: bytes) -> str:
 def scan_whole(scan: Scanner, text: str) -> Any:
     """The one value that `text` consists of, with white space around it; :class:`JsonError` for anything else."""
     try:
-        value, end = scan(text, 0 if text[:1] in _OPENING else _after_space(text, 0))
+        value, end = scan(text, _after_space(text, 0))
     except StopIteration as stop:
         raise JsonError(f"not JSON: a value is missing {_place(text, stop.value)}") from None
     except json.JSONDecodeError as error:

@@ -272,9 +272,8 @@ class SqliteStore:
             self._watch.note()
             self._watch.note_log()
             raise
-        loss = (
-            self._watch.after_commit()
-        )  # a file may have been lost while it was written, and nobody has been answered yet
+        # A file may have been lost while it was written, and nobody has been answered yet.
+        loss = self._watch.after_commit()
         if loss is not None and not (loss.movable and self._move_log()):
             raise StoreUnavailable(loss.text)
         self._made.update(tables)

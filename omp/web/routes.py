@@ -111,9 +111,9 @@ class Mount:
 
     The last five are for the OpenAPI document.  `about` is a sentence that introduces the protocol.  `schemas` maps
     names to schemas: wherever one of them is used, the document refers to it by its name.  `parameters` says what the
-    {names} in the paths stand for.  `schemes` are the ways to
-    show who calls that are in force.  `access` leads from the `auth` of a route to the names of those that let a
-    request in, each by itself; an empty name means that there is a way without any.
+    ``{names}`` in the paths stand for.  `schemes` are the ways to show who calls that are in force.  `access` leads
+    from the `auth` of a route to the names of those that let a request in, each by itself; an empty name means that
+    there is a way without any.
     """
 
     name: str

@@ -247,8 +247,8 @@ _LONE_KEY_NOTICE = "HTTP signatures: OMP_SIG_ED25519_PUB is set without OMP_SIG_
 _FALLBACK_NOTICE = "HTTP signatures: OMP_SIG_ENV_FALLBACK=1: any keyid may be signed by any configured key."
 
 
-Fields = Sequence[tuple[str, str]]
-"""Header fields that the answer is to have."""
+Advice = Sequence[tuple[str, str]]
+"""Header fields that tell the client, in whatever is answered, how to sign."""
 
 
 class SignatureGuard:
@@ -272,7 +272,7 @@ class SignatureGuard:
         self._clock = clock
         self._verify = engine.verify
 
-    def mount_guard(self) -> Callable[[Request], Fields] | None:
+    def mount_guard(self) -> Callable[[Request], Advice] | None:
         """The value for ``Mount.guard``; None in mode ``off``."""
         return {"off": None, "permissive": self._guard_syntax, "strict": self._guard_signature}[self.mode]
 
@@ -288,11 +288,11 @@ class SignatureGuard:
             except SignatureError as error:
                 raise _refusal(error, request, has_body=True) from None
 
-    def _guard_signature(self, request: Request) -> Fields:
+    def _guard_signature(self, request: Request) -> Advice:
         self._check_signature(request, self._keys)
         return ()
 
-    def _guard_syntax(self, request: Request) -> Fields:
+    def _guard_syntax(self, request: Request) -> Advice:
         """Nothing is refused here for what it covers; but a signature of no component is told what it should cover."""
         return _wanted(request) if any(one.covers_nothing for one in self._parsed(request)) else ()
 
@@ -391,7 +391,7 @@ def signed_request(request: Request) -> SignedRequest:
     )
 
 
-def _wanted(request: Request, has_body: bool = False) -> Fields:
+def _wanted(request: Request, has_body: bool = False) -> Advice:
     """RFC 9421 §5.1: what a signature of such a request should look like; `has_body`: its body is still to come."""
     components = REQUIRED_COMPONENTS if request.body or has_body else REQUIRED_COMPONENTS[:-1]
     wanted = " ".join(f'"{name}"' for name in components)

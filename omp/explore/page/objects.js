@@ -200,7 +200,7 @@ function shown(text, etag, signal) {
 }
 
 /** JSON with a line for each member: the same characters, but for the white space between them. */
-export function indented(text) {
+function indented(text) {
   let depth = 0;
   const line = () => `\n${"  ".repeat(depth)}`;
   const opened = (piece) => ((depth += 1), piece + line());
